@@ -1,1 +1,30 @@
-//! placeholder until the room is built.
+//! What the providers speak: bodies into segments, edits back into the very bytes they came from.
+//!
+//! A body is scanned once ([`json`](crate::JsonError) is our own scanner, because an edit needs byte
+//! spans, which no general parser hands out), every text in it becomes a [`cordon_domain::Segment`],
+//! and [`cordon_domain::Splice`] puts edits back so that each byte that was not edited stays as it
+//! was. Nothing here decides anything: which text is sensitive is the inspector's to say, what is
+//! done about it is the policy's. There is no HTTP library here either; headers come as pairs.
+//!
+//! Absent on purpose: serialising a parsed body again. What leaves is what came, with edits.
+
+mod limits;
+pub use limits::Limits;
+
+mod endpoint;
+pub use endpoint::{Endpoint, Operation, endpoint};
+
+mod json;
+pub use json::{JsonError, JsonFault};
+
+mod request;
+pub use request::{DecodeError, RequestBody, decode};
+
+mod reply;
+pub use reply::{ReplyBody, Usage, decode_reply};
+
+mod envelope;
+pub use envelope::Envelope;
+
+mod refusal;
+pub use refusal::{Rendered, refuse};

@@ -1,0 +1,466 @@
+//! A scanned body as segments, and edits back into its bytes.
+//!
+//! Every byte of a body that could carry what somebody wrote is in exactly one segment: each string
+//! value, each key that the dialects do not name themselves, each number of seven digits or more.
+//! A string whose whole content is a JSON object or array is not one segment but those of the text
+//! within it, as deep as [`NESTING`]: what was escaped twice is inspected as it was meant, and what is
+//! put in its place is escaped twice again. An edit of a number replaces the number by a string,
+//! for a placeholder is no number.
+//!
+//! Whose words a segment holds is for the dialect to say, by a [`Position`] that is stepped along.
+
+use std::{fmt::Write as _, ops::Range};
+
+use bytes::Bytes;
+use cordon_domain::{Edit, Place, Role, Segment, SpliceError, Text};
+
+use super::{Bounds, JsonError, JsonFault, Kind, OffsetMap, Tree, Value, escape, scan::scan_str};
+use crate::{Limits, request::DecodeError};
+
+/// How many JSON texts inside strings are looked through, one in another. Each level doubles the
+/// backslashes of the one above, so honest bodies stay at one or two.
+pub(crate) const NESTING: usize = 4;
+
+/// Digits from which a number can be somebody's card, phone or identity number.
+const LONG_NUMBER: usize = 7;
+
+/// Where in a dialect's structure a walk has come to.
+pub(crate) trait Position: Copy {
+    /// On going into an object, whose fields may say what it is.
+    fn enter(self, object: Value<'_>) -> Self;
+    /// On going to the value of a member.
+    fn member(self, key: &str) -> Self;
+    /// On going to an item of an array.
+    fn item(self) -> Self;
+    /// Anywhere in the JSON text that a string here holds.
+    fn inside(self) -> Self;
+    /// Whose words stand here.
+    fn role(self) -> Role;
+    /// Whether the dialects know a member of that name, so that it says nothing of the caller's.
+    fn knows(self, key: &str) -> bool;
+}
+
+/// A body, its segments, and where each lies.
+pub(crate) struct Document {
+    body: Bytes,
+    segments: Vec<Segment>,
+    sites: Vec<Site>,
+    layers: Vec<Layer>,
+}
+
+/// Where a segment's text was decoded from.
+struct Site {
+    /// Index into the layers, plus one; 0 is the body itself.
+    layer: usize,
+    /// Where the text's content starts in its layer.
+    start: usize,
+    map: OffsetMap,
+    number: bool,
+}
+
+/// A JSON text inside a string: the decoded content of a string of the layer that it lies in.
+struct Layer {
+    outer: usize,
+    start: usize,
+    map: OffsetMap,
+    /// How many strings it lies in.
+    depth: usize,
+}
+
+impl Document {
+    /// Collects the segments of a scanned body, starting from `root`.
+    pub(crate) fn read<P: Position>(
+        body: Bytes,
+        tree: &Tree<'_>,
+        limits: &Limits,
+        root: P,
+    ) -> Result<Self, DecodeError> {
+        let mut walk = Walk {
+            limits,
+            values_left: limits.max_values().saturating_sub(tree.len()),
+            text: 0,
+            places: 0,
+            segments: Vec::new(),
+            sites: Vec::new(),
+            layers: Vec::new(),
+        };
+        walk.tree(tree, root, 0, &mut String::new())?;
+        let Walk {
+            segments,
+            sites,
+            layers,
+            ..
+        } = walk;
+        Ok(Self {
+            body,
+            segments,
+            sites,
+            layers,
+        })
+    }
+
+    /// A body without any text.
+    pub(crate) fn empty() -> Self {
+        Self {
+            body: Bytes::new(),
+            segments: Vec::new(),
+            sites: Vec::new(),
+            layers: Vec::new(),
+        }
+    }
+
+    /// The body as it came.
+    pub(crate) fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// Every text of the body, in its order.
+    pub(crate) fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// The body with the edits put in; see [`cordon_domain::Splice::splice`].
+    pub(crate) fn splice(&self, edits: &[Edit]) -> Result<Bytes, SpliceError> {
+        if edits.is_empty() {
+            return Ok(self.body.clone());
+        }
+        let ordered = in_order(&self.segments, edits)?;
+        let added: usize = edits.iter().map(|edit| edit.replacement.len()).sum();
+        let mut out = Vec::with_capacity(self.body.len() + added);
+        let mut copied = 0;
+        let mut rest = ordered.as_slice();
+        while let Some(&first) = rest.first() {
+            let site = &self.sites[first.segment];
+            let run = if site.number {
+                // A number is replaced as a whole, by a string that holds what the edits make of it.
+                rest.iter()
+                    .take_while(|edit| edit.segment == first.segment)
+                    .count()
+            } else {
+                1
+            };
+            let (edits, behind) = rest.split_at(run);
+            rest = behind;
+            let (span, written) = if site.number {
+                let text = &self.segments[first.segment].text;
+                let mut quoted = String::from("\"");
+                escape(&edited(text, edits), &mut quoted);
+                quoted.push('"');
+                (0..text.len(), self.escaped(quoted, self.depth(site.layer)))
+            } else {
+                (
+                    first.span.clone(),
+                    self.escaped(first.replacement.clone(), self.depth(site.layer) + 1),
+                )
+            };
+            let span = self.in_body(site, span);
+            out.extend_from_slice(&self.body[copied..span.start]);
+            out.extend_from_slice(written.as_bytes());
+            copied = span.end;
+        }
+        out.extend_from_slice(&self.body[copied..]);
+        Ok(out.into())
+    }
+
+    /// How many strings a layer lies in.
+    fn depth(&self, layer: usize) -> usize {
+        layer.checked_sub(1).map_or(0, |index| self.layers[index].depth)
+    }
+
+    fn escaped(&self, mut text: String, times: usize) -> String {
+        for _ in 0..times {
+            let mut out = String::with_capacity(text.len() + 8);
+            escape(&text, &mut out);
+            text = out;
+        }
+        text
+    }
+
+    /// From a span of a segment's text to the bytes of the body that it was decoded from.
+    fn in_body(&self, site: &Site, span: Range<usize>) -> Range<usize> {
+        let out = |offset: usize| {
+            let mut offset = site.start + site.map.raw(offset);
+            let mut layer = site.layer;
+            while let Some(index) = layer.checked_sub(1) {
+                let inner = &self.layers[index];
+                offset = inner.start + inner.map.raw(offset);
+                layer = inner.outer;
+            }
+            offset
+        };
+        out(span.start)..out(span.end)
+    }
+}
+
+/// The edits in the order of the text, once each of them is known to fit.
+pub(crate) fn in_order<'e>(segments: &[Segment], edits: &'e [Edit]) -> Result<Vec<&'e Edit>, SpliceError> {
+    for edit in edits {
+        let segment = segments
+            .get(edit.segment)
+            .ok_or(SpliceError::NoSuchSegment(edit.segment))?;
+        if segment.text.get(edit.span.clone()).is_none() {
+            let Range { start, end } = edit.span;
+            return Err(SpliceError::BadSpan {
+                segment: edit.segment,
+                start,
+                end,
+            });
+        }
+    }
+    let mut ordered: Vec<&Edit> = edits.iter().collect();
+    ordered.sort_by_key(|edit| (edit.segment, edit.span.start, edit.span.end));
+    match ordered
+        .windows(2)
+        .find(|pair| pair[0].segment == pair[1].segment && pair[0].span.end > pair[1].span.start)
+    {
+        Some(pair) => Err(SpliceError::Overlap(pair[0].segment)),
+        None => Ok(ordered),
+    }
+}
+
+/// A text with edits of it, which are in order and fit.
+fn edited(text: &str, edits: &[&Edit]) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut copied = 0;
+    for edit in edits {
+        out.push_str(&text[copied..edit.span.start]);
+        out.push_str(&edit.replacement);
+        copied = edit.span.end;
+    }
+    out.push_str(&text[copied..]);
+    out
+}
+
+struct Walk<'l> {
+    limits: &'l Limits,
+    values_left: usize,
+    text: usize,
+    places: usize,
+    segments: Vec<Segment>,
+    sites: Vec<Site>,
+    layers: Vec<Layer>,
+}
+
+/// A container that the walk is in.
+struct Frame<'t, P> {
+    value: Value<'t>,
+    at: P,
+    /// Length of the container's own pointer.
+    pointer: usize,
+    next_index: usize,
+}
+
+impl Walk<'_> {
+    /// Walks one JSON text. Depth costs no stack: containers are kept in a list. The recursion is by
+    /// texts inside strings, which [`NESTING`] bounds.
+    fn tree<P: Position>(
+        &mut self,
+        tree: &Tree<'_>,
+        root: P,
+        layer: usize,
+        pointer: &mut String,
+    ) -> Result<(), DecodeError> {
+        let mut frames: Vec<Frame<'_, P>> = Vec::new();
+        let mut next = Some(tree.root());
+        let mut at = root;
+        while let Some(value) = next {
+            next = value.following();
+            while frames.last().is_some_and(|frame| !frame.value.contains(&value)) {
+                frames.pop();
+            }
+            if let Some(frame) = frames.last_mut() {
+                if value.kind() == Kind::Key {
+                    let key = value.text().unwrap_or_default();
+                    pointer.truncate(frame.pointer);
+                    push_step(pointer, &key);
+                    at = frame.at.member(&key);
+                    let frame_at = frame.at;
+                    if !frame_at.knows(&key) {
+                        self.key(&value, frame_at, layer, pointer)?;
+                    }
+                    continue;
+                }
+                if frame.value.kind() == Kind::Array {
+                    pointer.truncate(frame.pointer);
+                    // Writing to a string cannot fail.
+                    let _ = write!(pointer, "/{}", frame.next_index);
+                    frame.next_index += 1;
+                    at = frame.at.item();
+                }
+            }
+            match value.kind() {
+                Kind::Object | Kind::Array => {
+                    let at = if value.kind() == Kind::Object {
+                        at.enter(value)
+                    } else {
+                        at
+                    };
+                    frames.push(Frame {
+                        value,
+                        at,
+                        pointer: pointer.len(),
+                        next_index: 0,
+                    });
+                }
+                Kind::String => self.string(&value, at, layer, pointer)?,
+                Kind::Number => self.number(&value, at, layer, pointer)?,
+                Kind::Key | Kind::True | Kind::False | Kind::Null => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn string<P: Position>(
+        &mut self,
+        value: &Value<'_>,
+        at: P,
+        layer: usize,
+        pointer: &mut String,
+    ) -> Result<(), DecodeError> {
+        let Some((text, map)) = value.decoded() else {
+            return Ok(());
+        };
+        let start = value.content_span().start;
+        let depth = layer.checked_sub(1).map_or(0, |index| self.layers[index].depth);
+        if depth < NESTING && looks_like_json(&text) {
+            // The text is in a string, where nobody but the receiver parses it: it may be as deep
+            // as it likes, and hold a key twice, and is still looked through.
+            let bounds = Bounds {
+                depth: usize::MAX,
+                values: self.values_left,
+                duplicates: true,
+            };
+            match scan_str(&text, &bounds) {
+                Ok(tree) => {
+                    self.values_left -= tree.len();
+                    self.layers.push(Layer {
+                        outer: layer,
+                        start,
+                        map,
+                        depth: depth + 1,
+                    });
+                    let length = pointer.len();
+                    pointer.push('#');
+                    let inner = self.layers.len();
+                    self.tree(&tree, at.inside(), inner, pointer)?;
+                    pointer.truncate(length);
+                    return Ok(());
+                }
+                Err(JsonError {
+                    fault: JsonFault::TooManyValues,
+                    ..
+                }) => {
+                    return Err(DecodeError::TooManySegments {
+                        limit: self.limits.max_segments,
+                    });
+                }
+                Err(_) => {}
+            }
+        }
+        let site = Site {
+            layer,
+            start,
+            map,
+            number: false,
+        };
+        self.push(Place::new(pointer.as_str()), at.role(), text.into_owned(), site)
+    }
+
+    fn key<P: Position>(
+        &mut self,
+        key: &Value<'_>,
+        at: P,
+        layer: usize,
+        pointer: &str,
+    ) -> Result<(), DecodeError> {
+        let Some((text, map)) = key.decoded() else {
+            return Ok(());
+        };
+        if text.is_empty() {
+            return Ok(());
+        }
+        let site = Site {
+            layer,
+            start: key.content_span().start,
+            map,
+            number: false,
+        };
+        self.push(
+            Place::new(format!("key:{pointer}")),
+            at.role(),
+            text.into_owned(),
+            site,
+        )
+    }
+
+    fn number<P: Position>(
+        &mut self,
+        value: &Value<'_>,
+        at: P,
+        layer: usize,
+        pointer: &str,
+    ) -> Result<(), DecodeError> {
+        let raw = value.raw();
+        if significant_digits(raw) < LONG_NUMBER {
+            return Ok(());
+        }
+        let site = Site {
+            layer,
+            start: value.span().start,
+            map: OffsetMap::default(),
+            number: true,
+        };
+        self.push(Place::new(pointer), at.role(), raw.to_owned(), site)
+    }
+
+    fn push(&mut self, place: Place, role: Role, text: String, site: Site) -> Result<(), DecodeError> {
+        if self.segments.len() >= self.limits.max_segments {
+            return Err(DecodeError::TooManySegments {
+                limit: self.limits.max_segments,
+            });
+        }
+        self.text += text.len();
+        self.places += place.as_str().len();
+        if self.text.max(self.places) > self.limits.max_text {
+            return Err(DecodeError::TooMuchText {
+                limit: self.limits.max_text,
+            });
+        }
+        self.segments.push(Segment {
+            place,
+            role,
+            text: Text::from(text),
+        });
+        self.sites.push(site);
+        Ok(())
+    }
+}
+
+/// Adds a member's name to an RFC 6901 pointer.
+fn push_step(pointer: &mut String, key: &str) {
+    pointer.push('/');
+    for character in key.chars() {
+        match character {
+            '~' => pointer.push_str("~0"),
+            '/' => pointer.push_str("~1"),
+            other => pointer.push(other),
+        }
+    }
+}
+
+/// Whether it is worth scanning a text: it starts and ends as an object or an array does.
+fn looks_like_json(text: &str) -> bool {
+    let trimmed = text.trim_matches([' ', '\t', '\n', '\r']);
+    let (first, last) = (trimmed.as_bytes().first(), trimmed.as_bytes().last());
+    trimmed.len() >= 2 && matches!((first, last), (Some(b'{'), Some(b'}')) | (Some(b'['), Some(b']')))
+}
+
+/// Digits of a number without leading zeros and exponent.
+fn significant_digits(number: &str) -> usize {
+    let mantissa = number.split(['e', 'E']).next().unwrap_or(number);
+    mantissa
+        .bytes()
+        .filter(u8::is_ascii_digit)
+        .skip_while(|&digit| digit == b'0')
+        .count()
+}

@@ -1,0 +1,38 @@
+/// The bounds that every decoder here keeps; past any of them a body is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a body, after content decoding.
+    pub max_body: usize,
+    /// Objects and arrays open at once. JSON text inside a string counts afresh, and is bounded
+    /// by the number of values instead.
+    pub max_depth: usize,
+    /// Texts of one body. It bounds the number of JSON values too, at [`Limits::VALUES_PER_SEGMENT`]
+    /// times as many.
+    pub max_segments: usize,
+    /// Bytes of decoded text over all segments. Their places are bounded by the same number, since
+    /// a long key above many values would otherwise be written out once for each of them.
+    pub max_text: usize,
+}
+
+impl Limits {
+    /// How many JSON values a body may hold for each segment that it may hold: numbers, literals
+    /// and containers take memory while a body is scanned, but are no text.
+    pub const VALUES_PER_SEGMENT: usize = 8;
+
+    /// The most JSON values of one body, those of texts inside strings included.
+    #[must_use]
+    pub fn max_values(&self) -> usize {
+        self.max_segments.saturating_mul(Self::VALUES_PER_SEGMENT)
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_body: 32 << 20,
+            max_depth: 64,
+            max_segments: 100_000,
+            max_text: 32 << 20,
+        }
+    }
+}

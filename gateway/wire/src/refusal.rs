@@ -1,0 +1,195 @@
+//! A refusal in the words of each dialect's own error object.
+//!
+//! Client programs show the message of such an object to their user; anything else they report as a
+//! broken server. A refusal holds no request text, so neither does what is made of it.
+
+use bytes::Bytes;
+use cordon_domain::{Dialect, Fault, Refusal};
+use serde::Serialize;
+
+/// A refusal as it goes out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rendered {
+    /// HTTP status.
+    pub status: u16,
+    /// Value of `content-type`.
+    pub content_type: &'static str,
+    /// The error object.
+    pub body: Bytes,
+}
+
+/// Renders a refusal for a dialect; a caller of no known dialect gets OpenAI's shape.
+#[must_use]
+pub fn refuse(dialect: Dialect, refusal: &Refusal) -> Rendered {
+    Rendered {
+        status: refusal.status,
+        content_type: "application/json",
+        body: error_object(dialect, refusal),
+    }
+}
+
+/// The error object alone, as streams send it too.
+pub(crate) fn error_object(dialect: Dialect, refusal: &Refusal) -> Bytes {
+    let Refusal {
+        fault, code, message, ..
+    } = refusal;
+    let rendered = match dialect {
+        Dialect::AnthropicMessages => serde_json::to_vec(&AnthropicError {
+            kind: "error",
+            error: AnthropicBody {
+                kind: anthropic_type(*fault, refusal.status),
+                message,
+            },
+            request_id: refusal.exchange.to_string(),
+        }),
+        _ => serde_json::to_vec(&OpenaiError {
+            error: OpenaiBody {
+                message,
+                kind: openai_type(*fault, refusal.status),
+                param: None,
+                code,
+            },
+        }),
+    };
+    rendered.expect("strings alone always serialise").into()
+}
+
+/// The `type` of OpenAI's error object.
+pub(crate) fn openai_type(fault: Fault, status: u16) -> &'static str {
+    match fault {
+        Fault::Policy
+        | Fault::Shape
+        | Fault::Limit
+        | Fault::Encoding
+        | Fault::Misdirected
+        | Fault::NotFound
+        | Fault::Upgrade => "invalid_request_error",
+        Fault::Identity => "authentication_error",
+        Fault::Upstream if status == 429 => "rate_limit_error",
+        Fault::Upstream | Fault::Internal => "server_error",
+    }
+}
+
+/// The `type` of Anthropic's error object.
+pub(crate) fn anthropic_type(fault: Fault, status: u16) -> &'static str {
+    match fault {
+        Fault::Policy | Fault::Shape | Fault::Encoding | Fault::Misdirected | Fault::Upgrade => {
+            "invalid_request_error"
+        }
+        Fault::Limit => "request_too_large",
+        Fault::Identity => "authentication_error",
+        Fault::NotFound => "not_found_error",
+        Fault::Upstream if status == 429 => "rate_limit_error",
+        Fault::Upstream if status == 504 => "timeout_error",
+        Fault::Upstream | Fault::Internal if status == 503 => "overloaded_error",
+        Fault::Upstream | Fault::Internal => "api_error",
+    }
+}
+
+#[derive(Serialize)]
+struct OpenaiError<'a> {
+    error: OpenaiBody<'a>,
+}
+
+#[derive(Serialize)]
+struct OpenaiBody<'a> {
+    message: &'a str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    param: Option<&'static str>,
+    code: &'static str,
+}
+
+#[derive(Serialize)]
+struct AnthropicError<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    error: AnthropicBody<'a>,
+    request_id: String,
+}
+
+#[derive(Serialize)]
+struct AnthropicBody<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    message: &'a str,
+}
+
+#[cfg(test)]
+mod tests {
+    use cordon_domain::{Action, ExchangeId};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn refusal(status: u16, fault: Fault) -> Refusal {
+        Refusal {
+            status,
+            fault,
+            code: "cordon_policy_block",
+            message: "Blocked by rule \"secrets\":\n1 SECRET.JWT".into(),
+            action: Action::Block,
+            exchange: "0190d5b8-2f5a-7c3e-8a11-000000000001"
+                .parse::<ExchangeId>()
+                .unwrap(),
+            retry_after: None,
+        }
+    }
+
+    fn body(dialect: Dialect, status: u16, fault: Fault) -> Value {
+        let rendered = refuse(dialect, &refusal(status, fault));
+        assert_eq!(
+            (rendered.status, rendered.content_type),
+            (status, "application/json")
+        );
+        serde_json::from_slice(&rendered.body).unwrap()
+    }
+
+    #[test]
+    fn openai_shows_message_type_and_code() {
+        let expected = json!({"error": {
+            "message": "Blocked by rule \"secrets\":\n1 SECRET.JWT",
+            "type": "invalid_request_error", "param": null, "code": "cordon_policy_block",
+        }});
+        for dialect in [
+            Dialect::OpenaiChat,
+            Dialect::OpenaiResponses,
+            Dialect::Models,
+            Dialect::Unknown,
+        ] {
+            assert_eq!(body(dialect, 400, Fault::Policy), expected, "{dialect}");
+        }
+        assert_eq!(
+            body(Dialect::OpenaiChat, 401, Fault::Identity)["error"]["type"],
+            "authentication_error"
+        );
+        assert_eq!(
+            body(Dialect::OpenaiChat, 503, Fault::Internal)["error"]["type"],
+            "server_error"
+        );
+    }
+
+    #[test]
+    fn anthropic_shows_type_message_and_the_exchange() {
+        let dialect = Dialect::AnthropicMessages;
+        let expected = json!({
+            "type": "error",
+            "error": {
+                "type": "invalid_request_error",
+                "message": "Blocked by rule \"secrets\":\n1 SECRET.JWT",
+            },
+            "request_id": "0190d5b8-2f5a-7c3e-8a11-000000000001",
+        });
+        assert_eq!(body(dialect, 400, Fault::Policy), expected);
+        for (status, fault, kind) in [
+            (401, Fault::Identity, "authentication_error"),
+            (413, Fault::Limit, "request_too_large"),
+            (404, Fault::NotFound, "not_found_error"),
+            (503, Fault::Upstream, "overloaded_error"),
+            (502, Fault::Upstream, "api_error"),
+            (500, Fault::Internal, "api_error"),
+        ] {
+            assert_eq!(body(dialect, status, fault)["error"]["type"], kind, "{status}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! `openai-chat`: every string under `choices[i].delta` is a piece of a channel.
+//!
+//! That covers `content`, `refusal`, tool-call arguments, and the names that servers have made up
+//! for reasoning (`reasoning_content`, `reasoning`, `reasoning_details[].text`) without listing them.
+//! `finish_reason` ends the choice's channels.
+
+use super::{
+    Channel, Facts, Scope, Step,
+    read::{index, is_protocol, other_member, piece},
+};
+use crate::json::{Kind, Value};
+
+pub(super) fn read(root: Value<'_>, facts: &mut Facts, steps: &mut Vec<Step>) {
+    facts.note_model(root.get("model"));
+    if let Some(usage) = root.get("usage") {
+        facts.input = usage.get("prompt_tokens").and_then(|n| n.as_u64()).or(facts.input);
+        facts.output = usage.get("completion_tokens").and_then(|n| n.as_u64()).or(facts.output);
+    }
+    if root.get("error").is_some_and(|error| error.kind() != Kind::Null) {
+        facts.complete = true;
+        facts.failed = true;
+        steps.push(Step::End(Scope::All));
+    }
+    for (key, value) in root.members() {
+        if key.is_text("choices") && value.kind() == Kind::Array {
+            for (position, one) in (0..).zip(value.items()) {
+                choice(one, position, steps);
+            }
+        } else {
+            other_member(key, value, steps);
+        }
+    }
+}
+
+fn choice(choice: Value<'_>, position: u64, steps: &mut Vec<Step>) {
+    let prefix = format!("choice:{}:", index(choice.get("index"), position));
+    let mut ended = false;
+    for (key, value) in choice.members() {
+        if key.is_text("delta") && value.kind() == Kind::Object {
+            delta(value, &prefix, steps);
+        } else {
+            ended |= key.is_text("finish_reason") && value.kind() == Kind::String;
+            other_member(key, value, steps);
+        }
+    }
+    if ended {
+        steps.push(Step::End(Scope::Under(prefix)));
+    }
+}
+
+/// The members of a delta: their strings are pieces, named by the way to them.
+fn delta(object: Value<'_>, path: &str, steps: &mut Vec<Step>) {
+    for (key, value) in object.members() {
+        let Some(name) = key.text() else { continue };
+        if is_protocol(&name) {
+            continue;
+        }
+        // Ciphertext and sound; and a tool's name, which comes at once.
+        let opaque = name == "data" && value.kind() == Kind::String;
+        if opaque {
+            continue;
+        }
+        if name == "name" || path.len() + name.len() >= Channel::MAX_BYTES {
+            other_member(key, value, steps);
+            continue;
+        }
+        below(value, &format!("{path}{name}"), name == "arguments", steps);
+    }
+}
+
+fn below(value: Value<'_>, path: &str, arguments: bool, steps: &mut Vec<Step>) {
+    match value.kind() {
+        Kind::String => piece(value, path.to_owned(), arguments, steps),
+        Kind::Object => delta(value, &format!("{path}."), steps),
+        Kind::Array => {
+            for (position, item) in (0..).zip(value.items()) {
+                // Tool calls say which one they continue; other lists go by position.
+                let at = index(item.get("index"), position);
+                below(item, &format!("{path}.{at}"), arguments, steps);
+            }
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,71 @@
+//! The event that ends a stream which cannot go on.
+
+use bytes::Bytes;
+use cordon_domain::{Dialect, Fault, Refusal};
+use serde_json::json;
+
+use super::Facts;
+use crate::refuse;
+
+/// Bytes that end a stream with an error in the dialect: the upstream died in the midst of it, or the
+/// rest of the reply is refused. No `[DONE]` or `message_stop` follows, so nobody takes the reply for
+/// a whole one.
+///
+/// They start with a blank line, which ends an event that was left open and is nothing otherwise.
+#[must_use]
+pub fn error_event(dialect: Dialect, refusal: &Refusal) -> Bytes {
+    error_event_after(dialect, refusal, &Facts::default())
+}
+
+pub(super) fn error_event_after(dialect: Dialect, refusal: &Refusal, facts: &Facts) -> Bytes {
+    let mut out = b"\n\n".to_vec();
+    match dialect {
+        Dialect::OpenaiResponses => {
+            out.extend_from_slice(b"event: response.failed\ndata: ");
+            out.extend_from_slice(response_failed(refusal, facts).to_string().as_bytes());
+        }
+        Dialect::AnthropicMessages => {
+            out.extend_from_slice(b"event: error\ndata: ");
+            out.extend_from_slice(&refuse(dialect, refusal).body);
+        }
+        _ => {
+            out.extend_from_slice(b"data: ");
+            out.extend_from_slice(&refuse(dialect, refusal).body);
+        }
+    }
+    out.extend_from_slice(b"\n\n");
+    out.into()
+}
+
+/// The dialect's codes are a closed list. Clients re-send on all of them but `invalid_prompt`, so
+/// that one stands wherever sending again would end the same way.
+fn response_failed(refusal: &Refusal, facts: &Facts) -> serde_json::Value {
+    let code = match refusal.fault {
+        Fault::Upstream | Fault::Internal => "server_error",
+        _ => "invalid_prompt",
+    };
+    let exchange = refusal.exchange.to_string();
+    let id = facts.response.clone().unwrap_or_else(|| format!("resp_{}", exchange.replace('-', "")));
+    json!({
+        "type": "response.failed",
+        "sequence_number": facts.sequence.map_or(0, |last| last.saturating_add(1)),
+        "response": {
+            "id": id,
+            "object": "response",
+            "created_at": 0,
+            "status": "failed",
+            "error": {"code": code, "message": refusal.message},
+            "incomplete_details": null,
+            "instructions": null,
+            "metadata": {"cordon_code": refusal.code, "cordon_exchange": exchange},
+            "model": facts.model.as_deref().unwrap_or("unknown"),
+            "output": [],
+            "parallel_tool_calls": true,
+            "temperature": null,
+            "tool_choice": "auto",
+            "tools": [],
+            "top_p": null,
+            "usage": null,
+        },
+    })
+}
