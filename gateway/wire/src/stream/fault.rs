@@ -5,7 +5,7 @@ use cordon_domain::{Dialect, Fault, Refusal};
 use serde_json::json;
 
 use super::Facts;
-use crate::refuse;
+use crate::refusal::error_object;
 
 /// Bytes that end a stream with an error in the dialect: the upstream died in the midst of it, or the
 /// rest of the reply is refused. No `[DONE]` or `message_stop` follows, so nobody takes the reply for
@@ -26,11 +26,11 @@ pub(super) fn error_event_after(dialect: Dialect, refusal: &Refusal, facts: &Fac
         }
         Dialect::AnthropicMessages => {
             out.extend_from_slice(b"event: error\ndata: ");
-            out.extend_from_slice(&refuse(dialect, refusal).body);
+            out.extend_from_slice(&error_object(dialect, refusal));
         }
         _ => {
             out.extend_from_slice(b"data: ");
-            out.extend_from_slice(&refuse(dialect, refusal).body);
+            out.extend_from_slice(&error_object(dialect, refusal));
         }
     }
     out.extend_from_slice(b"\n\n");
