@@ -1,0 +1,137 @@
+//! Between the dialects: so that a caller of Anthropic's or of the Responses API can be answered by an
+//! upstream that speaks `openai-chat`, which the engine and most servers in a building do.
+//!
+//! What carries meaning is carried over: instructions, turns, tools and their results, sampling,
+//! structured output; on the way back texts, reasoning, tool calls, stop reasons and usage. Hints that
+//! no local server knows (caching, service tiers, reasoning effort, metadata) are left out. What
+//! would change the answer if left out (images, state on the provider's side) is refused with advice,
+//! except that tools which the provider would run itself are simply not offered on.
+//!
+//! `openai-chat` to `openai-chat` is no translation: the bytes stay, but for the model's name and the
+//! wish for usage in a stream.
+//!
+//! On failure: a [`TranslateError`], which names a place by our own words and indices.
+
+use bytes::Bytes;
+use cordon_domain::Dialect;
+
+use crate::{Endpoint, Operation};
+
+mod request;
+
+mod chat;
+pub use chat::asks_for_usage;
+
+mod messages;
+mod responses;
+
+mod reply;
+
+mod stream;
+pub use stream::StreamTranslator;
+
+/// Why a body cannot be carried over. It quotes nothing of the body.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TranslateError {
+    /// The body is no JSON object.
+    #[error("the request body is not a JSON object")]
+    NotAnObject,
+    /// Something in the request has another shape than its dialect gives it.
+    #[error("{place} has to be {expected}")]
+    Shape {
+        /// Where, in indices and the dialect's field names.
+        place: String,
+        /// What belongs there.
+        expected: &'static str,
+    },
+    /// The request asks for something that an `openai-chat` upstream cannot do.
+    #[error("{what} at {place} cannot be answered here: {advice}")]
+    Unsupported {
+        /// Where, in indices and the dialect's field names.
+        place: String,
+        /// What it is.
+        what: &'static str,
+        /// What the caller can do about it.
+        advice: &'static str,
+    },
+    /// Bodies of this dialect are not translated.
+    #[error("the dialect {0} is not translated")]
+    Dialect(Dialect),
+    /// The upstream's reply is not what `openai-chat` describes.
+    #[error("the upstream's reply cannot be read: {0}")]
+    Reply(&'static str),
+    /// The upstream's reply is over a limit.
+    #[error("the upstream's reply is larger than {limit} bytes")]
+    ReplyTooLarge {
+        /// The limit.
+        limit: usize,
+    },
+}
+
+impl TranslateError {
+    /// The HTTP status to answer with: 400 where the request is at fault, 502 where the reply is.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::NotAnObject | Self::Shape { .. } | Self::Unsupported { .. } | Self::Dialect(_) => 400,
+            Self::Reply(_) | Self::ReplyTooLarge { .. } => 502,
+        }
+    }
+
+    /// What to tell the caller.
+    #[must_use]
+    pub fn message(&self) -> String {
+        self.to_string()
+    }
+}
+
+/// A request of any dialect as an `openai-chat` request for `model`.
+///
+/// # Errors
+/// When the request is malformed or asks for what cannot be carried over.
+pub fn request_to_chat(endpoint: Endpoint, body: &Bytes, model: &str) -> Result<Bytes, TranslateError> {
+    match endpoint.dialect {
+        Dialect::OpenaiChat => chat::rename(body, model),
+        Dialect::AnthropicMessages => {
+            let counting = endpoint.operation == Operation::CountTokens;
+            Ok(messages::request::to_chat(&request::object(body)?, model, counting)?.into_bytes())
+        }
+        Dialect::OpenaiResponses => {
+            Ok(responses::request::to_chat(&request::object(body)?, model)?.into_bytes())
+        }
+        other => Err(TranslateError::Dialect(other)),
+    }
+}
+
+/// A plain `openai-chat` reply in the caller's dialect. `asked_model` is the name that the caller
+/// used. An error object becomes the dialect's error object.
+///
+/// # Errors
+/// When the reply is not what `openai-chat` describes.
+pub fn reply_from_chat(
+    endpoint: Endpoint,
+    body: &Bytes,
+    asked_model: &str,
+) -> Result<Bytes, TranslateError> {
+    match endpoint.dialect {
+        Dialect::OpenaiChat => Ok(body.clone()),
+        Dialect::AnthropicMessages => Ok(match reply::Answer::read(body)? {
+            reply::Answer::Reply(reply) => messages::reply::from_chat(reply, asked_model),
+            reply::Answer::Error(error) => messages::reply::error(&error),
+        }
+        .to_string()
+        .into()),
+        Dialect::OpenaiResponses => match reply::Answer::read(body)? {
+            reply::Answer::Reply(reply) => {
+                Ok(responses::reply::from_chat(reply, asked_model).to_string().into())
+            }
+            // The two dialects share their error object.
+            reply::Answer::Error(_) => Ok(body.clone()),
+        },
+        other => Err(TranslateError::Dialect(other)),
+    }
+}
+
+#[cfg(test)]
+mod tests {}

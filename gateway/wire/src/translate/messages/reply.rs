@@ -1,0 +1,90 @@
+//! An `openai-chat` reply as an Anthropic message.
+
+use serde_json::{Value, json};
+
+use crate::translate::reply::{Call, Reply, Stop, Tokens, UpstreamError};
+
+pub(crate) fn from_chat(reply: Reply, asked_model: &str) -> Value {
+    let mut content = Vec::new();
+    if !reply.reasoning.is_empty() {
+        content.push(json!({"type": "thinking", "thinking": reply.reasoning, "signature": ""}));
+    }
+    for text in [&reply.text, &reply.refusal] {
+        if !text.is_empty() {
+            content.push(json!({"type": "text", "text": text}));
+        }
+    }
+    for call in &reply.calls {
+        content.push(
+            json!({"type": "tool_use", "id": call.id, "name": call.name, "input": input(call)}),
+        );
+    }
+    let (stop_reason, stop_sequence) = stop(&reply.stop);
+    message(&reply.head.id, asked_model, content, stop_reason.into(), stop_sequence, usage(reply.usage))
+}
+
+pub(super) fn message(
+    id: &str,
+    model: &str,
+    content: Vec<Value>,
+    stop_reason: Value,
+    stop_sequence: Value,
+    usage: Value,
+) -> Value {
+    json!({
+        "id": format!("msg_{id}"),
+        "type": "message",
+        "role": "assistant",
+        "model": model,
+        "content": content,
+        "stop_reason": stop_reason,
+        "stop_sequence": stop_sequence,
+        "usage": usage,
+    })
+}
+
+pub(crate) fn error(error: &UpstreamError) -> Value {
+    let kind = match (error.kind.as_str(), error.code.as_deref()) {
+        // The engine's own limits are the request's to keep.
+        (_, Some("context_length_exceeded")) => "invalid_request_error",
+        ("invalid_request_error" | "BadRequestError" | "exceed_context_size_error", _) => {
+            "invalid_request_error"
+        }
+        ("not_found_error" | "NotFoundError", _) => "not_found_error",
+        ("rate_limit_error", _) => "rate_limit_error",
+        ("overloaded_error" | "unavailable_error", _) => "overloaded_error",
+        _ => "api_error",
+    };
+    json!({"type": "error", "error": {"type": kind, "message": error.message}})
+}
+
+/// The stop reason and the stop sequence.
+pub(super) fn stop(stop: &Stop) -> (&'static str, Value) {
+    match stop {
+        Stop::End => ("end_turn", Value::Null),
+        Stop::Length => ("max_tokens", Value::Null),
+        Stop::Tools => ("tool_use", Value::Null),
+        Stop::Refused => ("refusal", Value::Null),
+        Stop::Sequence(sequence) => ("stop_sequence", sequence.as_str().into()),
+    }
+}
+
+/// Anthropic counts cached input apart.
+pub(super) fn usage(tokens: Tokens) -> Value {
+    json!({
+        "input_tokens": tokens.input.saturating_sub(tokens.cached),
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": tokens.cached.min(tokens.input),
+        "output_tokens": tokens.output,
+    })
+}
+
+/// A tool's input has to be an object. Arguments that are none go on under a name that no schema has,
+/// so that the tool refuses them and the model gets to see why.
+fn input(call: &Call) -> Value {
+    match serde_json::from_str(&call.arguments) {
+        Ok(object @ Value::Object(_)) => object,
+        _ if call.arguments.trim().is_empty() => json!({}),
+        _ => json!({"malformed_arguments": call.arguments}),
+    }
+}

@@ -1,0 +1,202 @@
+//! An `openai-chat` reply taken apart: what both translations of a reply, plain or streamed, start from.
+
+use serde_json::Value;
+
+use super::TranslateError;
+
+/// A plain reply, or the error object that came in its place.
+pub(super) enum Answer {
+    Reply(Reply),
+    Error(UpstreamError),
+}
+
+/// What a plain reply says.
+pub(super) struct Reply {
+    pub(super) head: Head,
+    pub(super) reasoning: String,
+    pub(super) text: String,
+    pub(super) refusal: String,
+    pub(super) calls: Vec<Call>,
+    pub(super) stop: Stop,
+    pub(super) usage: Tokens,
+}
+
+/// Which reply it is.
+#[derive(Clone, Default)]
+pub(super) struct Head {
+    /// The upstream's id without its prefix, fit to be part of another.
+    pub(super) id: String,
+    pub(super) created: u64,
+}
+
+pub(super) struct Call {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) arguments: String,
+}
+
+/// Why the model stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    End,
+    Length,
+    Tools,
+    Refused,
+    /// At one of the caller's own stop sequences, where the upstream says which.
+    Sequence(String),
+}
+
+/// LLM tokens.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Tokens {
+    pub(super) input: u64,
+    /// Of the input, those read from a cache.
+    pub(super) cached: u64,
+    pub(super) output: u64,
+    /// Of the output, those spent on reasoning.
+    pub(super) reasoning: u64,
+}
+
+/// An error as the upstream reports it. Its message is the upstream's own and goes to the caller only.
+pub(super) struct UpstreamError {
+    pub(super) message: String,
+    pub(super) kind: String,
+    pub(super) code: Option<String>,
+}
+
+impl Answer {
+    pub(super) fn read(body: &[u8]) -> Result<Self, TranslateError> {
+        let body: Value =
+            serde_json::from_slice(body).map_err(|_| TranslateError::Reply("it is not JSON"))?;
+        if let Some(error) = UpstreamError::of(&body) {
+            return Ok(Self::Error(error));
+        }
+        let choice = body
+            .get("choices")
+            .and_then(|choices| choices.get(0))
+            .ok_or(TranslateError::Reply("it holds no choice"))?;
+        let message = choice.get("message").ok_or(TranslateError::Reply("its choice holds no message"))?;
+        let calls = message
+            .get("tool_calls")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .enumerate()
+            .map(|(at, call)| Call::read(call, at))
+            .collect::<Result<Vec<_>, _>>()?;
+        let refusal = string(message, "refusal");
+        let stop = Stop::read(choice, !calls.is_empty(), !refusal.is_empty()).unwrap_or(Stop::End);
+        Ok(Self::Reply(Reply {
+            head: Head::read(&body),
+            reasoning: reasoning(message),
+            text: content(message),
+            refusal,
+            calls,
+            stop,
+            usage: Tokens::read(&body).unwrap_or_default(),
+        }))
+    }
+}
+
+impl Head {
+    const MAX_ID: usize = 48;
+
+    pub(super) fn read(body: &Value) -> Self {
+        let id = body.get("id").and_then(Value::as_str).unwrap_or_default();
+        let id = id.strip_prefix("chatcmpl-").unwrap_or(id);
+        let mut id: String =
+            id.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(Self::MAX_ID).collect();
+        if id.is_empty() {
+            id.push('0');
+        }
+        Self { id, created: body.get("created").and_then(Value::as_u64).unwrap_or(0) }
+    }
+}
+
+impl Call {
+    fn read(call: &Value, at: usize) -> Result<Self, TranslateError> {
+        let function = call.get("function").ok_or(TranslateError::Reply("a tool call has no function"))?;
+        let name = string(function, "name");
+        if name.is_empty() {
+            return Err(TranslateError::Reply("a tool call has no name"));
+        }
+        let id = Some(string(call, "id")).filter(|id| !id.is_empty()).unwrap_or_else(|| format!("call_{at}"));
+        let arguments = match function.get("arguments") {
+            // Some servers hand the arguments over as JSON rather than as its source.
+            Some(arguments @ Value::Object(_)) => arguments.to_string(),
+            _ => string(function, "arguments"),
+        };
+        Ok(Self { id, name, arguments })
+    }
+}
+
+impl Stop {
+    /// `None` while the choice goes on.
+    pub(super) fn read(choice: &Value, called: bool, refused: bool) -> Option<Self> {
+        let reason = choice.get("finish_reason").and_then(Value::as_str)?;
+        Some(match reason {
+            "length" => Self::Length,
+            "content_filter" => Self::Refused,
+            "tool_calls" | "function_call" => Self::Tools,
+            // Some servers end a turn of calls with a plain stop.
+            _ if called => Self::Tools,
+            _ if refused => Self::Refused,
+            _ => match choice.get("stop_reason").and_then(Value::as_str) {
+                Some(sequence) => Self::Sequence(sequence.to_owned()),
+                None => Self::End,
+            },
+        })
+    }
+}
+
+impl Tokens {
+    pub(super) fn read(body: &Value) -> Option<Self> {
+        let usage = body.get("usage").filter(|usage| usage.is_object())?;
+        let count = |path: &str| usage.pointer(path).and_then(Value::as_u64).unwrap_or(0);
+        Some(Self {
+            input: count("/prompt_tokens"),
+            cached: count("/prompt_tokens_details/cached_tokens"),
+            output: count("/completion_tokens"),
+            reasoning: count("/completion_tokens_details/reasoning_tokens"),
+        })
+    }
+}
+
+impl UpstreamError {
+    /// What is said in place of a message that the upstream did not give.
+    const SILENT: &str = "the upstream reported an error without a message";
+
+    pub(super) fn of(body: &Value) -> Option<Self> {
+        let error = body.get("error").filter(|error| !error.is_null())?;
+        let message = error.as_str().or_else(|| error.get("message").and_then(Value::as_str));
+        // llama-server and vLLM give the code as a number.
+        let code = error.get("code").and_then(|code| match code {
+            Value::String(code) => Some(code.clone()),
+            _ => None,
+        });
+        Some(Self {
+            message: message.unwrap_or(Self::SILENT).to_owned(),
+            kind: string(error, "type"),
+            code,
+        })
+    }
+}
+
+/// A string member; empty when there is none.
+pub(super) fn string(object: &Value, name: &str) -> String {
+    object.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+/// The text of a message or delta, which some servers send in parts.
+pub(super) fn content(message: &Value) -> String {
+    match message.get("content") {
+        Some(Value::Array(parts)) => parts.iter().map(|part| string(part, "text")).collect(),
+        _ => string(message, "content"),
+    }
+}
+
+/// Servers have two names for it; those that send both send the same.
+pub(super) fn reasoning(message: &Value) -> String {
+    let named = string(message, "reasoning_content");
+    if named.is_empty() { string(message, "reasoning") } else { named }
+}

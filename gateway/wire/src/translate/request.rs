@@ -1,0 +1,214 @@
+//! What both translations of a request share: reading fields with their places, and building the turns.
+
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+
+use super::TranslateError;
+
+pub(super) type Object = Map<String, Value>;
+
+/// The body as an object. That it is strict JSON was checked when it was decoded.
+pub(super) fn object(body: &Bytes) -> Result<Object, TranslateError> {
+    serde_json::from_slice(body).map_err(|_| TranslateError::NotAnObject)
+}
+
+pub(super) fn shape(place: impl Into<String>, expected: &'static str) -> TranslateError {
+    TranslateError::Shape { place: place.into(), expected }
+}
+
+pub(super) fn unsupported(
+    place: impl Into<String>,
+    what: &'static str,
+    advice: &'static str,
+) -> TranslateError {
+    TranslateError::Unsupported { place: place.into(), what, advice }
+}
+
+pub(super) fn image(place: impl Into<String>) -> TranslateError {
+    unsupported(
+        place,
+        "an image",
+        "the model that answers here reads text only; remove the image or describe it in words",
+    )
+}
+
+pub(super) fn file(place: impl Into<String>) -> TranslateError {
+    unsupported(
+        place,
+        "a file",
+        "the model that answers here reads text only; paste the file's text into the message",
+    )
+}
+
+/// A member that is there and not null.
+pub(super) fn present<'v>(object: &'v Object, name: &str) -> Option<&'v Value> {
+    object.get(name).filter(|value| !value.is_null())
+}
+
+/// A string member; `place` is the object's own place, with a dot behind it.
+pub(super) fn text<'v>(object: &'v Object, name: &str, place: &str) -> Result<&'v str, TranslateError> {
+    object.get(name).and_then(Value::as_str).ok_or_else(|| shape(format!("{place}{name}"), "a string"))
+}
+
+/// An array member of objects, empty when it is not there.
+pub(super) fn list<'v>(object: &'v Object, name: &str) -> Result<&'v [Value], TranslateError> {
+    match present(object, name) {
+        None => Ok(&[]),
+        Some(Value::Array(items)) => Ok(items),
+        Some(_) => Err(shape(name, "an array")),
+    }
+}
+
+pub(super) fn as_object<'v>(value: &'v Value, place: &str) -> Result<&'v Object, TranslateError> {
+    value.as_object().ok_or_else(|| shape(place, "an object"))
+}
+
+/// The conversation as `openai-chat` writes it.
+///
+/// Chat templates of small models take one system message at the start and turns that alternate, so
+/// what belongs together is put together: leading instructions, successive texts of one side, and an
+/// assistant's words with the tool calls that follow them.
+#[derive(Default)]
+pub(super) struct Turns {
+    messages: Vec<Turn>,
+}
+
+enum Turn {
+    System(String),
+    User(String),
+    Assistant { text: String, calls: Vec<Value> },
+    Result { call: String, text: String },
+}
+
+impl Turns {
+    pub(super) fn system(&mut self, text: &str) {
+        match self.messages.last_mut() {
+            Some(Turn::System(before)) => join(before, text),
+            _ => self.messages.push(Turn::System(text.to_owned())),
+        }
+    }
+
+    pub(super) fn user(&mut self, text: &str) {
+        match self.messages.last_mut() {
+            Some(Turn::User(before)) => join(before, text),
+            _ => self.messages.push(Turn::User(text.to_owned())),
+        }
+    }
+
+    pub(super) fn assistant(&mut self, text: &str) {
+        match self.messages.last_mut() {
+            Some(Turn::Assistant { text: before, .. }) => join(before, text),
+            _ => self.messages.push(Turn::Assistant { text: text.to_owned(), calls: Vec::new() }),
+        }
+    }
+
+    pub(super) fn call(&mut self, id: &str, name: &str, arguments: &str) {
+        let call = json!({
+            "id": id,
+            "type": "function",
+            "function": {"name": name, "arguments": arguments},
+        });
+        match self.messages.last_mut() {
+            Some(Turn::Assistant { calls, .. }) => calls.push(call),
+            _ => self.messages.push(Turn::Assistant { text: String::new(), calls: vec![call] }),
+        }
+    }
+
+    pub(super) fn result(&mut self, call: &str, text: String) {
+        self.messages.push(Turn::Result { call: call.to_owned(), text });
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    pub(super) fn into_messages(self) -> Vec<Value> {
+        self.messages
+            .into_iter()
+            .map(|turn| match turn {
+                Turn::System(text) => json!({"role": "system", "content": text}),
+                Turn::User(text) => json!({"role": "user", "content": text}),
+                // Templates that print the content would print a null as a word.
+                Turn::Assistant { text, calls } if calls.is_empty() => {
+                    json!({"role": "assistant", "content": text})
+                }
+                Turn::Assistant { text, calls } => {
+                    json!({"role": "assistant", "content": text, "tool_calls": calls})
+                }
+                Turn::Result { call, text } => {
+                    json!({"role": "tool", "tool_call_id": call, "content": text})
+                }
+            })
+            .collect()
+    }
+}
+
+pub(super) fn join(before: &mut String, text: &str) {
+    if !before.is_empty() && !text.is_empty() {
+        before.push_str("\n\n");
+    }
+    before.push_str(text);
+}
+
+/// The `openai-chat` request under construction.
+pub(super) struct ChatRequest(Object);
+
+impl ChatRequest {
+    pub(super) fn new(model: &str, turns: Turns) -> Self {
+        let mut request = Object::new();
+        request.insert("model".into(), model.into());
+        request.insert("messages".into(), turns.into_messages().into());
+        Self(request)
+    }
+
+    pub(super) fn set(&mut self, name: &str, value: impl Into<Value>) {
+        self.0.insert(name.into(), value.into());
+    }
+
+    /// Takes a member over as it is, under the name that `openai-chat` has for it.
+    pub(super) fn carry(&mut self, from: &Object, name: &str, chat_name: &str) {
+        if let Some(value) = present(from, name) {
+            self.set(chat_name, value.clone());
+        }
+    }
+
+    /// Streams, with usage at the end, when the caller streams.
+    pub(super) fn stream_like(&mut self, from: &Object) -> Result<(), TranslateError> {
+        match present(from, "stream") {
+            None | Some(Value::Bool(false)) => Ok(()),
+            Some(Value::Bool(true)) => {
+                self.set("stream", true);
+                self.set("stream_options", json!({"include_usage": true}));
+                Ok(())
+            }
+            Some(_) => Err(shape("stream", "true or false")),
+        }
+    }
+
+    pub(super) fn into_bytes(self) -> Bytes {
+        Value::Object(self.0).to_string().into()
+    }
+}
+
+/// A function tool as `openai-chat` writes it.
+pub(super) fn function_tool(name: &str, description: Option<&str>, schema: Option<&Value>) -> Value {
+    let mut function = Object::new();
+    function.insert("name".into(), name.into());
+    if let Some(description) = description {
+        function.insert("description".into(), description.into());
+    }
+    let schema = schema.cloned().unwrap_or_else(|| json!({"type": "object", "properties": {}}));
+    function.insert("parameters".into(), schema);
+    json!({"type": "function", "function": function})
+}
+
+/// `response_format` for a JSON schema.
+pub(super) fn schema_format(name: Option<&str>, schema: &Value, strict: Option<&Value>) -> Value {
+    let mut inner = Object::new();
+    inner.insert("name".into(), name.unwrap_or("answer").into());
+    inner.insert("schema".into(), schema.clone());
+    if let Some(strict) = strict {
+        inner.insert("strict".into(), strict.clone());
+    }
+    json!({"type": "json_schema", "json_schema": inner})
+}

@@ -1,0 +1,224 @@
+//! The events of a streamed response, in their order: `response.created`, `response.in_progress`, for
+//! each item `output_item.added`, its parts with their deltas, `output_item.done`, and at last
+//! `response.completed` with everything once more.
+
+use serde_json::{Value, json};
+
+use super::{
+    FREE_TEXT,
+    reply::{Run, Status, call, free_text, item_id, message, part, reasoning, response},
+};
+use crate::translate::{
+    TranslateError,
+    reply::{Head, Stop, Tokens, UpstreamError},
+    stream::{INTERLEAVED, NAMELESS, Piece, emit, head},
+};
+
+pub(crate) struct Writer {
+    model: String,
+    head: Option<Head>,
+    sequence: u64,
+    /// The items that are done.
+    output: Vec<Value>,
+    open: Option<Item>,
+    /// The highest tool call so far.
+    last_call: Option<u64>,
+}
+
+enum Item {
+    Words { run: Run, text: String },
+    Call { index: u64, id: String, name: String, arguments: String },
+}
+
+impl Writer {
+    pub(crate) fn new(model: &str) -> Self {
+        Self {
+            model: model.to_owned(),
+            head: None,
+            sequence: 0,
+            output: Vec::new(),
+            open: None,
+            last_call: None,
+        }
+    }
+
+    /// The first chunk starts the response.
+    pub(crate) fn start(&mut self, chunk: &Value, out: &mut Vec<u8>) {
+        if self.head.is_some() {
+            return;
+        }
+        self.head = Some(head(chunk));
+        for name in ["response.created", "response.in_progress"] {
+            let response = self.response(&Status::InProgress, Vec::new(), None);
+            self.event(name, json!({"response": response}), out);
+        }
+    }
+
+    pub(crate) fn piece(&mut self, piece: Piece, out: &mut Vec<u8>) -> Result<(), TranslateError> {
+        match piece {
+            Piece::Reasoning(text) => self.words(Run::Reasoning, &text, out),
+            Piece::Text(text) => self.words(Run::Text, &text, out),
+            Piece::Refusal(text) => self.words(Run::Refusal, &text, out),
+            Piece::Call { index, id, name, arguments } => self.call(index, id, name, &arguments, out)?,
+        }
+        Ok(())
+    }
+
+    pub(crate) fn end(&mut self, stop: &Stop, tokens: Tokens, out: &mut Vec<u8>) {
+        self.start(&Value::Null, out);
+        let status = Status::of(stop);
+        self.close(status.of_item(), out);
+        let output = std::mem::take(&mut self.output);
+        let response = self.response(&status, output, Some(tokens));
+        let name =
+            if matches!(status, Status::Completed) { "response.completed" } else { "response.incomplete" };
+        self.event(name, json!({"response": response}), out);
+    }
+
+    pub(crate) fn fail(&mut self, error: &UpstreamError, out: &mut Vec<u8>) {
+        let code = match (error.code.as_deref(), error.kind.as_str()) {
+            // Clients know this one and tell their user to start afresh.
+            (Some("context_length_exceeded"), _) => "context_length_exceeded",
+            (_, "rate_limit_error") => "rate_limit_exceeded",
+            (_, "invalid_request_error") => "invalid_prompt",
+            _ => "server_error",
+        };
+        let status = Status::Failed { code: code.to_owned(), message: error.message.clone() };
+        let output = std::mem::take(&mut self.output);
+        let response = self.response(&status, output, None);
+        self.event("response.failed", json!({"response": response}), out);
+    }
+
+    fn words(&mut self, run: Run, piece: &str, out: &mut Vec<u8>) {
+        if !matches!(&self.open, Some(Item::Words { run: open, .. }) if *open == run) {
+            self.close("completed", out);
+            let id = self.id();
+            let item = match run {
+                Run::Reasoning => reasoning(&id, &[], "in_progress"),
+                _ => message(&id, &[], "in_progress"),
+            };
+            let at = self.output.len();
+            self.event("response.output_item.added", json!({"output_index": at, "item": item}), out);
+            let fields = json!({
+                "item_id": id, "output_index": at, "content_index": 0, "part": part(run, ""),
+            });
+            self.event("response.content_part.added", fields, out);
+            self.open = Some(Item::Words { run, text: String::new() });
+        }
+        if let Some(Item::Words { text, .. }) = &mut self.open {
+            text.push_str(piece);
+        }
+        let mut fields = json!({
+            "item_id": self.id(), "output_index": self.output.len(), "content_index": 0, "delta": piece,
+        });
+        if run == Run::Text {
+            fields["logprobs"] = json!([]);
+        }
+        self.event(&format!("{}.delta", event_of(run)), fields, out);
+    }
+
+    fn call(
+        &mut self,
+        index: u64,
+        id: String,
+        name: String,
+        piece: &str,
+        out: &mut Vec<u8>,
+    ) -> Result<(), TranslateError> {
+        if !matches!(&self.open, Some(Item::Call { index: open, .. }) if *open == index) {
+            if self.last_call.is_some_and(|last| index <= last) {
+                // An empty delta behind a call's end says nothing.
+                return if piece.is_empty() { Ok(()) } else { Err(INTERLEAVED) };
+            }
+            if name.is_empty() {
+                return Err(NAMELESS);
+            }
+            self.close("completed", out);
+            self.last_call = Some(index);
+            let id = if id.is_empty() { format!("call_{index}") } else { id };
+            let item = call(&self.id(), &id, &name, "", "in_progress");
+            let fields = json!({"output_index": self.output.len(), "item": item});
+            self.event("response.output_item.added", fields, out);
+            self.open = Some(Item::Call { index, id, name, arguments: String::new() });
+        }
+        let Some(Item::Call { name, arguments, .. }) = &mut self.open else { return Ok(()) };
+        arguments.push_str(piece);
+        // A free-text tool's input lies within the arguments; it goes out once they are whole.
+        if !piece.is_empty() && !name.starts_with(FREE_TEXT) {
+            let fields = json!({"item_id": self.id(), "output_index": self.output.len(), "delta": piece});
+            self.event("response.function_call_arguments.delta", fields, out);
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, status: &str, out: &mut Vec<u8>) {
+        let Some(open) = self.open.take() else { return };
+        let (id, at) = (self.id(), self.output.len());
+        let item = match open {
+            Item::Words { run, text } => {
+                let part = part(run, &text);
+                let mut fields = json!({"item_id": id, "output_index": at, "content_index": 0});
+                match run {
+                    Run::Refusal => fields["refusal"] = text.into(),
+                    _ => fields["text"] = text.into(),
+                }
+                if run == Run::Text {
+                    fields["logprobs"] = json!([]);
+                }
+                self.event(&format!("{}.done", event_of(run)), fields, out);
+                let fields =
+                    json!({"item_id": id, "output_index": at, "content_index": 0, "part": part});
+                self.event("response.content_part.done", fields, out);
+                match run {
+                    Run::Reasoning => reasoning(&id, &[part], status),
+                    _ => message(&id, &[part], status),
+                }
+            }
+            Item::Call { id: call_id, name, arguments, .. } => {
+                if name.starts_with(FREE_TEXT) {
+                    let input = free_text(&arguments);
+                    let fields = json!({"item_id": id, "output_index": at, "delta": input});
+                    self.event("response.custom_tool_call_input.delta", fields, out);
+                    let fields = json!({"item_id": id, "output_index": at, "input": input});
+                    self.event("response.custom_tool_call_input.done", fields, out);
+                } else {
+                    let fields = json!({
+                        "item_id": id, "output_index": at, "name": name, "arguments": arguments,
+                    });
+                    self.event("response.function_call_arguments.done", fields, out);
+                }
+                call(&id, &call_id, &name, &arguments, status)
+            }
+        };
+        self.event("response.output_item.done", json!({"output_index": at, "item": item}), out);
+        self.output.push(item);
+    }
+
+    /// Id of the item that is being written.
+    fn id(&self) -> String {
+        item_id(self.head.as_ref().map_or("0", |head| &head.id), self.output.len())
+    }
+
+    fn response(&self, status: &Status, output: Vec<Value>, usage: Option<Tokens>) -> Value {
+        let unnamed = Head { id: "0".into(), created: 0 };
+        response(self.head.as_ref().unwrap_or(&unnamed), &self.model, status, output, usage)
+    }
+
+    /// `fields` with the event's type and the next sequence number in front.
+    fn event(&mut self, name: &str, fields: Value, out: &mut Vec<u8>) {
+        let mut data = json!({"type": name, "sequence_number": self.sequence});
+        self.sequence += 1;
+        if let (Value::Object(data), Value::Object(fields)) = (&mut data, fields) {
+            data.extend(fields);
+        }
+        emit(name, &data, out);
+    }
+}
+
+fn event_of(run: Run) -> &'static str {
+    match run {
+        Run::Reasoning => "response.reasoning_text",
+        Run::Text => "response.output_text",
+        Run::Refusal => "response.refusal",
+    }
+}
