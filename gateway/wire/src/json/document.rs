@@ -464,3 +464,6 @@ fn significant_digits(number: &str) -> usize {
         .skip_while(|&digit| digit == b'0')
         .count()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,233 @@
+//! What is taken as a request or a reply, what is refused, and what is read out besides the texts.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use cordon_domain::{Dialect, Role, Splice};
+use cordon_wire::{
+    DecodeError, Endpoint, JsonError, JsonFault, Limits, Operation, Usage, decode, decode_reply,
+};
+
+fn at(dialect: Dialect) -> Endpoint {
+    Endpoint {
+        dialect,
+        operation: Operation::Generate,
+    }
+}
+
+const DIALECTS: [Dialect; 3] = [
+    Dialect::OpenaiChat,
+    Dialect::OpenaiResponses,
+    Dialect::AnthropicMessages,
+];
+
+fn failure(dialect: Dialect, body: &[u8]) -> DecodeError {
+    match decode(at(dialect), Bytes::copy_from_slice(body), &Limits::default()) {
+        Ok(_) => panic!("{dialect} took {}", String::from_utf8_lossy(body)),
+        Err(error) => error,
+    }
+}
+
+#[test]
+fn a_body_of_another_shape_is_refused_with_what_was_expected() {
+    let cases = [
+        (Dialect::OpenaiChat, r#"[]"#, "a JSON object"),
+        (Dialect::OpenaiChat, r#"{}"#, "`messages`"),
+        (Dialect::OpenaiChat, r#"{"messages":"hi"}"#, "`messages`"),
+        (
+            Dialect::OpenaiChat,
+            r#"{"messages":["hi"]}"#,
+            "each of `messages`",
+        ),
+        (Dialect::OpenaiChat, r#"{"Messages":[]}"#, "`messages`"),
+        (Dialect::AnthropicMessages, r#"{"messages":{}}"#, "`messages`"),
+        (
+            Dialect::AnthropicMessages,
+            r#"{"messages":[],"stream":"true"}"#,
+            "`stream`",
+        ),
+        (Dialect::OpenaiChat, r#"{"messages":[],"model":["a"]}"#, "`model`"),
+        (Dialect::OpenaiResponses, r#"{"model":"m"}"#, "`input`"),
+        (Dialect::OpenaiResponses, r#"{"input":{}}"#, "`input`"),
+        (
+            Dialect::OpenaiResponses,
+            r#"{"input":["a"]}"#,
+            "each item of `input`",
+        ),
+        (
+            Dialect::OpenaiResponses,
+            r#"{"input":null,"prompt":{}}"#,
+            "`input`",
+        ),
+        (Dialect::Unknown, r#"{}"#, "dialect"),
+    ];
+    for (dialect, body, expected) in cases {
+        let error = failure(dialect, body.as_bytes());
+        assert!(matches!(error, DecodeError::Shape { .. }), "{body}");
+        assert_eq!(error.status(), 400);
+        assert!(error.message().contains(expected), "{body}: {}", error.message());
+    }
+}
+
+#[test]
+fn errors_tell_a_position_and_never_content() {
+    for dialect in DIALECTS {
+        let error = failure(
+            dialect,
+            b"{\"messages\":[],\"input\":[],\"hunter2\":1,\"hunter2\":2}",
+        );
+        let expected = JsonError {
+            offset: 38,
+            fault: JsonFault::DuplicateKey,
+        };
+        assert_eq!(error, DecodeError::Json(expected));
+        assert_eq!(
+            error.message(),
+            "the body is not acceptable JSON: duplicate key at byte 38"
+        );
+        assert!(!format!("{error:?}").contains("hunter2"));
+        for hostile in [
+            &b"\xFF\xFE"[..],
+            b"",
+            b"{\"a\":\"\\ud800\"}",
+            b"{\"messages\":[]}x",
+            b"\0",
+        ] {
+            assert_eq!(failure(dialect, hostile).status(), 400);
+        }
+    }
+}
+
+#[test]
+fn every_prefix_of_a_body_is_refused() {
+    let body = br#"{"messages":[{"role":"user","content":"a\ud83d\ude00 \"b\""}],"n":[1.5e3,true,null]}"#;
+    for end in 0..body.len() {
+        assert_eq!(failure(Dialect::OpenaiChat, &body[..end]).status(), 400, "{end}");
+    }
+}
+
+#[test]
+fn nesting_over_the_limit_is_refused_at_any_depth() {
+    for depth in [63, 64, 65, 10_000, 1_000_000] {
+        let body = format!(
+            "{{\"messages\":[],\"x\":{}{}}}",
+            "[".repeat(depth),
+            "]".repeat(depth)
+        );
+        let decoded = decode(at(Dialect::OpenaiChat), body.into(), &Limits::default());
+        assert_eq!(decoded.is_ok(), depth < 64, "{depth}");
+    }
+}
+
+#[test]
+fn many_keys_are_compared_in_time() {
+    let mut body = String::from("{\"messages\":[]");
+    for n in 0..50_000 {
+        write!(body, ",\"{}{n}\":0", "k".repeat(100)).unwrap();
+    }
+    assert!(
+        decode(
+            at(Dialect::OpenaiChat),
+            format!("{body}}}").into(),
+            &Limits {
+                max_text: 64 << 20,
+                ..Limits::default()
+            }
+        )
+        .is_ok()
+    );
+    let twice = format!("{body},\"{}7\":0}}", "k".repeat(100));
+    assert_eq!(failure(Dialect::OpenaiChat, twice.as_bytes()).status(), 400);
+}
+
+#[test]
+fn model_and_stream_are_read_out() {
+    let body = r#"{"mod\u0065l":"gpt-\u0035","stream":true,"messages":[]}"#;
+    let decoded = decode(at(Dialect::OpenaiChat), body.into(), &Limits::default()).unwrap();
+    assert_eq!((decoded.model(), decoded.stream()), (Some("gpt-5"), true));
+    assert_eq!(decoded.endpoint(), at(Dialect::OpenaiChat));
+    let decoded = decode(
+        at(Dialect::OpenaiChat),
+        r#"{"messages":[],"stream":null}"#.into(),
+        &Limits::default(),
+    );
+    let decoded = decoded.unwrap();
+    assert_eq!((decoded.model(), decoded.stream()), (None, false));
+    assert_eq!(
+        format!("{decoded:?}"),
+        "RequestBody { endpoint: Endpoint { dialect: OpenaiChat, operation: Generate }, bytes: 29, segments: 0, .. }"
+    );
+}
+
+#[test]
+fn listing_models_has_no_body() {
+    let list = Endpoint {
+        dialect: Dialect::Models,
+        operation: Operation::ListModels,
+    };
+    let decoded = decode(list, Bytes::new(), &Limits::default()).unwrap();
+    assert!(decoded.segments().is_empty() && decoded.splice(&[]).unwrap().is_empty());
+    assert_eq!(
+        decode(list, "{}".into(), &Limits::default())
+            .err()
+            .map(|e| e.status()),
+        Some(400)
+    );
+}
+
+#[test]
+fn a_misspelt_role_does_not_hide_a_users_words() {
+    let body =
+        r#"{"messages":[{"role":"User","content":"a"},{"content":[{"text":"b"}]},{"role":7,"content":"c"}]}"#;
+    let decoded = decode(at(Dialect::OpenaiChat), body.into(), &Limits::default()).unwrap();
+    for text in ["a", "b", "c"] {
+        let segment = decoded
+            .segments()
+            .iter()
+            .find(|s| s.text.as_str() == text)
+            .unwrap();
+        assert_eq!(segment.role, Role::User, "{text}");
+    }
+}
+
+#[test]
+fn replies_tell_their_model_and_usage() {
+    let cases = [
+        (
+            Dialect::OpenaiChat,
+            r#"{"model":"m","usage":{"prompt_tokens":7,"completion_tokens":5}}"#,
+            Some((7, 5)),
+        ),
+        (
+            Dialect::OpenaiResponses,
+            r#"{"model":"m","usage":{"input_tokens":7,"output_tokens":5}}"#,
+            Some((7, 5)),
+        ),
+        (
+            Dialect::AnthropicMessages,
+            r#"{"model":"m","usage":{"input_tokens":7,"cache_read_input_tokens":100,"cache_creation_input_tokens":null,"output_tokens":5}}"#,
+            Some((107, 5)),
+        ),
+        (
+            Dialect::AnthropicMessages,
+            r#"{"model":"m","input_tokens":2095}"#,
+            Some((2095, 0)),
+        ),
+        (Dialect::OpenaiChat, r#"{"model":"m","usage":null}"#, None),
+        (
+            Dialect::OpenaiChat,
+            r#"{"model":"m","usage":{"prompt_tokens":-1}}"#,
+            None,
+        ),
+    ];
+    for (dialect, body, usage) in cases {
+        let reply = decode_reply(at(dialect), body.into(), &Limits::default()).unwrap();
+        assert_eq!(reply.model(), Some("m"));
+        assert_eq!(
+            reply.usage(),
+            usage.map(|(input, output)| Usage { input, output }),
+            "{body}"
+        );
+    }
+    assert!(decode_reply(at(Dialect::OpenaiChat), "<html>".into(), &Limits::default()).is_err());
+}
