@@ -1,1 +1,41 @@
-//! placeholder until the room is built.
+//! The audit: records of every exchange, durable before anything depends on them, shipped to a store exactly once,
+//! chained so that changes show.
+//!
+//! - [`Recorder`]: [`intent`](Recorder::intent) before the first byte upstream, [`seal`](Recorder::seal) before the
+//!   last byte downstream, [`event`](Recorder::event) for the rest. Each returns when its entry is on disk.
+//! - [`open`] and [`Shipping`]: start and shutdown.
+//! - [`verify()`]: whether the store still holds what was recorded.
+//! - [`search()`]: who sent what, where, under which rule.
+//! - [`commit`]: what stands in a record for a body.
+//!
+//! An entry goes recorder -> [spool](SpoolConfig) -> store. The spool is local, and knows nothing of the store; a store that is
+//! away delays nobody. `docs/decisions/0002-audit-spool-and-store.md` says why it is built so, and what a hash chain alone
+//! cannot show.
+
+mod record;
+pub use record::{
+    Body, ENTRY_VERSION, Entry, EntryError, EntryHash, Event, Intent, InvalidHash, MAX_ENTRY_BYTES, Outcome,
+    PolicyReloaded, Refused, Seal, Started, Stopped, TunnelClosed, TunnelOpened, Uninspected, WriterId,
+};
+
+mod commitment;
+pub use commitment::{CommitmentKey, CommitmentKeyError, commit};
+
+mod recorder;
+pub use recorder::{AuditConfig, AuditMetrics, OpenError, Recorder, Shipping, open};
+
+mod disk;
+mod segment;
+mod spool;
+pub use spool::{AuditUnavailable, SpoolConfig, recover::SpoolError};
+
+mod ship;
+
+mod store;
+pub use store::{InvalidStoreUrl, Store, StoreError, StoreUrl};
+
+mod verify;
+pub use verify::{Broken, Checkpoint, Fault, Verified, VerifyError, verify};
+
+mod search;
+pub use search::{InvalidPosition, Position, Query, Row, search};

@@ -1,0 +1,167 @@
+//! Keyed commitments to payloads, so that a record can prove what a body was without holding it.
+//!
+//! A commitment is HMAC-SHA256 of the body under a key of this installation. The key lives in a file of its own,
+//! apart from the store: who reads the store alone can neither guess short bodies against the
+//! commitments nor make one; who holds the key and a body can show that the body is the one recorded. Equal bodies
+//! have equal commitments, so a reader of the store can see *that* the same bytes were sent twice. Salts
+//! of each record's own, which hide that too, come with the sealing of payloads.
+
+use std::{
+    fmt,
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+/// The installation's key for commitments.
+#[derive(Clone)]
+pub struct CommitmentKey(Zeroizing<[u8; 32]>);
+
+impl CommitmentKey {
+    /// A key from bytes that the caller keeps elsewhere.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// The key in `path` (64 hex digits); a fresh one is made and kept there, readable by its
+    /// owner only, when the file does not exist.
+    ///
+    /// # Errors
+    /// When the file can be neither read nor made, or holds something else.
+    pub fn load_or_create(path: &Path) -> Result<Self, CommitmentKeyError> {
+        match fs::read_to_string(path).map(Zeroizing::new) {
+            Ok(text) => Self::decode(path, &text),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Self::create(path),
+            Err(e) => Err(CommitmentKeyError::Io {
+                path: path.into(),
+                source: e,
+            }),
+        }
+    }
+
+    fn decode(path: &Path, text: &str) -> Result<Self, CommitmentKeyError> {
+        let mut bytes = Zeroizing::new([0; 32]);
+        hex::decode_to_slice(text.trim_end(), bytes.as_mut())
+            .map_err(|_| CommitmentKeyError::NotAKey { path: path.into() })?;
+        Ok(Self(bytes))
+    }
+
+    fn create(path: &Path) -> Result<Self, CommitmentKeyError> {
+        let io = |source| CommitmentKeyError::Io {
+            path: path.into(),
+            source,
+        };
+        let mut bytes = Zeroizing::new([0; 32]);
+        getrandom::fill(bytes.as_mut()).map_err(|e| io(io::Error::other(e.to_string())))?;
+        // Written aside and linked into place: of two processes that start at once, one makes the
+        // key and the other reads it, and neither ever sees half a file.
+        let aside = path.with_extension(format!("{}.new", uuid::Uuid::now_v7().simple()));
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&aside)
+            .map_err(io)?;
+        let text = Zeroizing::new(format!("{}\n", hex::encode(bytes.as_ref())));
+        let made = file
+            .write_all(text.as_bytes())
+            .and_then(|()| file.sync_all())
+            .and_then(|()| fs::hard_link(&aside, path));
+        let removed = fs::remove_file(&aside);
+        match made {
+            Ok(()) => {
+                removed.map_err(io)?;
+                if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+                    File::open(parent).and_then(|dir| dir.sync_all()).map_err(io)?;
+                }
+                Ok(Self(bytes))
+            }
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                let text = fs::read_to_string(path).map(Zeroizing::new).map_err(io)?;
+                Self::decode(path, &text)
+            }
+            Err(e) => Err(io(e)),
+        }
+    }
+}
+
+impl fmt::Debug for CommitmentKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CommitmentKey(..)")
+    }
+}
+
+/// The key's file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitmentKeyError {
+    /// Reading or writing failed.
+    #[error("commitment key {path}: {source}", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What failed.
+        source: io::Error,
+    },
+    /// The file holds something else.
+    #[error("commitment key {path}: not 64 hex digits", path = path.display())]
+    NotAKey {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// The commitment to a body, as 64 hex digits.
+#[must_use]
+pub fn commit(key: &CommitmentKey, bytes: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.0.as_ref()).expect("HMAC takes keys of any length");
+    mac.update(b"cordon payload v1\0");
+    mac.update(bytes);
+    hex::encode(mac.finalize().into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_key_is_made_once_and_found_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("commitment.key");
+        let first = CommitmentKey::load_or_create(&path).unwrap();
+        let second = CommitmentKey::load_or_create(&path).unwrap();
+        assert_eq!(commit(&first, b"body"), commit(&second, b"body"));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert_eq!(format!("{first:?}"), "CommitmentKey(..)");
+    }
+
+    #[test]
+    fn commitments_depend_on_key_and_body() {
+        let (a, b) = (
+            CommitmentKey::from_bytes([1; 32]),
+            CommitmentKey::from_bytes([2; 32]),
+        );
+        assert_ne!(commit(&a, b"body"), commit(&b, b"body"));
+        assert_ne!(commit(&a, b"body"), commit(&a, b"body2"));
+        assert_eq!(commit(&a, b"").len(), 64);
+    }
+
+    #[test]
+    fn a_file_that_is_no_key_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("k");
+        fs::write(&path, "hello").unwrap();
+        assert!(matches!(
+            CommitmentKey::load_or_create(&path),
+            Err(CommitmentKeyError::NotAKey { .. })
+        ));
+    }
+}

@@ -1,0 +1,719 @@
+//! What a record says: the entries, their typed fields, and the bytes that are hashed.
+//!
+//! Every exchange has exactly one final state. One that got as far as a decision has an
+//! [`Intent`] and a [`Seal`]; one that was turned away before that (nobody recognised, names that
+//! disagree, an upgrade that is not inspected) has a single [`Refused`]; a tunnel has
+//! [`TunnelOpened`] and [`TunnelClosed`]. The spool refuses a second final state.
+//!
+//! No field holds what a person wrote: there are names, counts, sizes and keyed commitments.
+//! Strings that a caller can choose (host, path, model, method) lose control characters and are cut
+//! to a fixed length before they are recorded, so no caller can make a record that a
+//! store rejects or that grows without bound. Numbers are integers below 2^53, which every JSON reader
+//! keeps exact.
+
+use std::{collections::BTreeMap, fmt, net::SocketAddr, str::FromStr};
+
+use cordon_domain::{Action, Actor, Dialect, Door, EntityType, ExchangeId, UpstreamKind};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+mod canonical;
+pub(crate) use canonical::canonical;
+
+mod bounds;
+
+/// The largest canonical form of one entry. Bounded fields keep entries far below it; one that
+/// reaches it all the same is refused.
+pub const MAX_ENTRY_BYTES: usize = 128 * 1024;
+
+/// The version of the entry's form, part of what is hashed.
+pub const ENTRY_VERSION: u64 = 1;
+
+/// The random id of one spool directory, and so of one chain of records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct WriterId(Uuid);
+
+impl WriterId {
+    /// A fresh id.
+    #[must_use]
+    #[expect(
+        clippy::new_without_default,
+        reason = "a default id would suggest a fixed value"
+    )]
+    pub fn new() -> Self {
+        Self(Uuid::now_v7())
+    }
+
+    /// The id as a UUID.
+    #[must_use]
+    pub fn as_uuid(&self) -> Uuid {
+        self.0
+    }
+}
+
+impl From<Uuid> for WriterId {
+    fn from(id: Uuid) -> Self {
+        Self(id)
+    }
+}
+
+impl FromStr for WriterId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
+    }
+}
+
+impl fmt::Display for WriterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// SHA-256 of an entry's canonical bytes, written as 64 lower-case hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct EntryHash([u8; 32]);
+
+impl EntryHash {
+    /// What the first entry of a chain holds as its predecessor.
+    pub const GENESIS: Self = Self([0; 32]);
+
+    /// The hash of canonical bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// The first eight hex digits, for people to compare.
+    #[must_use]
+    pub fn short(&self) -> String {
+        hex::encode(&self.0[..4])
+    }
+}
+
+/// Text that is not 64 hex digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a SHA-256 hash in hex")]
+pub struct InvalidHash;
+
+impl TryFrom<String> for EntryHash {
+    type Error = InvalidHash;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl FromStr for EntryHash {
+    type Err = InvalidHash;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // One spelling only: a hash that can be written two ways would let a record be rewritten.
+        if text.bytes().any(|b| b.is_ascii_uppercase()) {
+            return Err(InvalidHash);
+        }
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| InvalidHash)?;
+        Ok(Self(bytes))
+    }
+}
+
+impl From<EntryHash> for String {
+    fn from(hash: EntryHash) -> Self {
+        hex::encode(hash.0)
+    }
+}
+
+impl fmt::Display for EntryHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for EntryHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EntryHash({})", self.short())
+    }
+}
+
+/// One link of a writer's chain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Form of the entry, [`ENTRY_VERSION`].
+    pub v: u64,
+    /// The chain it belongs to.
+    pub writer: WriterId,
+    /// Its place in the chain, from 1, without gaps.
+    pub sequence: u64,
+    /// The hash of the entry before it; [`EntryHash::GENESIS`] for the first.
+    pub previous_hash: EntryHash,
+    /// When it was written: milliseconds since 1970-01-01 UTC, by this machine's clock.
+    pub at: u64,
+    /// What happened.
+    pub body: Body,
+}
+
+impl Entry {
+    /// The bytes that are hashed, spooled and stored: JSON with sorted keys and no white space.
+    #[must_use]
+    pub fn canonical_bytes(&self) -> Vec<u8> {
+        canonical(self)
+    }
+
+    /// An entry from its canonical bytes.
+    ///
+    /// # Errors
+    /// When the bytes are not an entry.
+    pub fn parse(bytes: &[u8]) -> Result<Self, EntryError> {
+        // The source error would quote the bytes; an entry holds no request text, yet errors
+        // reach logs and a record does not belong there.
+        serde_json::from_slice(bytes).map_err(|e| EntryError { column: e.column() })
+    }
+}
+
+/// Bytes that are not an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an audit entry (byte {column})")]
+pub struct EntryError {
+    /// Where reading stopped.
+    pub column: usize,
+}
+
+/// What an entry tells.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Body {
+    /// A decision, written before anything goes upstream.
+    Intent(Intent),
+    /// How an exchange ended, written before its last byte goes downstream.
+    Seal(Seal),
+    /// Turned away before a decision.
+    Refused(Refused),
+    /// A tunnel, written before its first byte passes.
+    TunnelOpened(TunnelOpened),
+    /// The end of a tunnel.
+    TunnelClosed(TunnelClosed),
+    /// Something was passed on that nobody understood, because policy says so.
+    Uninspected(Uninspected),
+    /// Another policy took effect, or failed to.
+    PolicyReloaded(PolicyReloaded),
+    /// The gateway started.
+    Started(Started),
+    /// The gateway stopped in good order.
+    Stopped(Stopped),
+}
+
+impl Body {
+    /// The name of the kind, as in the body and in the store's `kind` column.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Intent(_) => "intent",
+            Self::Seal(_) => "seal",
+            Self::Refused(_) => "refused",
+            Self::TunnelOpened(_) => "tunnel_opened",
+            Self::TunnelClosed(_) => "tunnel_closed",
+            Self::Uninspected(_) => "uninspected",
+            Self::PolicyReloaded(_) => "policy_reloaded",
+            Self::Started(_) => "started",
+            Self::Stopped(_) => "stopped",
+        }
+    }
+
+    /// The exchange that it speaks of, if of one.
+    #[must_use]
+    pub fn exchange(&self) -> Option<ExchangeId> {
+        match self {
+            Self::Intent(it) => Some(it.exchange),
+            Self::Seal(it) => Some(it.exchange),
+            Self::Refused(it) => Some(it.exchange),
+            Self::TunnelOpened(it) => Some(it.exchange),
+            Self::TunnelClosed(it) => Some(it.exchange),
+            Self::Uninspected(it) => Some(it.exchange),
+            Self::PolicyReloaded(_) | Self::Started(_) | Self::Stopped(_) => None,
+        }
+    }
+
+    /// The exchange that it opens: a final state must follow.
+    #[must_use]
+    pub fn opens(&self) -> Option<ExchangeId> {
+        match self {
+            Self::Intent(it) => Some(it.exchange),
+            Self::TunnelOpened(it) => Some(it.exchange),
+            _ => None,
+        }
+    }
+
+    /// The exchange of which it is the only record.
+    #[must_use]
+    pub fn stands_alone(&self) -> Option<ExchangeId> {
+        match self {
+            Self::Refused(it) => Some(it.exchange),
+            _ => None,
+        }
+    }
+
+    /// The exchange that it closes, which must have been opened.
+    #[must_use]
+    pub fn closes(&self) -> Option<ExchangeId> {
+        match self {
+            Self::Seal(it) => Some(it.exchange),
+            Self::TunnelClosed(it) => Some(it.exchange),
+            _ => None,
+        }
+    }
+}
+
+/// A decision about an exchange, durable before the first byte goes upstream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// The exchange.
+    pub exchange: ExchangeId,
+    /// Who asked.
+    pub actor: Actor,
+    /// The address that the request came from.
+    pub peer: SocketAddr,
+    /// The listener it came in by.
+    pub door: Door,
+    /// The wire format.
+    pub dialect: Dialect,
+    /// HTTP method.
+    pub method: String,
+    /// The intercepted host; none at the gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// The endpoint's path; a query is cut off, as it can carry text and keys.
+    pub path: String,
+    /// What was decided.
+    pub action: Action,
+    /// The rule that decided.
+    pub rule: String,
+    /// SHA-256 of the policy's source, in hex.
+    pub policy_hash: String,
+    /// What was found in the request: entity type and how often.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub entities: BTreeMap<EntityType, u64>,
+    /// Who is to answer; none when it is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<String>,
+    /// Where that upstream stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream_kind: Option<UpstreamKind>,
+    /// The model that the caller asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Whether a streamed answer was asked for.
+    pub stream: bool,
+    /// Size of the request's body as it came, after decoding its content encoding.
+    pub request_bytes: u64,
+    /// Keyed commitment to that body, by [`commit`](crate::commit).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_commitment: Option<String>,
+}
+
+/// How an exchange ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The whole answer was ready for the caller.
+    Completed,
+    /// Policy refused the request or the reply.
+    Refused,
+    /// The upstream could not be reached, answered with an error, or died mid-answer.
+    UpstreamFailed,
+    /// The caller left before the answer ended.
+    ClientLeft,
+    /// Something failed inside Cordon.
+    Internal,
+    /// Nobody saw the end: the process died, or the seal could not be written.
+    Unknown,
+}
+
+impl Outcome {
+    /// The name in records, metrics and filters.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Refused => "refused",
+            Self::UpstreamFailed => "upstream_failed",
+            Self::ClientLeft => "client_left",
+            Self::Internal => "internal",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The final state of an exchange, durable before its last byte goes downstream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seal {
+    /// The exchange.
+    pub exchange: ExchangeId,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// HTTP status given to the caller; 0 when none was given.
+    pub status: u16,
+    /// The model that the upstream says answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// LLM tokens read, as the upstream reports them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_tokens: Option<u64>,
+    /// LLM tokens written, as the upstream reports them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_tokens: Option<u64>,
+    /// From the request's arrival to the seal, in milliseconds.
+    pub latency_ms: u64,
+    /// From the request's arrival to the first byte downstream, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_byte_ms: Option<u64>,
+    /// Size of the reply's body sent downstream.
+    pub reply_bytes: u64,
+    /// Keyed commitment to the reply's body, by [`commit`](crate::commit).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_commitment: Option<String>,
+    /// What was found in the reply: entity type and how often.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub reply_entities: BTreeMap<EntityType, u64>,
+}
+
+impl Seal {
+    /// A seal with nothing measured yet.
+    #[must_use]
+    pub fn new(exchange: ExchangeId, outcome: Outcome, status: u16) -> Self {
+        Self {
+            exchange,
+            outcome,
+            status,
+            model: None,
+            input_tokens: None,
+            output_tokens: None,
+            latency_ms: 0,
+            first_byte_ms: None,
+            reply_bytes: 0,
+            reply_commitment: None,
+            reply_entities: BTreeMap::new(),
+        }
+    }
+}
+
+/// Something to record that is neither intent nor seal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// An exchange was turned away before a decision; this is its one, final record.
+    Refused(Refused),
+    /// A tunnel is about to be opened.
+    TunnelOpened(TunnelOpened),
+    /// A tunnel ended.
+    TunnelClosed(TunnelClosed),
+    /// An exchange is passed on although nobody understood it. Its intent and seal are written too.
+    Uninspected(Uninspected),
+    /// Another policy took effect, or failed to.
+    PolicyReloaded(PolicyReloaded),
+    /// The gateway started.
+    Started(Started),
+    /// The gateway stopped in good order.
+    Stopped(Stopped),
+}
+
+impl From<Event> for Body {
+    fn from(event: Event) -> Self {
+        match event {
+            Event::Refused(it) => Self::Refused(it),
+            Event::TunnelOpened(it) => Self::TunnelOpened(it),
+            Event::TunnelClosed(it) => Self::TunnelClosed(it),
+            Event::Uninspected(it) => Self::Uninspected(it),
+            Event::PolicyReloaded(it) => Self::PolicyReloaded(it),
+            Event::Started(it) => Self::Started(it),
+            Event::Stopped(it) => Self::Stopped(it),
+        }
+    }
+}
+
+/// An exchange turned away before a decision: 401, 407, 404, 413, 415, 421, 426, a refused CONNECT.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// The exchange.
+    pub exchange: ExchangeId,
+    /// Who asked, as far as anyone was recognised.
+    pub actor: Actor,
+    /// The address that the request came from.
+    pub peer: SocketAddr,
+    /// The listener it came in by.
+    pub door: Door,
+    /// The wire format.
+    pub dialect: Dialect,
+    /// HTTP method.
+    pub method: String,
+    /// The host that was asked for, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// The path, without a query.
+    pub path: String,
+    /// HTTP status given.
+    pub status: u16,
+    /// The refusal's machine-readable code.
+    pub code: String,
+}
+
+/// A tunnel, before its first byte.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TunnelOpened {
+    /// The id given to the CONNECT.
+    pub exchange: ExchangeId,
+    /// Who asked.
+    pub actor: Actor,
+    /// The address that the CONNECT came from.
+    pub peer: SocketAddr,
+    /// Where it leads.
+    pub host: String,
+    /// Where it leads.
+    pub port: u16,
+}
+
+/// The end of a tunnel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TunnelClosed {
+    /// The id given to the CONNECT.
+    pub exchange: ExchangeId,
+    /// Bytes from the caller.
+    pub bytes_up: u64,
+    /// Bytes to the caller.
+    pub bytes_down: u64,
+    /// How long it was open, in milliseconds.
+    pub duration_ms: u64,
+}
+
+/// An exchange that policy lets pass without inspection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Uninspected {
+    /// The exchange.
+    pub exchange: ExchangeId,
+    /// Who asked.
+    pub actor: Actor,
+    /// The listener it came in by.
+    pub door: Door,
+    /// The host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// HTTP method.
+    pub method: String,
+    /// The path, without a query.
+    pub path: String,
+    /// Why nobody inspected it, as a machine-readable code.
+    pub reason: String,
+}
+
+/// A policy was read again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyReloaded {
+    /// SHA-256 of the source that was read, in hex.
+    pub policy_hash: String,
+    /// Whether it took effect; otherwise the one before it runs on.
+    pub accepted: bool,
+}
+
+/// The gateway started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// The gateway's version.
+    pub version: String,
+    /// SHA-256 of the policy's source, in hex.
+    pub policy_hash: String,
+    /// Whether the policy says `fail_open`.
+    pub fail_open: bool,
+}
+
+/// The gateway stopped in good order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopped {
+    /// Why: `signal`, `requested`.
+    pub reason: String,
+}
+
+/// The entity types of a record as one text for the store's `entities` column:
+/// names between blanks, with a blank at both ends, so that one name can be looked for whole.
+pub(crate) fn entity_words(entities: &BTreeMap<EntityType, u64>) -> Option<String> {
+    if entities.is_empty() {
+        return None;
+    }
+    let mut words = String::from(" ");
+    for entity in entities.keys() {
+        words.push_str(entity.as_str());
+        words.push(' ');
+    }
+    Some(words)
+}
+
+#[cfg(test)]
+pub(crate) mod samples {
+    //! Entries for tests.
+    use std::collections::BTreeSet;
+
+    use cordon_domain::Identity;
+
+    use super::*;
+
+    pub(crate) fn actor(user: &str) -> Actor {
+        Actor {
+            user: user.into(),
+            groups: BTreeSet::from(["engineering".to_owned()]),
+            identity: Identity::ApiKey { key: "k1".into() },
+        }
+    }
+
+    pub(crate) fn intent(exchange: ExchangeId) -> Intent {
+        Intent {
+            exchange,
+            actor: actor("j.kim"),
+            peer: ([127, 0, 0, 1], 50123).into(),
+            door: Door::Gateway,
+            dialect: Dialect::OpenaiChat,
+            method: "POST".into(),
+            host: None,
+            path: "/v1/chat/completions".into(),
+            action: Action::Redact,
+            rule: "pii".into(),
+            policy_hash: "a".repeat(64),
+            entities: BTreeMap::from([("EMAIL".parse().unwrap(), 2), ("SECRET.JWT".parse().unwrap(), 1)]),
+            upstream: Some("engine".into()),
+            upstream_kind: Some(UpstreamKind::Engine),
+            model: Some("smollm2".into()),
+            stream: true,
+            request_bytes: 2048,
+            request_commitment: Some("b".repeat(64)),
+        }
+    }
+
+    pub(crate) fn seal(exchange: ExchangeId) -> Seal {
+        Seal {
+            input_tokens: Some(12),
+            output_tokens: Some(34),
+            latency_ms: 120,
+            reply_bytes: 512,
+            ..Seal::new(exchange, Outcome::Completed, 200)
+        }
+    }
+
+    pub(crate) fn entry(sequence: u64, previous_hash: EntryHash, body: Body) -> Entry {
+        Entry {
+            v: ENTRY_VERSION,
+            writer: WriterId::from(Uuid::from_u128(7)),
+            sequence,
+            previous_hash,
+            at: 1_700_000_000_000 + sequence,
+            body,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{samples::*, *};
+
+    #[test]
+    fn canonical_bytes_are_sorted_stable_and_read_back() {
+        let exchange = ExchangeId::from(Uuid::from_u128(1));
+        let first = entry(1, EntryHash::GENESIS, Body::Intent(intent(exchange)));
+        let bytes = first.canonical_bytes();
+        let text = std::str::from_utf8(&bytes).unwrap();
+        assert!(text.starts_with(r#"{"at":1700000000001,"body":{"action":"redact","actor":{"groups":["#));
+        assert!(text.ends_with(r#","sequence":1,"v":1,"writer":"00000000-0000-0000-0000-000000000007"}"#));
+        assert_eq!(Entry::parse(&bytes).unwrap(), first);
+        assert_eq!(Entry::parse(&bytes).unwrap().canonical_bytes(), bytes);
+        // The form is a contract with every stored record: a change here needs a new version.
+        assert_eq!(EntryHash::of(&bytes).to_string(), "PINNED");
+    }
+
+    #[test]
+    fn every_kind_reads_back_and_names_itself() {
+        let exchange = ExchangeId::new();
+        let peer = ([10, 0, 0, 1], 1).into();
+        let bodies = [
+            Body::Seal(seal(exchange)),
+            Body::Refused(Refused {
+                exchange,
+                actor: Actor::unidentified(),
+                peer,
+                door: Door::Proxy,
+                dialect: Dialect::Unknown,
+                method: "GET".into(),
+                host: Some("api.openai.com".into()),
+                path: "/".into(),
+                status: 407,
+                code: "cordon_identity".into(),
+            }),
+            Body::TunnelOpened(TunnelOpened {
+                exchange,
+                actor: Actor::anonymous_loopback(),
+                peer,
+                host: "example.com".into(),
+                port: 443,
+            }),
+            Body::TunnelClosed(TunnelClosed {
+                exchange,
+                bytes_up: 1,
+                bytes_down: 2,
+                duration_ms: 3,
+            }),
+            Body::Uninspected(Uninspected {
+                exchange,
+                actor: actor("a"),
+                door: Door::Proxy,
+                host: None,
+                method: "PUT".into(),
+                path: "/x".into(),
+                reason: "unknown_path".into(),
+            }),
+            Body::PolicyReloaded(PolicyReloaded {
+                policy_hash: "c".repeat(64),
+                accepted: false,
+            }),
+            Body::Started(Started {
+                version: "0.1.0".into(),
+                policy_hash: "c".repeat(64),
+                fail_open: false,
+            }),
+            Body::Stopped(Stopped {
+                reason: "signal".into(),
+            }),
+        ];
+        for body in bodies {
+            let kind = body.kind();
+            let bytes = entry(3, EntryHash::GENESIS, body.clone()).canonical_bytes();
+            assert_eq!(Entry::parse(&bytes).unwrap().body, body, "{kind}");
+            assert!(
+                std::str::from_utf8(&bytes)
+                    .unwrap()
+                    .contains(&format!(r#""kind":"{kind}""#))
+            );
+        }
+    }
+
+    #[test]
+    fn a_hash_has_one_spelling() {
+        let hash = EntryHash::of(b"x").to_string();
+        assert!(hash.parse::<EntryHash>().is_ok());
+        assert!(hash.to_uppercase().parse::<EntryHash>().is_err());
+        assert!("ab".parse::<EntryHash>().is_err());
+    }
+
+    #[test]
+    fn entity_words_hold_whole_names() {
+        assert_eq!(
+            entity_words(&intent(ExchangeId::new()).entities).as_deref(),
+            Some(" EMAIL SECRET.JWT ")
+        );
+        assert_eq!(entity_words(&BTreeMap::new()), None);
+    }
+}

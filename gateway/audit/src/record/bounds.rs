@@ -1,0 +1,275 @@
+//! Cuts a body's fields to their limits before it is recorded.
+//!
+//! A caller chooses host, path, method and model. Unbounded they would let one request fill the spool; a NUL in
+//! one would make PostgreSQL reject the batch that holds it, and with it all later shipping.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cordon_domain::{Actor, EntityType, Identity};
+
+use super::{
+    Body, Intent, PolicyReloaded, Refused, Seal, Started, Stopped, TunnelClosed, TunnelOpened, Uninspected,
+};
+
+/// Names of ours and of the directory: users, groups, rules, upstreams, keys, codes.
+const NAME_BYTES: usize = 128;
+/// DNS names end at 253 bytes.
+const HOST_BYTES: usize = 255;
+const PATH_BYTES: usize = 256;
+const MODEL_BYTES: usize = 128;
+const METHOD_BYTES: usize = 32;
+const GROUPS: usize = 64;
+const ENTITY_TYPES: usize = 256;
+/// The largest integer that every JSON reader keeps exact.
+const MAX_INTEGER: u64 = (1 << 53) - 1;
+
+impl Body {
+    /// The same body with every field within its limit.
+    pub(crate) fn bounded(mut self) -> Self {
+        match &mut self {
+            Self::Intent(Intent {
+                exchange: _,
+                actor,
+                peer: _,
+                door: _,
+                dialect: _,
+                method,
+                host,
+                path,
+                action: _,
+                rule,
+                policy_hash,
+                entities,
+                upstream,
+                upstream_kind: _,
+                model,
+                stream: _,
+                request_bytes,
+                request_commitment,
+            }) => {
+                bound_actor(actor);
+                bound_request(method, host.as_mut(), path);
+                bound(rule, NAME_BYTES);
+                bound(policy_hash, NAME_BYTES);
+                bound_entities(entities);
+                bound_opt(upstream.as_mut(), NAME_BYTES);
+                bound_opt(model.as_mut(), MODEL_BYTES);
+                bound_number(request_bytes);
+                bound_opt(request_commitment.as_mut(), NAME_BYTES);
+            }
+            Self::Seal(Seal {
+                exchange: _,
+                outcome: _,
+                status: _,
+                model,
+                input_tokens,
+                output_tokens,
+                latency_ms,
+                first_byte_ms,
+                reply_bytes,
+                reply_commitment,
+                reply_entities,
+            }) => {
+                bound_opt(model.as_mut(), MODEL_BYTES);
+                for number in [input_tokens, output_tokens, first_byte_ms].into_iter().flatten() {
+                    bound_number(number);
+                }
+                bound_number(latency_ms);
+                bound_number(reply_bytes);
+                bound_opt(reply_commitment.as_mut(), NAME_BYTES);
+                bound_entities(reply_entities);
+            }
+            Self::Refused(Refused {
+                exchange: _,
+                actor,
+                peer: _,
+                door: _,
+                dialect: _,
+                method,
+                host,
+                path,
+                status: _,
+                code,
+            }) => {
+                bound_actor(actor);
+                bound_request(method, host.as_mut(), path);
+                bound(code, NAME_BYTES);
+            }
+            Self::TunnelOpened(TunnelOpened {
+                exchange: _,
+                actor,
+                peer: _,
+                host,
+                port: _,
+            }) => {
+                bound_actor(actor);
+                bound(host, HOST_BYTES);
+            }
+            Self::TunnelClosed(TunnelClosed {
+                exchange: _,
+                bytes_up,
+                bytes_down,
+                duration_ms,
+            }) => {
+                bound_number(bytes_up);
+                bound_number(bytes_down);
+                bound_number(duration_ms);
+            }
+            Self::Uninspected(Uninspected {
+                exchange: _,
+                actor,
+                door: _,
+                host,
+                method,
+                path,
+                reason,
+            }) => {
+                bound_actor(actor);
+                bound_request(method, host.as_mut(), path);
+                bound(reason, NAME_BYTES);
+            }
+            Self::PolicyReloaded(PolicyReloaded {
+                policy_hash,
+                accepted: _,
+            }) => bound(policy_hash, NAME_BYTES),
+            Self::Started(Started {
+                version,
+                policy_hash,
+                fail_open: _,
+            }) => {
+                bound(version, NAME_BYTES);
+                bound(policy_hash, NAME_BYTES);
+            }
+            Self::Stopped(Stopped { reason }) => bound(reason, NAME_BYTES),
+        }
+        self
+    }
+}
+
+fn bound_actor(actor: &mut Actor) {
+    bound(&mut actor.user, NAME_BYTES);
+    let needs_work = |g: &String| g.len() > NAME_BYTES || g.chars().any(char::is_control);
+    if actor.groups.len() > GROUPS || actor.groups.iter().any(needs_work) {
+        let groups = std::mem::take(&mut actor.groups);
+        actor.groups = groups
+            .into_iter()
+            .take(GROUPS)
+            .map(|mut group| {
+                bound(&mut group, NAME_BYTES);
+                group
+            })
+            .collect::<BTreeSet<_>>();
+    }
+    if let Identity::ApiKey { key } = &mut actor.identity {
+        bound(key, NAME_BYTES);
+    }
+}
+
+fn bound_request(method: &mut String, host: Option<&mut String>, path: &mut String) {
+    bound(method, METHOD_BYTES);
+    bound_opt(host, HOST_BYTES);
+    if let Some(end) = path.find(['?', '#']) {
+        path.truncate(end);
+    }
+    bound(path, PATH_BYTES);
+}
+
+fn bound_entities(entities: &mut BTreeMap<EntityType, u64>) {
+    while entities.len() > ENTITY_TYPES {
+        entities.pop_last();
+    }
+    entities.values_mut().for_each(bound_number);
+}
+
+fn bound_number(number: &mut u64) {
+    *number = (*number).min(MAX_INTEGER);
+}
+
+fn bound_opt(text: Option<&mut String>, bytes: usize) {
+    if let Some(text) = text {
+        bound(text, bytes);
+    }
+}
+
+/// Replaces control characters and cuts the text; what was cut shows as `…` at its end.
+fn bound(text: &mut String, bytes: usize) {
+    const CUT: char = '…';
+    if text.chars().any(char::is_control) {
+        // No control character is longer than two bytes and U+FFFD has three: look at a bounded part.
+        let part: String = text.chars().take(bytes + 1).collect();
+        *text = part
+            .chars()
+            .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+            .collect();
+    }
+    if text.len() > bytes {
+        let mut end = bytes - CUT.len_utf8();
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+        text.push(CUT);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cordon_domain::ExchangeId;
+    use proptest::prelude::*;
+
+    use super::{
+        super::{Entry, EntryHash, MAX_ENTRY_BYTES, samples},
+        *,
+    };
+
+    proptest! {
+        #[test]
+        fn any_text_ends_up_short_and_clean(mut text in "(\\PC|[\\x00-\\x1f\u{80}-\u{9f}]|é|😀){0,400}", bytes in 4usize..300) {
+            bound(&mut text, bytes);
+            prop_assert!(text.len() <= bytes);
+            prop_assert!(!text.chars().any(char::is_control));
+            let once = text.clone();
+            bound(&mut text, bytes);
+            prop_assert_eq!(once, text);
+        }
+    }
+
+    #[test]
+    fn the_largest_intent_fits_an_entry() {
+        let long = "\"".repeat(10_000);
+        let mut intent = samples::intent(ExchangeId::new());
+        intent.actor.groups = (0..1000).map(|n| format!("{n}{long}")).collect();
+        intent.entities = (0..1000)
+            .map(|n| (format!("{}{n}", "A".repeat(60)).parse().unwrap(), u64::MAX))
+            .collect();
+        for text in [
+            &mut intent.method,
+            &mut intent.path,
+            &mut intent.rule,
+            &mut intent.policy_hash,
+        ] {
+            text.clone_from(&long);
+        }
+        for text in [
+            &mut intent.host,
+            &mut intent.model,
+            &mut intent.upstream,
+            &mut intent.request_commitment,
+        ] {
+            *text = Some(long.clone());
+        }
+        let body = Body::Intent(intent).bounded();
+        let entry: Entry = samples::entry(1, EntryHash::GENESIS, body);
+        assert!(entry.canonical_bytes().len() < MAX_ENTRY_BYTES);
+    }
+
+    #[test]
+    fn a_query_is_never_recorded() {
+        let mut intent = samples::intent(ExchangeId::new());
+        intent.path = "/v1/messages?key=sk-secret".into();
+        let Body::Intent(intent) = Body::Intent(intent).bounded() else {
+            unreachable!()
+        };
+        assert_eq!(intent.path, "/v1/messages");
+    }
+}

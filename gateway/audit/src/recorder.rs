@@ -1,0 +1,364 @@
+//! The room's front: open it, record into it, shut it down.
+//!
+//! [`open`] recovers the spool, seals what a dead process left open, and starts the writer thread and the shipper. The
+//! [`Recorder`] is what the pipeline holds; [`Shipping`] belongs to whoever drains the process.
+//!
+//! On failure: [`OpenError`] at start; [`AuditUnavailable`] for each entry that is not durable.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    thread,
+    time::Duration,
+};
+
+use cordon_domain::Clock;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+use crate::{
+    disk::RealDisk,
+    record::{Body, Event, Intent, Seal},
+    ship::Shipper,
+    spool::{
+        AuditUnavailable, Counters, Durable, Shared, SpoolConfig,
+        recover::{SpoolError, recover},
+        writer::{Ask, Writer},
+    },
+    store::{Store, StoreError, StoreUrl},
+};
+
+/// Entries that may wait for the writer thread; past that, callers wait for their turn.
+const WAITING: usize = 4096;
+/// How often an unhealthy spool is tried again.
+const PROBE: Duration = Duration::from_secs(1);
+
+/// What the audit room needs to know.
+#[derive(Clone, Debug)]
+pub struct AuditConfig {
+    /// The local queue.
+    pub spool: SpoolConfig,
+    /// Where records rest.
+    pub store: StoreUrl,
+    /// A name for this writer that people recognise, e.g. the host's; it need not be unique.
+    pub name: String,
+    /// How long the shipper gathers before it sends a batch that is not full.
+    pub linger: Duration,
+}
+
+impl AuditConfig {
+    /// The defaults.
+    #[must_use]
+    pub fn new(spool_dir: impl Into<std::path::PathBuf>, store: StoreUrl, name: impl Into<String>) -> Self {
+        Self {
+            spool: SpoolConfig::new(spool_dir),
+            store,
+            name: name.into(),
+            linger: Duration::from_millis(50),
+        }
+    }
+}
+
+/// The audit room could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The spool cannot be used.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// The spool opened and cannot be written.
+    #[error("{0}")]
+    Unavailable(#[from] AuditUnavailable),
+    /// The embedded store cannot be used. (A PostgreSQL that is away is no error: the spool waits for it.)
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The writer's thread could not be started.
+    #[error("the audit writer could not be started")]
+    Thread,
+}
+
+/// Opens spool and store. Exchanges without a final state are sealed as `unknown` before this returns.
+///
+/// # Errors
+/// When the spool is in use, damaged or not writable, or the SQLite file cannot be opened.
+pub async fn open(config: AuditConfig, clock: Arc<dyn Clock>) -> Result<(Recorder, Shipping), OpenError> {
+    let AuditConfig {
+        spool,
+        store: url,
+        name,
+        linger,
+    } = config;
+    let (writer, shared) = {
+        let clock = Arc::clone(&clock);
+        tokio::task::spawn_blocking(move || open_spool(spool, clock))
+            .await
+            .map_err(|_| OpenError::Thread)??
+    };
+    // The embedded store is a file like the spool's own: if it cannot be opened now, waiting will not help.
+    let store = match &url {
+        StoreUrl::Sqlite(_) => Some(Store::create(&url).await?),
+        StoreUrl::Postgres(_) => None,
+    };
+    let (asks, served) = mpsc::channel(WAITING);
+    let thread = thread::Builder::new()
+        .name("audit-spool".into())
+        .spawn(move || writer.run(served))
+        .map_err(|_| OpenError::Thread)?;
+    let (stop, stopped) = watch::channel(false);
+    let shipper = Shipper {
+        shared: Arc::clone(&shared),
+        clock,
+        url,
+        name,
+        store,
+        linger,
+        stop: stopped,
+    };
+    let recorder = Recorder {
+        asks: asks.clone(),
+        shared: Arc::clone(&shared),
+    };
+    let shipping = Shipping {
+        asks: asks.clone(),
+        shared: Arc::clone(&shared),
+        stop,
+        thread: Mutex::new(Some(thread)),
+        shipper: Some(tokio::spawn(shipper.run())),
+        prober: tokio::spawn(probe(asks.downgrade(), shared)),
+    };
+    Ok((recorder, shipping))
+}
+
+fn open_spool(
+    config: SpoolConfig,
+    clock: Arc<dyn Clock>,
+) -> Result<(Writer<RealDisk>, Arc<Shared>), OpenError> {
+    let recovered = recover(&config.dir)?;
+    if let Some(bytes) = recovered.torn {
+        tracing::warn!(
+            bytes,
+            "audit spool: the last write was torn and was cut off; nothing in it was acknowledged"
+        );
+    }
+    if !recovered.open.is_empty() {
+        tracing::warn!(
+            exchanges = recovered.open.len(),
+            "audit spool: sealing exchanges that were left open as unknown"
+        );
+    }
+    let shared = Arc::new(Shared {
+        dir: config.dir.clone(),
+        writer: recovered.writer,
+        durable: watch::Sender::new(Durable {
+            link: recovered.head,
+            segment: 0,
+            offset: 0,
+        }),
+        segments: Mutex::new(BTreeMap::clone(&recovered.segments)),
+        shipped: AtomicU64::new(recovered.shipped.sequence),
+        writable: AtomicBool::new(true),
+        full: AtomicBool::new(false),
+        counters: Counters::default(),
+        _lock: recovered.lock.try_clone().map_err(|source| SpoolError::Io {
+            path: config.dir.clone(),
+            source,
+        })?,
+    });
+    let mut writer = Writer::new(RealDisk, config, clock, Arc::clone(&shared), &recovered);
+    writer.start()?;
+    Ok((writer, shared))
+}
+
+/// Asks an unhealthy writer to try again.
+async fn probe(asks: mpsc::WeakSender<Ask>, shared: Arc<Shared>) {
+    let mut ticks = interval(PROBE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(asks) = asks.upgrade() else { return };
+        if !shared.healthy() && asks.send(Ask::Probe).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Records entries. Cheap to clone; every clone speaks to the same writer.
+#[derive(Clone)]
+pub struct Recorder {
+    asks: mpsc::Sender<Ask>,
+    shared: Arc<Shared>,
+}
+
+impl Recorder {
+    /// Records a decision. Returns when it is durable; only then may a byte go upstream.
+    ///
+    /// If the caller is dropped while it waits, the exchange is sealed as `client_left`.
+    ///
+    /// # Errors
+    /// When it is not durable: nothing may go upstream.
+    pub async fn intent(&self, intent: Intent) -> Result<(), AuditUnavailable> {
+        self.record(vec![Body::Intent(intent)]).await
+    }
+
+    /// Records how an exchange ended. Returns when it is durable; only then may the last byte go downstream.
+    ///
+    /// A seal is written even if the caller is dropped while it waits. One that fails need not be tried
+    /// again: the exchange is sealed as `unknown` as soon as the spool works again.
+    ///
+    /// # Errors
+    /// When it is not durable: the answer must not be completed.
+    pub async fn seal(&self, seal: Seal) -> Result<(), AuditUnavailable> {
+        self.record(vec![Body::Seal(seal)]).await
+    }
+
+    /// Records a decision that is its own end, such as a refusal by policy, in one go.
+    ///
+    /// # Errors
+    /// When it is not durable.
+    pub async fn sealed_intent(&self, intent: Intent, seal: Seal) -> Result<(), AuditUnavailable> {
+        self.record(vec![Body::Intent(intent), Body::Seal(seal)]).await
+    }
+
+    /// Records anything else. Returns when it is durable.
+    ///
+    /// # Errors
+    /// When it is not durable.
+    pub async fn event(&self, event: Event) -> Result<(), AuditUnavailable> {
+        self.record(vec![event.into()]).await
+    }
+
+    async fn record(&self, bodies: Vec<Body>) -> Result<(), AuditUnavailable> {
+        let (done, answer) = oneshot::channel();
+        self.asks
+            .send(Ask::Record { bodies, done })
+            .await
+            .map_err(|_| AuditUnavailable::Closed)?;
+        answer.await.unwrap_or(Err(AuditUnavailable::Closed))
+    }
+
+    /// Records that the store does not have yet.
+    #[must_use]
+    pub fn depth(&self) -> u64 {
+        self.shared.depth()
+    }
+
+    /// Whether new intents can be recorded, as far as the last attempt tells.
+    #[must_use]
+    pub fn healthy(&self) -> bool {
+        self.shared.healthy()
+    }
+
+    /// Figures for metrics.
+    #[must_use]
+    pub fn metrics(&self) -> AuditMetrics {
+        let counters = &self.shared.counters;
+        let (segments, spool_bytes) = {
+            let segments = self.shared.segments();
+            (
+                segments.len() as u64,
+                segments.values().map(|s| s.allocated).sum(),
+            )
+        };
+        AuditMetrics {
+            recorded: counters.recorded.load(Relaxed),
+            refused: counters.refused.load(Relaxed),
+            syncs: counters.syncs.load(Relaxed),
+            write_failures: counters.write_failures.load(Relaxed),
+            batches_shipped: counters.batches_shipped.load(Relaxed),
+            ship_failures: counters.ship_failures.load(Relaxed),
+            depth: self.shared.depth(),
+            segments,
+            spool_bytes,
+            healthy: self.healthy(),
+        }
+    }
+}
+
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorder")
+            .field("writer", &self.shared.writer)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Figures since the start of the process, and the spool's present size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuditMetrics {
+    /// Entries made durable.
+    pub recorded: u64,
+    /// Asks that were refused.
+    pub refused: u64,
+    /// Syncs; fewer than entries when several share one.
+    pub syncs: u64,
+    /// Writes or syncs that failed.
+    pub write_failures: u64,
+    /// Batches that the store took.
+    pub batches_shipped: u64,
+    /// Failures on the way to the store.
+    pub ship_failures: u64,
+    /// Records that the store does not have yet.
+    pub depth: u64,
+    /// Segment files.
+    pub segments: u64,
+    /// Bytes that they take.
+    pub spool_bytes: u64,
+    /// Whether new intents can be recorded.
+    pub healthy: bool,
+}
+
+/// The running writer and shipper.
+///
+/// Dropping it ends shipping at once; what is in the spool stays there for the next start.
+pub struct Shipping {
+    asks: mpsc::Sender<Ask>,
+    shared: Arc<Shared>,
+    stop: watch::Sender<bool>,
+    thread: Mutex<Option<thread::JoinHandle<()>>>,
+    shipper: Option<JoinHandle<()>>,
+    prober: JoinHandle<()>,
+}
+
+impl Shipping {
+    /// Closes the spool to new entries, makes those that wait durable, and ships until the store has all
+    /// or `deadline` has passed. Returns how many records stay in the spool for the next start.
+    pub async fn shutdown(mut self, deadline: Duration) -> u64 {
+        // A closed channel means that the writer has ended already.
+        let _ = self.asks.send(Ask::Close).await;
+        let thread = self.thread.get_mut().ok().and_then(Option::take);
+        if let Some(thread) = thread {
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+        let _ = self.stop.send(true);
+        if let Some(mut shipper) = self.shipper.take()
+            && timeout(deadline, &mut shipper).await.is_err()
+        {
+            shipper.abort();
+            let _ = shipper.await;
+        }
+        self.shared.depth()
+    }
+}
+
+impl Drop for Shipping {
+    fn drop(&mut self) {
+        self.prober.abort();
+        if let Some(shipper) = &self.shipper {
+            shipper.abort();
+        }
+    }
+}
+
+impl fmt::Debug for Shipping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shipping")
+            .field("writer", &self.shared.writer)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,240 @@
+//! Who sent what, where, under which rule: one row an exchange, newest first.
+//!
+//! A row joins the record that opened an exchange (intent, refusal, tunnel) with the one that closed it. Pages are
+//! fetched by key, never by offset, so the hundredth page costs what the first does and a store that grows
+//! meanwhile moves nothing between pages.
+//!
+//! Searching reads the store only: what is still in a spool is not found yet.
+//!
+//! On failure: [`StoreError`].
+
+use std::{fmt, str::FromStr};
+
+use cordon_domain::{Action, ExchangeId};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    record::{Entry, Outcome},
+    store::{Store, StoreError, Value, number},
+};
+
+/// The largest page.
+const MOST: u32 = 1000;
+
+/// What to look for. All that is set must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Query {
+    /// The actor's user name.
+    pub actor: Option<String>,
+    /// At or after, in milliseconds since 1970.
+    pub since: Option<u64>,
+    /// Before, in milliseconds since 1970.
+    pub until: Option<u64>,
+    /// What was decided.
+    pub decision: Option<Action>,
+    /// The rule that decided.
+    pub rule: Option<String>,
+    /// How it ended.
+    pub outcome: Option<Outcome>,
+    /// An entity type found in request or reply; a family covers its members.
+    pub entity: Option<String>,
+    /// The intercepted or tunnelled host.
+    pub host: Option<String>,
+    /// The upstream's name.
+    pub upstream: Option<String>,
+    /// The model asked for or answering.
+    pub model: Option<String>,
+    /// One exchange.
+    pub exchange: Option<ExchangeId>,
+    /// Rows wanted; 100 when 0, 1000 at most.
+    pub limit: u32,
+    /// Go on behind this row, for the next page.
+    pub after: Option<Position>,
+}
+
+/// One exchange.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Row {
+    /// The exchange.
+    pub exchange: ExchangeId,
+    /// When it was recorded first, in milliseconds since 1970.
+    pub at: u64,
+    /// The record that opened it: intent, refusal, or tunnel.
+    pub opening: Entry,
+    /// The record that closed it; none for a refusal, and while it is under way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub closing: Option<Entry>,
+}
+
+impl Row {
+    /// Where the next page starts, if this row is the last of its page.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        Position {
+            at: self.at,
+            exchange: self.exchange,
+        }
+    }
+}
+
+/// A place in the order of rows; its written form is `MILLISECONDS.EXCHANGE`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Position {
+    at: u64,
+    exchange: ExchangeId,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.at, self.exchange)
+    }
+}
+
+/// Text that is no [`Position`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a page position")]
+pub struct InvalidPosition;
+
+impl FromStr for Position {
+    type Err = InvalidPosition;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (at, exchange) = text.split_once('.').ok_or(InvalidPosition)?;
+        let at = at.parse().map_err(|_| InvalidPosition)?;
+        let exchange = exchange.parse().map_err(|_| InvalidPosition)?;
+        Ok(Self { at, exchange })
+    }
+}
+
+impl TryFrom<String> for Position {
+    type Error = InvalidPosition;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Position> for String {
+    fn from(position: Position) -> Self {
+        position.to_string()
+    }
+}
+
+/// One page of rows.
+///
+/// # Errors
+/// When the store does not answer, or holds a body that does not read; [`verify`](crate::verify()) then says more.
+pub async fn search(store: &Store, query: &Query) -> Result<Vec<Row>, StoreError> {
+    let (sql, values) = statement(query);
+    let rows = store.rows(sql, values).await?;
+    rows.iter()
+        .map(|row| read(row).ok_or(StoreError::Garbled("audit_record")))
+        .collect()
+}
+
+fn statement(query: &Query) -> (String, Vec<Value>) {
+    let mut sql = String::from(
+        "SELECT r.exchange, r.at, r.body, s.body FROM audit_record r \
+         LEFT JOIN audit_record s ON s.exchange = r.exchange AND s.kind IN ('seal', 'tunnel_closed') \
+         WHERE r.kind IN ('intent', 'refused', 'tunnel_opened')",
+    );
+    let mut values = Vec::new();
+    // Each condition is fixed text around the number of its parameter; what was asked for is only ever a value.
+    let mut also = |before: &str, value: Value| {
+        values.push(value);
+        sql.push_str(&format!(" AND {before}${}", values.len()));
+    };
+    let equal = [
+        ("r.actor = ", &query.actor),
+        ("r.rule = ", &query.rule),
+        ("r.host = ", &query.host),
+        ("r.upstream = ", &query.upstream),
+    ];
+    for (column, wanted) in equal {
+        if let Some(wanted) = wanted {
+            also(column, Value::Text(wanted.clone()));
+        }
+    }
+    if let Some(since) = query.since {
+        also("r.at >= ", number(since));
+    }
+    if let Some(until) = query.until {
+        also("r.at < ", number(until));
+    }
+    if let Some(action) = query.decision {
+        also("r.action = ", Value::Text(action.name().into()));
+    }
+    if let Some(outcome) = query.outcome {
+        also(
+            "COALESCE(s.outcome, r.outcome) = ",
+            Value::Text(outcome.name().into()),
+        );
+    }
+    if let Some(model) = &query.model {
+        // One parameter used twice.
+        values.push(Value::Text(model.clone()));
+        let n = values.len();
+        sql.push_str(&format!(" AND (r.model = ${n} OR s.model = ${n})"));
+    }
+    if let Some(entity) = &query.entity {
+        let pattern = |end: &str| Value::Text(format!("% {}{end}%", like(entity)));
+        let mut open = " AND (";
+        for column in ["r.entities", "s.entities"] {
+            for end in [" ", "."] {
+                values.push(pattern(end));
+                sql.push_str(&format!("{open}{column} LIKE ${} ESCAPE '!'", values.len()));
+                open = " OR ";
+            }
+        }
+        sql.push(')');
+    }
+    if let Some(exchange) = query.exchange {
+        values.push(Value::Uuid(exchange.as_uuid()));
+        sql.push_str(&format!(" AND r.exchange = ${}", values.len()));
+    }
+    if let Some(Position { at, exchange }) = query.after {
+        values.push(number(at));
+        values.push(Value::Uuid(exchange.as_uuid()));
+        sql.push_str(&format!(
+            " AND (r.at, r.exchange) < (${}, ${})",
+            values.len() - 1,
+            values.len()
+        ));
+    }
+    let limit = if query.limit == 0 {
+        100
+    } else {
+        query.limit.min(MOST)
+    };
+    sql.push_str(&format!(" ORDER BY r.at DESC, r.exchange DESC LIMIT {limit}"));
+    (sql, values)
+}
+
+/// Text that LIKE takes literally.
+fn like(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '%' | '_' | '!') {
+            out.push('!');
+        }
+        out.push(c);
+    }
+    out
+}
+
+fn read(row: &[Value]) -> Option<Row> {
+    let [exchange, at, opening, closing] = row else {
+        return None;
+    };
+    let closing = match closing {
+        Value::Null => None,
+        value => Some(Entry::parse(value.text()?.as_bytes()).ok()?),
+    };
+    Some(Row {
+        exchange: exchange.uuid()?.into(),
+        at: at.sequence()?,
+        opening: Entry::parse(opening.text()?.as_bytes()).ok()?,
+        closing,
+    })
+}

@@ -1,0 +1,251 @@
+//! Ships what the spool holds to the store, in order, exactly once.
+//!
+//! A batch and the writer's position go into one transaction. When its answer is lost, the
+//! position in the store says whether it was committed; shipping goes on from there. A segment is removed only when
+//! the store has all of it and the local `cursor` file says so durably. Nobody waits for this task.
+//!
+//! On failure: logged once until it changes, counted, and tried again with growing pauses up to five seconds. If the store's
+//! chain cannot be continued (it was set back further than the spool reaches, or goes on differently), records stay in the
+//! spool and the log says so.
+
+use std::{
+    fs,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use cordon_domain::Clock;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
+
+use crate::{
+    disk::replace_file,
+    record::EntryHash,
+    spool::{
+        CursorFile, Link, Shared, cursor_path,
+        reader::{ReadError, Reader, Spooled},
+        segment_path,
+    },
+    store::{Store, StoreError, StoreUrl},
+};
+
+/// Records of one transaction.
+const BATCH: usize = 1000;
+/// How long the store may take for one.
+const ANSWER: Duration = Duration::from_secs(30);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Least time between two writes of the `cursor` file, when no segment is to be removed.
+const CURSOR_EVERY: Duration = Duration::from_secs(1);
+
+pub(crate) struct Shipper {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) url: StoreUrl,
+    pub(crate) name: String,
+    /// The store, once it was reached.
+    pub(crate) store: Option<Store>,
+    /// How long to gather before a batch that is not full.
+    pub(crate) linger: Duration,
+    /// Turns true when everything is to be shipped and then ended.
+    pub(crate) stop: watch::Receiver<bool>,
+}
+
+/// Why shipping does not go on.
+#[derive(Debug, thiserror::Error)]
+enum ShipError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("audit spool: {0}")]
+    Read(#[from] ReadError),
+    #[error(
+        "the store has record {store} of this writer, the spool ends at {spool}: was the spool directory restored from a backup?"
+    )]
+    SpoolBehind { store: u64, spool: u64 },
+    #[error(
+        "the store ends at record {store} of this writer, the spool starts behind {spool}: was the store exchanged or set back?"
+    )]
+    StoreBehind { store: u64, spool: u64 },
+    #[error("record {0} in the store is not the one that the spool continues")]
+    Forked(u64),
+    #[error("audit spool: cursor: {0}")]
+    Cursor(std::io::Error),
+    #[error("a task of the shipper failed")]
+    Task,
+}
+
+impl Shipper {
+    pub(crate) async fn run(mut self) {
+        let mut pause = FIRST_PAUSE;
+        let mut said = None;
+        loop {
+            let before = self.shared.shipped.load(Relaxed);
+            match self.session(&mut said).await {
+                Ok(()) => return,
+                Err(e) => {
+                    self.shared.counters.ship_failures.fetch_add(1, Relaxed);
+                    let text = e.to_string();
+                    if said.as_ref() != Some(&text) {
+                        tracing::error!(error = %text, depth = self.shared.depth(), "audit records are not being shipped; they stay in the spool");
+                        said = Some(text);
+                    }
+                }
+            }
+            if self.shared.shipped.load(Relaxed) > before {
+                pause = FIRST_PAUSE;
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Ships until told to stop and done, or until something fails.
+    async fn session(&mut self, said: &mut Option<String>) -> Result<(), ShipError> {
+        let store = match &self.store {
+            Some(store) => store.clone(),
+            None => {
+                let store = within(Store::create(&self.url)).await?;
+                self.store.insert(store).clone()
+            }
+        };
+        let mut link = within(store.register(self.shared.writer, &self.name, self.now())).await?;
+        self.check_start(link)?;
+        let mut reader = Reader::new(Arc::clone(&self.shared), link);
+        self.shared.shipped.store(link.sequence, Relaxed);
+        let mut cursor_at: Option<Instant> = None;
+        let mut cursor_dirty = true;
+        let mut durable = self.shared.durable.subscribe();
+        loop {
+            let stopping = *self.stop.borrow();
+            durable.borrow_and_update();
+            let (batch, back) = read(reader).await?;
+            reader = back;
+            let Some(last) = batch.last() else {
+                if cursor_dirty && (stopping || cursor_at.is_none_or(|at| at.elapsed() >= CURSOR_EVERY)) {
+                    self.save_cursor(link).await?;
+                    (cursor_at, cursor_dirty) = (Some(Instant::now()), false);
+                }
+                if stopping {
+                    store.close().await;
+                    return Ok(());
+                }
+                tokio::select! {
+                    _ = durable.changed() => {
+                        // A few more records usually follow; one transaction takes them all.
+                        tokio::select! {
+                            () = sleep(self.linger) => {}
+                            _ = self.stop.changed() => {}
+                        }
+                    }
+                    _ = self.stop.changed() => {}
+                    () = sleep(CURSOR_EVERY), if cursor_dirty => {}
+                }
+                continue;
+            };
+            if batch[0].entry.previous_hash != link.hash {
+                return Err(ShipError::Forked(link.sequence));
+            }
+            let to = Link {
+                sequence: last.entry.sequence,
+                hash: EntryHash::of(&last.bytes),
+            };
+            within(store.append(self.shared.writer, link, &batch, to, self.now())).await?;
+            link = to;
+            self.shared.shipped.store(link.sequence, Relaxed);
+            self.shared.counters.batches_shipped.fetch_add(1, Relaxed);
+            cursor_dirty = true;
+            if said.take().is_some() {
+                tracing::info!(
+                    depth = self.shared.depth(),
+                    "audit records are being shipped again"
+                );
+            }
+            if self.finished_segments(link).next().is_some()
+                || cursor_at.is_none_or(|at| at.elapsed() >= CURSOR_EVERY)
+            {
+                self.save_cursor(link).await?;
+                (cursor_at, cursor_dirty) = (Some(Instant::now()), false);
+                self.remove_finished(link);
+            }
+        }
+    }
+
+    /// Whether the store's chain and the spool's meet.
+    fn check_start(&self, link: Link) -> Result<(), ShipError> {
+        let spool = self.shared.durable.borrow().link;
+        if link.sequence > spool.sequence {
+            return Err(ShipError::SpoolBehind {
+                store: link.sequence,
+                spool: spool.sequence,
+            });
+        }
+        if link.sequence == spool.sequence && link.hash != spool.hash {
+            return Err(ShipError::Forked(link.sequence));
+        }
+        let first = self
+            .shared
+            .segments()
+            .values()
+            .next()
+            .map_or(1, |info| info.first_sequence);
+        if link.sequence + 1 < first {
+            return Err(ShipError::StoreBehind {
+                store: link.sequence,
+                spool: first - 1,
+            });
+        }
+        Ok(())
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.clock.now().unix_timestamp_nanos() / 1_000_000).unwrap_or(0)
+    }
+
+    async fn save_cursor(&self, shipped: Link) -> Result<(), ShipError> {
+        let content = CursorFile {
+            writer: self.shared.writer,
+            shipped,
+        };
+        let path = cursor_path(&self.shared.dir);
+        let bytes = serde_json::to_vec(&content).expect("three plain fields");
+        let saved = tokio::task::spawn_blocking(move || replace_file(&path, &bytes)).await;
+        saved.map_err(|_| ShipError::Task)?.map_err(ShipError::Cursor)
+    }
+
+    /// Segments of which the store has every record. The last segment is never one, as it says where the chain stands.
+    fn finished_segments(&self, link: Link) -> impl Iterator<Item = u64> + use<> {
+        let segments = self.shared.segments();
+        let numbers: Vec<_> = segments.keys().copied().collect();
+        let finished: Vec<_> = numbers
+            .iter()
+            .zip(segments.values().skip(1))
+            .filter(|(_, next)| next.first_sequence <= link.sequence + 1)
+            .map(|(number, _)| *number)
+            .collect();
+        finished.into_iter()
+    }
+
+    fn remove_finished(&self, link: Link) {
+        for number in self.finished_segments(link) {
+            self.shared.segments().remove(&number);
+            if let Err(error) = fs::remove_file(segment_path(&self.shared.dir, number)) {
+                // It is found again, and removed, after the next start.
+                tracing::warn!(segment = number, %error, "audit spool: a shipped segment cannot be removed");
+            }
+        }
+    }
+}
+
+async fn read(mut reader: Reader) -> Result<(Vec<Spooled>, Reader), ShipError> {
+    tokio::task::spawn_blocking(move || Ok((reader.read(BATCH)?, reader)))
+        .await
+        .map_err(|_| ShipError::Task)?
+}
+
+async fn within<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    timeout(ANSWER, call)
+        .await
+        .unwrap_or(Err(StoreError::TimedOut(ANSWER.as_secs())))
+}

@@ -1,0 +1,362 @@
+//! Where records rest: PostgreSQL, or one SQLite file as the embedded default.
+//!
+//! Both keep the same two tables (`migrations/`): the records, and for each writer how far its chain has come. A
+//! batch and the writer's new position are one transaction, so a batch is either there once or not at all, whatever
+//! happens to the connection.
+//!
+//! Everything above the two engines is written once against [`Engine`]: statements number their
+//! parameters `$1`, which both understand, and values are the few kinds of [`Value`].
+//!
+//! On failure: [`StoreError`]; it names no value of any record.
+
+use std::{
+    fmt,
+    future::Future,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use sqlx::{
+    SqlSafeStr,
+    migrate::{MigrateError, Migration, MigrationType, Migrator},
+};
+use uuid::Uuid;
+
+use crate::{
+    record::{EntryHash, WriterId},
+    spool::{Link, reader::Spooled},
+};
+
+pub(crate) mod columns;
+mod postgres;
+mod sqlite;
+
+/// Which store to use.
+#[derive(Clone, PartialEq, Eq)]
+pub enum StoreUrl {
+    /// `postgres://user:password@host/database`
+    Postgres(String),
+    /// A path, also written `sqlite:PATH`.
+    Sqlite(PathBuf),
+}
+
+impl StoreUrl {
+    /// The SQLite file of a state directory: `audit.db` in it.
+    #[must_use]
+    pub fn embedded(dir: &Path) -> Self {
+        Self::Sqlite(dir.join("audit.db"))
+    }
+}
+
+/// Text that names no store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a store: write postgres://USER@HOST/DATABASE or a path for an SQLite file")]
+pub struct InvalidStoreUrl;
+
+impl FromStr for StoreUrl {
+    type Err = InvalidStoreUrl;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            return postgres::options(text)
+                .map(|_| Self::Postgres(text.to_owned()))
+                .ok_or(InvalidStoreUrl);
+        }
+        let path = text
+            .strip_prefix("sqlite://")
+            .or_else(|| text.strip_prefix("sqlite:"))
+            .unwrap_or(text);
+        if path.is_empty() || path.contains("://") {
+            return Err(InvalidStoreUrl);
+        }
+        Ok(Self::Sqlite(path.into()))
+    }
+}
+
+impl fmt::Display for StoreUrl {
+    /// Without password, and without parameters, which can hold one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => path.display().fmt(f),
+            Self::Postgres(url) => {
+                let url = url.split(['?', '#']).next().unwrap_or_default();
+                let (scheme, rest) = url.split_once("://").unwrap_or(("postgres", url));
+                match rest.rsplit_once('@') {
+                    Some((login, place)) => {
+                        let user = login.split(':').next().unwrap_or_default();
+                        write!(f, "{scheme}://{user}@{place}")
+                    }
+                    None => write!(f, "{scheme}://{rest}"),
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StoreUrl({self})")
+    }
+}
+
+/// The store did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot be reached, or answered with an error.
+    #[error("audit store: {0}")]
+    Database(#[from] sqlx::Error),
+    /// Its tables cannot be brought up to date.
+    #[error("audit store: migration: {0}")]
+    Migrate(#[from] MigrateError),
+    /// There is no store in that place.
+    #[error("there is no audit store at {0}")]
+    NotThere(String),
+    /// The writer's chain does not stand where it was left.
+    #[error("audit store: the chain of writer {writer} stands at record {found}, not at {expected}")]
+    Moved {
+        /// The writer.
+        writer: WriterId,
+        /// Where it was left.
+        expected: u64,
+        /// Where it stands.
+        found: u64,
+    },
+    /// A row holds something that no version of Cordon wrote.
+    #[error("audit store: a row of {0} does not read")]
+    Garbled(&'static str),
+    /// It took too long.
+    #[error("audit store: no answer within {0} s")]
+    TimedOut(u64),
+}
+
+/// A value of a row or a statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Value {
+    Null,
+    Int(i64),
+    Text(String),
+    Uuid(Uuid),
+}
+
+impl Value {
+    pub(crate) fn int(&self) -> Option<i64> {
+        match self {
+            Self::Int(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn sequence(&self) -> Option<u64> {
+        self.int().and_then(|number| u64::try_from(number).ok())
+    }
+
+    pub(crate) fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// SQLite keeps UUIDs as text.
+    pub(crate) fn uuid(&self) -> Option<Uuid> {
+        match self {
+            Self::Uuid(id) => Some(*id),
+            Self::Text(text) => text.parse().ok(),
+            _ => None,
+        }
+    }
+}
+
+impl From<WriterId> for Value {
+    fn from(writer: WriterId) -> Self {
+        Self::Uuid(writer.as_uuid())
+    }
+}
+
+/// A sequence or a time; both stay far below 2^63.
+pub(crate) fn number(number: u64) -> Value {
+    Value::Int(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+pub(crate) type Row = Vec<Value>;
+
+/// What the two databases do each in their own way.
+pub(crate) trait Engine: Send + Sync {
+    /// Brings the tables up to date; of several processes one does it.
+    fn migrate(&self, migrator: &Migrator) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The rows of a SELECT.
+    fn rows(
+        &self,
+        sql: String,
+        values: Vec<Value>,
+    ) -> impl Future<Output = Result<Vec<Row>, StoreError>> + Send;
+
+    /// Makes sure that the writer has a row, and says where its chain stands.
+    fn register(
+        &self,
+        writer: WriterId,
+        name: &str,
+        at: u64,
+    ) -> impl Future<Output = Result<Link, StoreError>> + Send;
+
+    /// Adds records behind `behind` and moves the writer's position to `to`, durably, in one transaction.
+    fn append(
+        &self,
+        writer: WriterId,
+        behind: Link,
+        records: &[Spooled],
+        to: Link,
+        at: u64,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    fn close(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// An open store.
+#[derive(Clone, Debug)]
+pub struct Store(Kind);
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Postgres(postgres::Postgres),
+    Sqlite(sqlite::Sqlite),
+}
+
+macro_rules! each {
+    ($store:expr, $engine:ident => $call:expr) => {
+        match &$store.0 {
+            Kind::Postgres($engine) => $call,
+            Kind::Sqlite($engine) => $call,
+        }
+    };
+}
+
+impl Store {
+    /// Opens a store that is there, for reading; several processes may do so at once.
+    ///
+    /// # Errors
+    /// When it cannot be reached, or holds no audit tables.
+    pub async fn open(url: &StoreUrl) -> Result<Self, StoreError> {
+        let store = Self::connect(url, false).await?;
+        let probe = store
+            .rows("SELECT writer FROM audit_writer LIMIT 1".to_owned(), Vec::new())
+            .await;
+        match probe {
+            Ok(_) => Ok(store),
+            Err(StoreError::Database(sqlx::Error::Database(_))) => Err(StoreError::NotThere(url.to_string())),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Opens a store, making what is missing of it.
+    ///
+    /// # Errors
+    /// When it cannot be reached, made, or brought up to date.
+    pub async fn create(url: &StoreUrl) -> Result<Self, StoreError> {
+        let store = Self::connect(url, true).await?;
+        let migrator = Migrator::with_migrations(migrations(url));
+        each!(store, engine => engine.migrate(&migrator).await)?;
+        Ok(store)
+    }
+
+    async fn connect(url: &StoreUrl, create: bool) -> Result<Self, StoreError> {
+        Ok(Self(match url {
+            StoreUrl::Postgres(text) => Kind::Postgres(postgres::Postgres::connect(text).await?),
+            StoreUrl::Sqlite(path) => Kind::Sqlite(sqlite::Sqlite::open(path, create).await?),
+        }))
+    }
+
+    pub(crate) async fn rows(&self, sql: String, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        each!(self, engine => engine.rows(sql, values).await)
+    }
+
+    pub(crate) async fn register(&self, writer: WriterId, name: &str, at: u64) -> Result<Link, StoreError> {
+        each!(self, engine => engine.register(writer, name, at).await)
+    }
+
+    pub(crate) async fn append(
+        &self,
+        writer: WriterId,
+        behind: Link,
+        records: &[Spooled],
+        to: Link,
+        at: u64,
+    ) -> Result<(), StoreError> {
+        each!(self, engine => engine.append(writer, behind, records, to, at).await)
+    }
+
+    /// Closes its connections.
+    pub async fn close(&self) {
+        each!(self, engine => engine.close().await);
+    }
+}
+
+fn migrations(url: &StoreUrl) -> Vec<Migration> {
+    let first = match url {
+        StoreUrl::Postgres(_) => include_str!("../../../migrations/postgres/0001_audit_records.sql"),
+        StoreUrl::Sqlite(_) => include_str!("../../../migrations/sqlite/0001_audit_records.sql"),
+    };
+    vec![Migration::new(
+        1,
+        "audit records".into(),
+        MigrationType::Simple,
+        first.into_sql_str(),
+        false,
+    )]
+}
+
+/// A position out of the columns `sequence, hash`.
+fn link(row: &[Value]) -> Result<Link, StoreError> {
+    let read = || {
+        let sequence = row.first()?.sequence()?;
+        let hash: EntryHash = row.get(1)?.text()?.parse().ok()?;
+        Some(Link { sequence, hash })
+    };
+    read().ok_or(StoreError::Garbled("audit_writer"))
+}
+
+/// That the writer's chain stands where the caller believes.
+fn expect_at(writer: WriterId, behind: Link, found: Link) -> Result<(), StoreError> {
+    if behind == found {
+        Ok(())
+    } else {
+        Err(StoreError::Moved {
+            writer,
+            expected: behind.sequence,
+            found: found.sequence,
+        })
+    }
+}
+
+const READ_WRITER: &str = "SELECT sequence, hash FROM audit_writer WHERE writer = $1";
+const ADD_WRITER: &str = "INSERT INTO audit_writer (writer, name, sequence, hash, moved_at) \
+                          VALUES ($1, $2, 0, $3, $4) ON CONFLICT (writer) DO NOTHING";
+const MOVE_WRITER: &str = "UPDATE audit_writer SET sequence = $2, hash = $3, moved_at = $4 WHERE writer = $1";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_parse_and_show_no_password() {
+        let url: StoreUrl = "postgres://cordon:hunter2@db.internal:5432/audit?sslpassword=x"
+            .parse()
+            .unwrap();
+        assert_eq!(url.to_string(), "postgres://cordon@db.internal:5432/audit");
+        assert!(!format!("{url:?}").contains("hunter2"));
+        for path in [
+            "state/audit.db",
+            "sqlite:state/audit.db",
+            "sqlite://state/audit.db",
+        ] {
+            assert_eq!(
+                path.parse::<StoreUrl>().unwrap(),
+                StoreUrl::Sqlite("state/audit.db".into())
+            );
+        }
+        for bad in ["", "mysql://x", "postgres://[", "sqlite:"] {
+            assert!(bad.parse::<StoreUrl>().is_err(), "{bad}");
+        }
+    }
+}
