@@ -1,1 +1,23 @@
-//! placeholder
+//! What the end-to-end tests are made of. The tests themselves are in `tests/tests/`, one file a
+//! promise of Cordon's.
+//!
+//! - [`cordon`] runs the real binary in a folder of its own, kills it, starts it again.
+//! - [`upstream`] is a provider behind TLS that keeps every byte it got; [`replies`] are what it says.
+//! - [`engine`] is the one on-prem model process that all tests of a file share.
+//! - [`caller`] speaks HTTP through Cordon's doors; [`events`] reads what comes back.
+//! - [`program`] runs client programs that we did not write, in an environment that holds nothing else.
+//!
+//! Nothing here names one of Cordon's crates: the tests see what a user sees.
+
+pub mod caller;
+pub mod cordon;
+pub mod engine;
+pub mod events;
+pub mod program;
+pub mod replies;
+pub mod tls;
+pub mod upstream;
+
+mod places;
+
+pub use places::Places;

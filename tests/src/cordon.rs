@@ -1,0 +1,319 @@
+//! The real binary in a folder of its own.
+//!
+//! A [`Home`] is an installation: configuration, policy, keys and state, which outlive the process.
+//! [`Home::serve`] starts a process on it; dropping the [`Cordon`] it returns, or
+//! [`Cordon::kill`], ends that process as a power cut would.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Output, Stdio},
+    time::Duration,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+};
+
+use crate::{Places, caller::Reply, upstream::Upstream};
+
+/// How long a start may take; the engine's weights are read within it.
+const START: Duration = Duration::from_secs(60);
+
+/// Everything is answered by the upstream that was addressed; findings are redacted, secrets stop.
+pub const POLICY_REQUESTED: &str = include_str!("../policies/requested.yaml");
+
+/// Which on-prem model an installation has.
+pub enum OnPrem<'a> {
+    /// One that runs already: the shared engine, or an [`Upstream`] in its place.
+    Url(String),
+    /// A stand-in.
+    StandIn(&'a Upstream),
+}
+
+/// What an installation is made of.
+pub struct Plan<'a> {
+    /// The on-prem model.
+    pub engine: OnPrem<'a>,
+    /// The provider that takes the place of the hosts of OpenAI and Anthropic.
+    pub cloud: Option<&'a Upstream>,
+    /// The policy; the embedded default when absent.
+    pub policy: Option<String>,
+    /// PostgreSQL URL; SQLite when absent.
+    pub database: Option<String>,
+    /// Further top-level keys of the configuration, in YAML.
+    pub further: String,
+}
+
+impl<'a> Plan<'a> {
+    /// Engine only, all else by default.
+    #[must_use]
+    pub fn on(engine: OnPrem<'a>) -> Self {
+        Self { engine, cloud: None, policy: None, database: None, further: String::new() }
+    }
+
+    /// With a provider, which every caller may reach.
+    #[must_use]
+    pub fn with_cloud(engine: OnPrem<'a>, cloud: &'a Upstream) -> Self {
+        Self { cloud: Some(cloud), policy: Some(POLICY_REQUESTED.to_owned()), ..Self::on(engine) }
+    }
+}
+
+/// An installation.
+pub struct Home {
+    folder: TempDir,
+}
+
+impl Home {
+    /// Writes the files of an installation and makes its CA.
+    #[must_use]
+    pub fn new(plan: &Plan<'_>) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let home = Self { folder };
+        let mut config = String::from("dir: state\n");
+        config.push_str("listen: { gateway: '127.0.0.1:0', proxy: '127.0.0.1:0', admin: '127.0.0.1:0' }\n");
+        config.push_str("intercept:\n  hosts: [api.openai.com, api.anthropic.com, chatgpt.com]\n");
+        config.push_str("  other_hosts: refuse\n");
+        if let Some(cloud) = plan.cloud {
+            home.write("upstream-ca.pem", cloud.ca_pem());
+            config.push_str("  extra_roots: [upstream-ca.pem]\n");
+        }
+        if let Some(policy) = &plan.policy {
+            home.write("policy.yaml", policy);
+            config.push_str("policy: policy.yaml\n");
+        }
+        let engine = match &plan.engine {
+            OnPrem::Url(url) => url.clone(),
+            OnPrem::StandIn(upstream) => upstream.url(),
+        };
+        let _ = writeln!(config, "engine: {{ url: '{engine}' }}");
+        if let Some(cloud) = plan.cloud {
+            let address = cloud.address();
+            config.push_str("upstreams:\n");
+            for (name, host, dialects) in [
+                ("openai", "api.openai.com", "openai-chat, openai-responses"),
+                ("anthropic", "api.anthropic.com", "anthropic-messages"),
+            ] {
+                let _ = writeln!(
+                    config,
+                    "  {name}: {{ kind: cloud, hosts: [{host}], address: '{address}', credentials: passthrough, dialects: [{dialects}] }}"
+                );
+            }
+        }
+        if plan.database.is_some() {
+            config.push_str("store: '${env:CORDON_TEST_DATABASE}'\n");
+            home.write("database-url", plan.database.as_deref().unwrap_or_default());
+        }
+        config.push_str(&plan.further);
+        home.write("cordon.yaml", &config);
+        home.run(&["ca", "init"]);
+        home
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Writes a file into the folder.
+    pub fn write(&self, name: &str, text: &str) {
+        fs::write(self.path().join(name), text).expect("the temporary folder takes files");
+    }
+
+    /// What the processes have written to standard error so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path().join("log")).unwrap_or_default()
+    }
+
+    /// Makes an API key.
+    #[must_use]
+    pub fn key(&self, user: &str, group: &str) -> String {
+        let made = self.run(&["key", "create", "--user", user, "--group", group, "--json"]);
+        let made: Value = serde_json::from_slice(&made.stdout).expect("`key create --json` prints JSON");
+        made["key"].as_str().expect("`key create --json` prints the key").to_owned()
+    }
+
+    /// Runs a command of `cordon` on this installation, and expects it to succeed.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        let output = self.try_run(arguments);
+        assert!(
+            output.status.success(),
+            "cordon {} ended with {}: {}{}",
+            arguments.join(" "),
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
+        output
+    }
+
+    /// Runs a command of `cordon` on this installation.
+    #[must_use]
+    pub fn try_run(&self, arguments: &[&str]) -> Output {
+        let mut command = std::process::Command::new(Places::cordon());
+        command.args(arguments).arg("--config").arg(self.path().join("cordon.yaml"));
+        command.envs(self.database());
+        command.stdin(Stdio::null()).output().expect("the binary can be run")
+    }
+
+    fn database(&self) -> Option<(&'static str, String)> {
+        let url = fs::read_to_string(self.path().join("database-url")).ok()?;
+        Some(("CORDON_TEST_DATABASE", url))
+    }
+
+    /// The records that a search finds, as printed.
+    #[must_use]
+    pub fn search(&self, arguments: &[&str]) -> Vec<Value> {
+        let mut all = vec!["audit", "search", "--format", "jsonl", "--limit", "100000"];
+        all.extend(arguments);
+        let output = self.run(&all);
+        String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("`audit search` printed {line:?}")))
+            .collect()
+    }
+
+    /// The record of one exchange, which must be there within half a minute, exactly once.
+    pub async fn record(&self, exchange: &str) -> Value {
+        assert!(!exchange.is_empty(), "the answer names no exchange");
+        let mut found = self.searched_until(&["--exchange", exchange], |found| !found.is_empty()).await;
+        assert_eq!(found.len(), 1, "records of {exchange}: {found:#?}");
+        found.remove(0)
+    }
+
+    /// Searches until what is found suffices, for half a minute at most: records take a moment from
+    /// the spool to the store.
+    pub async fn searched_until(&self, arguments: &[&str], enough: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+        loop {
+            let found = self.search(arguments);
+            if enough(&found) || tokio::time::Instant::now() > deadline {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Starts a process and waits until it says that all is ready.
+    pub async fn serve(&self) -> Cordon {
+        let log = fs::File::options().create(true).append(true).open(self.path().join("log"));
+        let mut child = Command::new(Places::cordon())
+            .args(["serve", "--json", "--config"])
+            .arg(self.path().join("cordon.yaml"))
+            .envs(self.database())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log.expect("the temporary folder takes files"))
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the binary can be run");
+        let stdout = child.stdout.take().expect("standard output is piped");
+        let mut lines = BufReader::new(stdout).lines();
+        let first = tokio::time::timeout(START, lines.next_line()).await;
+        let Ok(Ok(Some(line))) = first else {
+            panic!("`cordon serve` did not get ready: {first:?}\n{}", self.log())
+        };
+        let ready: Value =
+            serde_json::from_str(&line).unwrap_or_else(|_| panic!("`cordon serve --json` printed {line:?}"));
+        Cordon { child, ready, log: self.path().join("log") }
+    }
+}
+
+/// A running process.
+pub struct Cordon {
+    child: Child,
+    ready: Value,
+    log: PathBuf,
+}
+
+impl Cordon {
+    /// Where the reverse gateway listens.
+    #[must_use]
+    pub fn gateway(&self) -> SocketAddr {
+        self.address("gateway")
+    }
+
+    /// Where the forward proxy listens.
+    #[must_use]
+    pub fn proxy(&self) -> SocketAddr {
+        self.address("proxy")
+    }
+
+    /// Where health, metrics and the CA certificate are.
+    #[must_use]
+    pub fn admin(&self) -> SocketAddr {
+        self.address("admin")
+    }
+
+    /// The CA certificate's path.
+    #[must_use]
+    pub fn ca(&self) -> PathBuf {
+        self.text("ca").into()
+    }
+
+    /// The path of system roots and our CA in one file.
+    #[must_use]
+    pub fn bundle(&self) -> PathBuf {
+        self.text("bundle").into()
+    }
+
+    /// The CA certificate.
+    #[must_use]
+    pub fn ca_pem(&self) -> String {
+        fs::read_to_string(self.ca()).expect("the CA certificate that was announced is there")
+    }
+
+    /// What was written to standard error so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Ends the process as a power cut would: SIGKILL, no last words.
+    pub async fn kill(mut self) {
+        self.child.kill().await.expect("a child can be killed");
+    }
+
+    /// Asks the process to end, as an orchestrator would, and waits for it. Returns its exit code.
+    pub async fn terminate(mut self) -> Option<i32> {
+        let id = self.child.id().expect("the process runs");
+        let status = Command::new("kill").args(["-TERM", &id.to_string()]).status().await;
+        assert!(status.is_ok_and(|status| status.success()), "SIGTERM could not be sent");
+        let ended = tokio::time::timeout(Duration::from_secs(60), self.child.wait()).await;
+        ended.expect("it ends within a minute of SIGTERM").expect("a child can be waited for").code()
+    }
+
+    /// GET on the admin listener.
+    pub async fn admin_get(&self, path: &str) -> Reply {
+        let stream = tokio::net::TcpStream::connect(self.admin()).await.expect("the admin listener accepts");
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(stream))
+            .await
+            .expect("the admin listener speaks HTTP");
+        tokio::spawn(connection);
+        let request = http::Request::get(path)
+            .header("host", self.admin().to_string())
+            .body(http_body_util::Empty::<bytes::Bytes>::new())
+            .expect("a plain GET");
+        Reply::read(sender.send_request(request).await.expect("the admin listener answers"))
+            .await
+            .expect("the admin listener answers whole")
+    }
+
+    fn address(&self, name: &str) -> SocketAddr {
+        let url = self.text(name);
+        let authority = url.split("://").nth(1).unwrap_or_default().trim_end_matches('/');
+        let (_, port) = authority.rsplit_once(':').unwrap_or_else(|| panic!("{name} is announced as {url:?}"));
+        SocketAddr::from(([127, 0, 0, 1], port.parse().unwrap_or_else(|_| panic!("{name} is announced as {url:?}"))))
+    }
+
+    fn text(&self, name: &str) -> &str {
+        self.ready[name].as_str().unwrap_or_else(|| panic!("{name} is not announced: {}", self.ready))
+    }
+}
