@@ -1,1 +1,45 @@
-//! placeholder until the room is built.
+//! Finds what must not leave: personal data, credentials, classification markings, source code.
+//!
+//! An [`Inspector`] is compiled once from detector files (`policies/detectors/`, embedded, and the
+//! customer's own) and shared by all exchanges. For each text it builds [`View`]s, the normalised one
+//! and the decoded one, makes one pass over each (words by Aho-Corasick, patterns only around their
+//! hits), and maps what it finds back to the caller's own bytes.
+//!
+//! It knows no HTTP, no JSON and no policy: it says what is there, never what to do about it.
+//!
+//! On failure: loading reports [`DetectorError`]s with file, line and column. Inspecting does not fail:
+//! past a limit the answer covers more, never less.
+
+mod inspector;
+pub use inspector::{Inspector, MAX_FINDINGS};
+
+mod view;
+pub use view::View;
+
+mod normalise;
+pub use normalise::normalise;
+
+mod confusables;
+
+mod decode;
+pub use decode::decoded;
+
+mod load;
+pub use load::{DetectorError, MAX_FILE_BYTES};
+
+mod detector;
+pub use detector::DetectorInfo;
+
+mod scan;
+
+mod gates;
+
+mod validate;
+
+mod names;
+
+mod code;
+
+mod opaque;
+
+mod overlap;

@@ -1,0 +1,30 @@
+//! Reads lines `{"id","text"}` and writes lines `{"id","spans":[{"start","end","type","score"}]}`, offsets
+//! in characters, for measuring. `--all` also prints regions (source code, classification markings).
+
+use std::io::{self, BufRead, Write};
+
+use cordon_inspect::Inspector;
+use serde_json::{Value, json};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let all = std::env::args().any(|arg| arg == "--all");
+    let inspector = Inspector::embedded()
+        .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    for line in io::stdin().lock().lines() {
+        let row: Value = serde_json::from_str(&line?)?;
+        let text = row["text"].as_str().unwrap_or_default();
+        let spans: Vec<Value> = inspector
+            .inspect(text)
+            .into_iter()
+            .filter(|finding| all || !matches!(finding.entity.family(), "SOURCE_CODE" | "CONFIDENTIAL"))
+            .map(|finding| {
+                let start = text[..finding.span.start].chars().count();
+                let length = text[finding.span].chars().count();
+                json!({"start": start, "end": start + length, "type": finding.entity, "score": finding.score})
+            })
+            .collect();
+        writeln!(out, "{}", json!({"id": row["id"], "spans": spans}))?;
+    }
+    Ok(())
+}

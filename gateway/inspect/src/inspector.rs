@@ -1,0 +1,193 @@
+//! The [`Inspector`]: views, the one pass over each, code and names, back to original bytes, overlaps settled.
+//!
+//! Limits: [`MAX_FINDINGS`] a segment; when there are more, the last one is stretched over all that
+//! follow, so that what is past the limit is covered and not forgotten.
+
+use std::{collections::BTreeSet, ops::Range, sync::Arc};
+
+use cordon_domain::{EntityType, Finding, Role, Segment};
+
+use crate::{
+    code,
+    decode::decoded,
+    detector::{self, DetectorInfo, Detectors},
+    load::DetectorError,
+    names,
+    normalise::normalise,
+    opaque,
+    overlap::{self, Claim},
+    scan,
+    view::View,
+};
+
+/// The most findings of one segment.
+pub const MAX_FINDINGS: usize = 20_000;
+
+/// The detector files that are part of the program.
+const EMBEDDED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/detector_files.rs"));
+
+/// Finds what is sensitive in texts. Compiled once, shared by all threads.
+pub struct Inspector {
+    detectors: Detectors,
+    code: DetectorInfo,
+    names: DetectorInfo,
+    /// For each detector of the files: whether it marks a region.
+    regions: Vec<bool>,
+}
+
+impl Inspector {
+    /// The detectors that are part of the program.
+    ///
+    /// # Errors
+    /// Never for a released program: a test compiles the embedded files.
+    pub fn embedded() -> Result<Self, Vec<DetectorError>> {
+        Self::load(&[])
+    }
+
+    /// The detectors that are part of the program and those of further files, given as name and YAML.
+    ///
+    /// # Errors
+    /// Every mistake in the files, with file, line and column.
+    pub fn load(extra: &[(String, String)]) -> Result<Self, Vec<DetectorError>> {
+        let extra = extra.iter().map(|(name, yaml)| (name.as_str(), yaml.as_str()));
+        let files: Vec<(&str, &str)> = EMBEDDED.iter().copied().chain(extra).collect();
+        let detectors = detector::compile(&files)?;
+        let regions = detectors.all.iter().map(|d| d.info.entity.family() == "CONFIDENTIAL").collect();
+        Ok(Self {
+            detectors,
+            code: built_in("source-code", "SOURCE_CODE"),
+            names: built_in("person-listed", "PERSON"),
+            regions,
+        })
+    }
+
+    /// Everything found in one text: sorted, disjoint, never empty, on character boundaries.
+    #[must_use]
+    pub fn inspect(&self, text: &str) -> Vec<Finding> {
+        self.inspect_as(text, Role::User, 0)
+    }
+
+    /// Everything found in the segments of a body, by segment and place.
+    #[must_use]
+    pub fn inspect_all(&self, segments: &[Segment]) -> Vec<Finding> {
+        (0..)
+            .zip(segments)
+            .flat_map(|(index, segment)| self.inspect_as(segment.text.as_str(), segment.role, index))
+            .collect()
+    }
+
+    /// All that it can find.
+    #[must_use]
+    pub fn entity_types(&self) -> BTreeSet<EntityType> {
+        self.detectors().map(|info| info.entity.clone()).collect()
+    }
+
+    /// All detectors, those of the files first.
+    pub fn detectors(&self) -> impl Iterator<Item = &DetectorInfo> {
+        self.detectors.all.iter().map(|detector| &detector.info).chain([&self.code, &self.names])
+    }
+
+    fn inspect_as(&self, text: &str, role: Role, segment: usize) -> Vec<Finding> {
+        if text.trim().is_empty() {
+            return Vec::new();
+        }
+        let mut claims = Vec::new();
+        let normal = normalise(text);
+        let opaque = opaque::stretches(normal.text());
+        self.patterns(&normal, &opaque, segment, |span| Some(normal.source_span(span)), &mut claims);
+        if let Some(view) = decoded(normal.text(), &opaque) {
+            let back = |span: Range<usize>| {
+                // What is not decoded was seen before, in the normalised view.
+                view.is_derived(span.clone()).then(|| normal.source_span(view.source_span(span)))
+            };
+            self.patterns(&view, &[], segment, back, &mut claims);
+        }
+        let written = matches!(role, Role::System | Role::User | Role::Assistant | Role::ToolArguments | Role::ToolResult);
+        if written {
+            for block in code::blocks(text) {
+                claims.push(claim(&self.code, segment, block.span, block.score, block.evidence, true));
+            }
+        }
+        if written || role == Role::Other {
+            for name in names::names(normal.text()) {
+                let span = normal.source_span(name.span);
+                claims.push(claim(&self.names, segment, span, name.score, vec![name.evidence], false));
+            }
+        }
+        claims.retain(|claim| !claim.finding.span.is_empty());
+        limited(overlap::resolve(text, claims))
+    }
+
+    fn patterns(
+        &self,
+        view: &View<'_>,
+        skip: &[Range<usize>],
+        segment: usize,
+        back: impl Fn(Range<usize>) -> Option<Range<usize>>,
+        claims: &mut Vec<Claim>,
+    ) {
+        for found in scan::scan(&self.detectors, view.text(), skip) {
+            let Some(span) = back(found.span) else { continue };
+            let slot = usize::from(found.detector);
+            let info = &self.detectors.all[slot].info;
+            let mut claim = claim(info, segment, span, found.score, found.evidence, self.regions[slot]);
+            claim.validated = found.validated;
+            claims.push(claim);
+        }
+    }
+}
+
+fn claim(
+    info: &DetectorInfo,
+    segment: usize,
+    span: Range<usize>,
+    score: f32,
+    evidence: Vec<&'static str>,
+    region: bool,
+) -> Claim {
+    let finding = Finding { segment, span, entity: info.entity.clone(), detector: Arc::clone(&info.id), score, evidence };
+    Claim { finding, validated: false, region }
+}
+
+fn built_in(id: &str, entity: &str) -> DetectorInfo {
+    DetectorInfo {
+        id: id.into(),
+        entity: entity.parse().expect("the names of built-in entity types are well formed"),
+        file: String::new(),
+        examples: Vec::new(),
+        counter_examples: Vec::new(),
+    }
+}
+
+/// Joins what is past the limit to the last finding within it.
+fn limited(mut findings: Vec<Finding>) -> Vec<Finding> {
+    if findings.len() > MAX_FINDINGS {
+        let end = findings.last().map_or(0, |last| last.span.end);
+        findings.truncate(MAX_FINDINGS);
+        if let Some(last) = findings.last_mut() {
+            last.span.end = end;
+            last.evidence.push("findings beyond the limit are joined");
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn past_the_limit_all_is_covered() {
+        let finding = |at: usize| Finding {
+            segment: 0,
+            span: at * 2..at * 2 + 1,
+            entity: "EMAIL".parse().unwrap(),
+            detector: "d".into(),
+            score: 1.0,
+            evidence: vec![],
+        };
+        let all = limited((0..MAX_FINDINGS + 5).map(finding).collect());
+        assert_eq!(all.len(), MAX_FINDINGS);
+        assert_eq!(all.last().unwrap().span.end, (MAX_FINDINGS + 4) * 2 + 1);
+    }
+}

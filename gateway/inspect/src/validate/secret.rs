@@ -1,0 +1,193 @@
+//! What tells a credential from a word, a placeholder or a reference to one.
+
+use super::Verdict;
+
+/// Shannon entropy in bits a character.
+pub(crate) fn entropy(value: &str) -> f32 {
+    let mut counts = [0u32; 256];
+    let mut others = 0u32;
+    for c in value.chars() {
+        match usize::try_from(u32::from(c)).ok().and_then(|code| counts.get_mut(code)) {
+            Some(count) => *count += 1,
+            None => others += 1,
+        }
+    }
+    let total = (counts.iter().sum::<u32>() + others) as f32;
+    counts
+        .iter()
+        .chain([&others])
+        .filter(|count| **count > 0)
+        .map(|count| {
+            let share = *count as f32 / total;
+            -share * share.log2()
+        })
+        .sum::<f32>()
+        .max(0.0)
+}
+
+/// Words that people write where a secret goes.
+const STAND_INS: &[&str] = &[
+    "example", "placeholder", "changeme", "change_me", "change-me", "replace", "redacted", "dummy", "insert", "your_", "your-",
+    "yourpass", "yoursecret", "yourtoken", "yourkey", "yourapi", "mysecret", "mypassword", "my_secret", "my-secret", "todo", "fixme",
+    "xxxx", "****", "....", "____", "----", "<your", "sample", "undefined", "<redacted", "not-a-real", "notarealkey", "fake", "lorem",
+];
+
+/// Whether a value stands for one: `${VAR}`, `<your-key>`, `xxxx`, `CHANGE_ME`.
+pub(crate) fn is_stand_in(value: &str) -> bool {
+    let value = value.trim();
+    let refers = value.contains("${")
+        || value.contains("{{")
+        || value.contains("$(")
+        || value.contains("%(")
+        || value.contains("#{")
+        || value.starts_with('$')
+        || (value.starts_with('<') && value.ends_with('>'))
+        || (value.starts_with('[') && value.ends_with(']'))
+        || (value.starts_with('{') && value.ends_with('}'))
+        || (value.starts_with('%') && value.ends_with('%'));
+    if refers {
+        return true;
+    }
+    let lower = value.to_lowercase();
+    if STAND_INS.iter().any(|word| lower.contains(word)) {
+        return true;
+    }
+    let mut bytes: Vec<u8> = lower.bytes().collect();
+    bytes.sort_unstable();
+    bytes.dedup();
+    bytes.len() <= 3 || is_sequence(&lower)
+}
+
+/// Whether the value, or nearly all of it, counts up the alphabet or the digits.
+fn is_sequence(value: &str) -> bool {
+    let steps = value.as_bytes().windows(2).filter(|pair| pair[1] == pair[0].wrapping_add(1) || pair[1] == pair[0]).count();
+    value.len() >= 6 && steps * 10 >= (value.len() - 1) * 8
+}
+
+/// A value of a generic assignment: random enough to be a key, and no name, path, call or number.
+pub(super) fn secret_value(value: &str) -> Verdict {
+    if value.len() < 8 || is_stand_in(value) || is_code(value) {
+        return Verdict::Wrong;
+    }
+    let digits = value.bytes().filter(u8::is_ascii_digit).count();
+    let letters = value.bytes().filter(u8::is_ascii_alphabetic).count();
+    // Random text of some length has digits in it; identifiers and prose have words instead.
+    if digits == 0 && (letters == value.len() || value.len() < 20 || has_words(value)) {
+        return Verdict::Wrong;
+    }
+    if letters == 0 && value.len() < 12 {
+        return Verdict::Wrong;
+    }
+    let least = if value.bytes().all(|b| b.is_ascii_hexdigit()) { 2.6 } else { 3.0 };
+    if entropy(value) < least || (digits <= 2 && has_words(value)) {
+        return Verdict::Wrong;
+    }
+    Verdict::Unknown
+}
+
+/// A value of a password field: people's passwords are words with something in between.
+pub(super) fn password_value(value: &str) -> Verdict {
+    let length = value.chars().count();
+    if !(6..=200).contains(&length) || is_stand_in(value) || is_code(value) {
+        return Verdict::Wrong;
+    }
+    let digit = value.chars().any(|c| c.is_ascii_digit());
+    let upper = value.chars().any(char::is_uppercase);
+    let lower = value.chars().any(char::is_lowercase);
+    let mark = value.chars().any(|c| !c.is_alphanumeric() && !matches!(c, '_' | '-' | '.'));
+    let kinds = [digit, upper, lower, mark].into_iter().filter(|has| *has).count();
+    // One kind of character alone is a word, a number or a type, not a password that matters.
+    if kinds < 2 || (kinds == 2 && upper && lower) || (kinds == 2 && !digit && length < 10) {
+        return Verdict::Wrong;
+    }
+    Verdict::Unknown
+}
+
+/// A word of letters and digits that is no identifier of code: `a1b2c3d4`, not `utf8` or `base64`.
+pub(super) fn code_word(value: &str) -> Verdict {
+    let digits = value.bytes().filter(u8::is_ascii_digit).count();
+    (digits >= 3 && !is_stand_in(value)).into()
+}
+
+/// Whether a value is an expression, a path, an address or a date rather than a literal secret.
+fn is_code(value: &str) -> bool {
+    let path = value.starts_with('/') && value.matches('/').count() >= 2 && !value.contains('+') && !value.ends_with('=');
+    let call = value.contains('(') && (value.ends_with(')') || value.ends_with('('));
+    let member = value.contains('.')
+        && value.split('.').all(|part| {
+            part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+                && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'[' | b']' | b'(' | b')'))
+                && part.bytes().filter(u8::is_ascii_digit).count() <= 2
+        });
+    let index = value.contains('[') && value.ends_with(']');
+    let scheme = ["http://", "https://", "file:", "arn:", "vault:", "ssm:", "op://", "env:", "secret://", "!"]
+        .iter()
+        .any(|start| value.starts_with(start));
+    let uuid = value.len() == 36 && value.bytes().enumerate().all(|(at, b)| match at {
+        8 | 13 | 18 | 23 => b == b'-',
+        _ => b.is_ascii_hexdigit(),
+    });
+    let integrity = ["sha256-", "sha384-", "sha512-", "sha1-", "sha256:", "md5-"].iter().any(|start| value.starts_with(start));
+    path || call || member || index || scheme || uuid && value.bytes().all(|b| b == b'0' || b == b'-') || integrity
+}
+
+/// Whether the value looks made of words: long runs of letters with vowels, joined by marks or capitals.
+fn has_words(value: &str) -> bool {
+    let mut in_words = 0;
+    let mut run = 0;
+    let mut vowels = 0;
+    let mut last_upper = false;
+    for c in value.chars().chain(['_']) {
+        let breaks = !c.is_ascii_alphabetic() || (c.is_ascii_uppercase() && !last_upper && run > 0);
+        if breaks {
+            if run >= 3 && vowels * 5 >= run && vowels < run {
+                in_words += run;
+            }
+            run = 0;
+            vowels = 0;
+        }
+        if c.is_ascii_alphabetic() {
+            run += 1;
+            vowels += usize::from("aeiouyAEIOUY".contains(c));
+        }
+        last_upper = c.is_ascii_uppercase();
+    }
+    in_words * 3 >= value.len() * 2
+}
+
+/// A JSON web token: its header is a JSON object that names an algorithm.
+pub(super) fn jwt(value: &str) -> Verdict {
+    let header = value.split('.').next().unwrap_or_default();
+    let Some(bytes) = crate::decode::base64_bytes(header, 4096) else { return Verdict::Wrong };
+    let Ok(header) = String::from_utf8(bytes) else { return Verdict::Wrong };
+    (header.trim_start().starts_with('{') && header.contains("\"alg\"")).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stand_ins_are_told_from_values() {
+        for stand_in in ["${DB_PASSWORD}", "<your-key>", "xxxxxxxx", "CHANGE_ME", "{{ token }}", "abcdefgh", "12345678", "process.env"] {
+            assert!(is_stand_in(stand_in) || is_code(stand_in), "{stand_in}");
+        }
+        for value in ["hT7&kq2!Zp", "a8f5f167f44f4964e6c998dee827110c"] {
+            assert!(!is_stand_in(value), "{value}");
+        }
+    }
+
+    #[test]
+    fn identifiers_are_no_secrets() {
+        for name in ["user_password_field", "getSecretValue", "os.environ", "config.token", "/etc/ssl/private"] {
+            assert_eq!(secret_value(name), Verdict::Wrong, "{name}");
+        }
+        assert_eq!(secret_value("q8Zr2LmX0vTn5KdW"), Verdict::Unknown);
+    }
+
+    #[test]
+    fn entropy_counts_bits() {
+        assert!(entropy("aaaa") < 0.001);
+        assert!((entropy("ab") - 1.0).abs() < 0.001);
+    }
+}
