@@ -1,33 +1,6 @@
 //! A request that went through inspect, decide and transform: the only thing an upstream accepts.
 //!
-//! There is no way to make one but [`transform`](crate::transform), and, where the policy spells
-//! that uninspected requests pass, the two constructors that ask for that policy:
-//!
-//! ```compile_fail
-//! use cordon_policy::{Cleared, Head};
-//! let head = Head { headers: Vec::new(), path_and_query: "/".into() };
-//! let cleared = Cleared { body: Default::default(), head };
-//! ```
-//!
-//! ```compile_fail
-//! let cleared = cordon_policy::Cleared::default();
-//! ```
-//!
-//! It cannot be copied, so one decision sends one request:
-//!
-//! ```compile_fail
-//! fn twice(cleared: cordon_policy::Cleared) -> (cordon_policy::Cleared, cordon_policy::Cleared) {
-//!     (cleared.clone(), cleared)
-//! }
-//! ```
-//!
-//! A function that captures anything cannot rewrite it:
-//!
-//! ```compile_fail
-//! fn smuggle(cleared: cordon_policy::Cleared, secret: bytes::Bytes) {
-//!     let _ = cleared.translate(|_, ()| Ok::<_, ()>(secret.clone()), ());
-//! }
-//! ```
+//! On failure: nothing here fails but a translation, and that leaves nothing to send.
 
 use std::fmt;
 
@@ -65,7 +38,36 @@ pub trait SpliceHead {
     fn splice(&self, edits: &[Edit]) -> Result<Head, SpliceError>;
 }
 
-/// A request that may go upstream. See the head of this module.
+/// A request that may go upstream: it went through inspect, decide and transform.
+///
+/// There is no way to make one but [`transform`](crate::transform()), and, where the policy spells
+/// that uninspected requests pass, the two constructors that ask for that policy:
+///
+/// ```compile_fail,E0451
+/// use cordon_policy::{Cleared, Head};
+/// let head = Head { headers: Vec::new(), path_and_query: "/".into() };
+/// let cleared = Cleared { body: Default::default(), head };
+/// ```
+///
+/// ```compile_fail,E0599
+/// let cleared = cordon_policy::Cleared::default();
+/// ```
+///
+/// It cannot be copied, so one decision sends one request:
+///
+/// ```compile_fail,E0599
+/// fn twice(cleared: cordon_policy::Cleared) -> (cordon_policy::Cleared, cordon_policy::Cleared) {
+///     (cleared.clone(), cleared)
+/// }
+/// ```
+///
+/// A function that captures anything cannot rewrite it:
+///
+/// ```compile_fail,E0308
+/// fn smuggle(cleared: cordon_policy::Cleared, secret: bytes::Bytes) {
+///     let _ = cleared.translate(|_, ()| Ok::<_, ()>(secret.clone()), ());
+/// }
+/// ```
 #[must_use = "a cleared request that goes nowhere is an exchange without an answer"]
 pub struct Cleared {
     body: Bytes,

@@ -7,6 +7,9 @@ use cordon_domain::{Action, Role};
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
+#[cfg(test)]
+use tests::ActionName;
+
 /// What happens to a request on an intercepted host whose path or shape no dialect describes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -194,6 +197,3 @@ mod tests {
         }
     }
 }
-
-#[cfg(test)]
-use tests::ActionName;

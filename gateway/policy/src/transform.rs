@@ -5,7 +5,9 @@
 //! (a `reroute` redacts for the engine); and the same texts wherever else they stand in the request,
 //! because a detector that needs a word of context finds a value in one place and misses it in the
 //! next. A repeated text counts from [`REPEAT_ANYWHERE`] bytes on anywhere, from [`REPEAT_AS_WORD`]
-//! on as a word of its own; where the policy allowed a finding of just that text, it stays.
+//! on as a word of its own; where the policy allowed a finding of just that text, it stays. In fields
+//! that are not somebody's words (`"role": "assistant"`) plain lower-case words stay too: they are the
+//! protocol's, and a request without them would make no sense.
 //!
 //! Placeholders: the first value to claim a short one in the order of the text keeps it (history only
 //! grows at its end, so later turns agree); one that would then be ambiguous, or that already stands in
@@ -23,7 +25,7 @@ use std::{
 };
 
 use aho_corasick::{AhoCorasick, MatchKind};
-use cordon_domain::{Action, Decision, Edit, EntityType, Finding, Segment, Splice, SpliceError};
+use cordon_domain::{Action, Decision, Edit, EntityType, Finding, Role, Segment, Splice, SpliceError};
 
 use crate::{
     Cleared, Originals, PlaceholderKey, SpliceHead,
@@ -146,12 +148,8 @@ impl<'a> Texts<'a> {
             .map(|found| found.text.as_str())
     }
 
-    fn iter(&self) -> impl Iterator<Item = (usize, &'a str)> {
-        self.body
-            .iter()
-            .chain(self.head)
-            .map(|segment| segment.text.as_str())
-            .enumerate()
+    fn iter(&self) -> impl Iterator<Item = (usize, &'a Segment)> {
+        self.body.iter().chain(self.head).enumerate()
     }
 
     /// The text of a span; spans were checked before.
@@ -231,7 +229,9 @@ fn repeats(
         .build(values.iter().map(|(value, _)| value))
         .map_err(|_| TransformRefused::TooManyValues)?;
     let mut found = Vec::new();
-    for (segment, text) in texts.iter() {
+    for (segment, holder) in texts.iter() {
+        let text = holder.text.as_str();
+        let of_protocol = matches!(holder.role, Role::Other | Role::ToolDefinition);
         let first = redacted.partition_point(|span| span.segment < segment);
         let mut ahead = redacted[first..]
             .iter()
@@ -250,11 +250,14 @@ fn repeats(
                 let (start, end) = (hit.start(), hit.end());
                 let whole = text.is_char_boundary(start) && text.is_char_boundary(end);
                 let counts = end - start >= REPEAT_ANYWHERE || is_word(text, start, end);
-                if whole && counts && !allowed.contains(&(segment, start, end)) {
+                let (value, entity) = values[hit.pattern().as_usize()];
+                let kept =
+                    allowed.contains(&(segment, start, end)) || (of_protocol && is_protocol_word(value));
+                if whole && counts && !kept {
                     found.push(Span {
                         segment,
                         at: start..end,
-                        entity: values[hit.pattern().as_usize()].1.clone(),
+                        entity: entity.clone(),
                     });
                     at = end;
                 } else {
@@ -268,6 +271,13 @@ fn repeats(
         }
     }
     Ok(found)
+}
+
+/// Whether a value could be a word of the protocol itself: a role, a type, a key.
+fn is_protocol_word(value: &str) -> bool {
+    value
+        .bytes()
+        .all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'_' | b'-'))
 }
 
 /// Whether neither neighbour is a letter or digit.
@@ -288,7 +298,7 @@ fn name(
     }
     let written: HashSet<String> = texts
         .iter()
-        .flat_map(|(_, text)| placeholder::look_alikes(text))
+        .flat_map(|(_, segment)| placeholder::look_alikes(&segment.text))
         .collect();
     let mut originals = Originals::default();
     let mut given: HashMap<(&EntityType, &str), String> = HashMap::new();

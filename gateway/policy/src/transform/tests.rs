@@ -243,6 +243,18 @@ fn a_repeat_that_the_policy_allowed_stays() {
     assert!(cleared.body().ends_with(b"\nsupport@x.io"));
 }
 
+#[test]
+fn words_of_the_protocol_stay() {
+    let mut body = body(&["password: assistant", "assistant", "the assistant"]);
+    body.0[1].role = Role::Other;
+    let (sent, _) = redact(&body, &[found(0, 10..19, "SECRET.PASSWORD")]);
+    let placeholder = placeholder_of("SECRET.PASSWORD", "assistant", SHORTEST);
+    assert_eq!(
+        sent,
+        format!("password: {placeholder}\nassistant\nthe {placeholder}")
+    );
+}
+
 /// A head of one header.
 struct OneHeader(Vec<Segment>);
 
