@@ -2,28 +2,89 @@
 
 /// From offsets in a decoded text to offsets in what it was decoded from.
 ///
-/// Empty when the text holds no escapes; otherwise one entry an escape.
+/// Empty, and without a cost, when the text holds no escapes. Otherwise about two bytes an escape: a body
+/// can be escapes from end to end, and must not take many times its size for that.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct OffsetMap {
-    /// For each escape where it ends: in the decoded text, and in the content.
-    ends: Vec<(u32, u32)>,
+    /// How far each escape's end lies behind the end of the one before: in the decoded text, then in
+    /// the content, both as LEB128.
+    steps: Vec<u8>,
+    /// Where things stand before every [`STRIDE`]th step, so that a look-up need not start at the front.
+    marks: Vec<Mark>,
+    /// Where things stand behind all steps.
+    last: Mark,
+    count: usize,
+}
+
+/// Steps between marks.
+const STRIDE: usize = 64;
+
+/// The end of an escape.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mark {
+    decoded: usize,
+    raw: usize,
+    /// Where the next step is written.
+    next: usize,
 }
 
 impl OffsetMap {
     /// Notes that what ends at `decoded` in the text ends at `raw` in the content; in that order.
     pub(crate) fn push(&mut self, decoded: usize, raw: usize) {
-        // The scanner refuses sources whose offsets do not fit, and headers are far smaller.
-        let narrow = |offset| u32::try_from(offset).unwrap_or(u32::MAX);
-        self.ends.push((narrow(decoded), narrow(raw)));
+        if self.count > 0 && self.count.is_multiple_of(STRIDE) {
+            self.marks.push(self.last);
+        }
+        self.count += 1;
+        for mut advance in [decoded - self.last.decoded, raw - self.last.raw] {
+            while advance >= 0x80 {
+                // The low seven bits, marked as having more behind them.
+                self.steps.push((advance & 0x7F) as u8 | 0x80);
+                advance >>= 7;
+            }
+            self.steps.push(advance as u8);
+        }
+        self.last = Mark {
+            decoded,
+            raw,
+            next: self.steps.len(),
+        };
     }
 
     /// The offset in the content for an offset on a character boundary of the decoded text.
     pub(crate) fn raw(&self, decoded: usize) -> usize {
-        let before = self.ends.partition_point(|&(end, _)| end as usize <= decoded);
-        match before.checked_sub(1).map(|last| self.ends[last]) {
-            Some((end, raw)) => raw as usize + (decoded - end as usize),
-            None => decoded,
+        let mut here = self.last;
+        if decoded < here.decoded {
+            let before = self.marks.partition_point(|mark| mark.decoded <= decoded);
+            here = before
+                .checked_sub(1)
+                .map_or_else(Mark::default, |index| self.marks[index]);
+            loop {
+                let next = self.step(here);
+                if next.decoded > decoded {
+                    break;
+                }
+                here = next;
+            }
         }
+        here.raw + (decoded - here.decoded)
+    }
+
+    fn step(&self, from: Mark) -> Mark {
+        let mut next = from.next;
+        let mut advance = || {
+            let mut sum = 0;
+            for shift in (0..).step_by(7) {
+                let byte = self.steps[next];
+                next += 1;
+                sum |= usize::from(byte & 0x7F) << shift;
+                if byte < 0x80 {
+                    break;
+                }
+            }
+            sum
+        };
+        let (decoded, raw) = (from.decoded + advance(), from.raw + advance());
+        Mark { decoded, raw, next }
     }
 }
 
@@ -132,6 +193,24 @@ mod tests {
         let at: Vec<_> = text.char_indices().map(|(i, _)| map.raw(i)).collect();
         assert_eq!(at, [0, 1, 3, 4, 10, 22]);
         assert_eq!(map.raw(text.len()), content.len());
+    }
+
+    #[test]
+    fn maps_long_texts_from_any_mark() {
+        let content = format!(r"{}\n\u00e9\ud83d\ude00x", "plain ".repeat(50)).repeat(500);
+        let (text, map) = unescape_mapped(&content);
+        let mut raw = 0;
+        for (at, character) in text.char_indices() {
+            assert_eq!(map.raw(at), raw, "{at}");
+            raw += match character {
+                '\n' => 2,
+                'é' => 6,
+                '😀' => 12,
+                _ => 1,
+            };
+        }
+        assert_eq!(map.raw(text.len()), raw);
+        assert!(map.steps.capacity() < 12 * 500);
     }
 
     #[test]
