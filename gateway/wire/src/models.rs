@@ -8,8 +8,10 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 /// it was made, in seconds since 1970.
 #[must_use]
 pub fn models_list(dialect_hint_anthropic: bool, models: &[(String, i64)]) -> Bytes {
-    let data: Vec<Value> =
-        models.iter().map(|(name, created)| entry(dialect_hint_anthropic, name, *created)).collect();
+    let data: Vec<Value> = models
+        .iter()
+        .map(|(name, created)| entry(dialect_hint_anthropic, name, *created))
+        .collect();
     let list = if dialect_hint_anthropic {
         json!({
             "data": data,
@@ -38,7 +40,9 @@ pub fn count_tokens_reply(count: u64) -> Bytes {
 fn entry(anthropic: bool, name: &str, created: i64) -> Value {
     if anthropic {
         let made = OffsetDateTime::from_unix_timestamp(created).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-        let made = made.format(&Rfc3339).unwrap_or_else(|_| "1970-01-01T00:00:00Z".into());
+        let made = made
+            .format(&Rfc3339)
+            .unwrap_or_else(|_| "1970-01-01T00:00:00Z".into());
         json!({
             "type": "model", "id": name, "display_name": name, "created_at": made, "lifecycle": "active",
         })
@@ -67,10 +71,16 @@ mod tests {
         assert_eq!(parsed(&model_one(false, "b", 1_700_000_000)), openai["data"][1]);
 
         let anthropic = parsed(&models_list(true, &models));
-        assert_eq!((&anthropic["first_id"], &anthropic["last_id"]), (&json!("a"), &json!("b")));
+        assert_eq!(
+            (&anthropic["first_id"], &anthropic["last_id"]),
+            (&json!("a"), &json!("b"))
+        );
         assert_eq!(anthropic["data"][1]["created_at"], "2023-11-14T22:13:20Z");
         assert_eq!(parsed(&models_list(true, &[]))["first_id"], Value::Null);
-        assert_eq!(parsed(&model_one(true, "x", i64::MAX))["created_at"], "1970-01-01T00:00:00Z");
+        assert_eq!(
+            parsed(&model_one(true, "x", i64::MAX))["created_at"],
+            "1970-01-01T00:00:00Z"
+        );
     }
 
     #[test]

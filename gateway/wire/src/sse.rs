@@ -211,9 +211,7 @@ impl Parser {
     /// Takes the fields of one line into the draft; says whether it was blank.
     fn read_line(&mut self, line_end: usize) -> bool {
         let mut start = self.line_start;
-        if std::mem::take(&mut self.first_line)
-            && self.buffer[start..line_end].starts_with(b"\xef\xbb\xbf")
-        {
+        if std::mem::take(&mut self.first_line) && self.buffer[start..line_end].starts_with(b"\xef\xbb\xbf") {
             start += 3;
         }
         let line = &self.buffer[start..line_end];
@@ -249,7 +247,13 @@ impl Parser {
 
 impl Draft {
     fn into_event(self, raw: Vec<u8>, ended: bool) -> Event {
-        Event { raw, name: self.name, data: self.data, pieces: self.pieces, ended }
+        Event {
+            raw,
+            name: self.name,
+            data: self.data,
+            pieces: self.pieces,
+            ended,
+        }
     }
 }
 
@@ -269,7 +273,14 @@ mod tests {
         events.extend(parser.finish());
         events
             .into_iter()
-            .map(|e| (e.raw().to_vec(), e.name().to_owned(), e.data().map(<[u8]>::to_vec), e.ended()))
+            .map(|e| {
+                (
+                    e.raw().to_vec(),
+                    e.name().to_owned(),
+                    e.data().map(<[u8]>::to_vec),
+                    e.ended(),
+                )
+            })
             .collect()
     }
 
@@ -287,11 +298,10 @@ mod tests {
         assert_eq!(data(b"data: YHOO\ndata: +2\ndata: 10\n\n"), ["YHOO\n+2\n10"]);
         assert_eq!(data(b"data\n\ndata\ndata\n\ndata:"), ["", "\n"]);
         assert_eq!(data(b"data:test\n\ndata: test\n\n"), ["test", "test"]);
-        assert_eq!(data(b": test stream\n\ndata: first event\nid: 1\n\ndata:second\nid\n\ndata:  third\n\n"), [
-            "first event",
-            "second",
-            " third"
-        ]);
+        assert_eq!(
+            data(b": test stream\n\ndata: first event\nid: 1\n\ndata:second\nid\n\ndata:  third\n\n"),
+            ["first event", "second", " third"]
+        );
     }
 
     #[test]
@@ -300,7 +310,10 @@ mod tests {
             let stream = ["\u{feff}event: a", "data: 1", "", "data: 2", "", ""].join(end);
             let seen = parse(&[stream.as_bytes()]);
             assert_eq!(seen.len(), 2, "{end:?}");
-            assert_eq!((seen[0].1.as_str(), seen[0].2.as_deref()), ("a", Some(b"1".as_slice())));
+            assert_eq!(
+                (seen[0].1.as_str(), seen[0].2.as_deref()),
+                ("a", Some(b"1".as_slice()))
+            );
             assert_eq!(seen[1].2.as_deref(), Some(b"2".as_slice()));
         }
     }
@@ -322,7 +335,10 @@ mod tests {
     #[test]
     fn ranges_of_the_data_map_to_raw_bytes() {
         let mut parser = Parser::new(100);
-        let event = parser.push(b"id: 1\ndata: {\"a\":\ndata:\"xyz\"}\n\n").unwrap().remove(0);
+        let event = parser
+            .push(b"id: 1\ndata: {\"a\":\ndata:\"xyz\"}\n\n")
+            .unwrap()
+            .remove(0);
         let at = event.data().unwrap().iter().position(|b| *b == b'x').unwrap();
         let range = event.raw_range(at, at + 3).unwrap();
         assert_eq!(&event.raw()[range], b"xyz");

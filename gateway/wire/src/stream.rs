@@ -23,7 +23,7 @@ use cordon_domain::{Dialect, Refusal};
 
 use crate::{
     Endpoint, JsonError, JsonFault, Limits, Usage,
-    json::{self, Bounds, OffsetMap},
+    json::{self, Bounds, Kind, OffsetMap},
     sse,
 };
 
@@ -172,8 +172,9 @@ impl StreamEditor {
     /// # Errors
     /// When the stream passes a limit; the editor must not be used any further.
     pub fn push(&mut self, bytes: &[u8], rewrite: &mut dyn Rewrite) -> Result<Bytes, StreamError> {
-        let events =
-            self.parser.push(bytes).map_err(|_| StreamError::EventTooLarge { limit: self.max_bytes })?;
+        let events = self.parser.push(bytes).map_err(|_| StreamError::EventTooLarge {
+            limit: self.max_bytes,
+        })?;
         let mut out = Vec::with_capacity(bytes.len());
         for event in events {
             self.take(event, rewrite, &mut out)?;
@@ -192,7 +193,9 @@ impl StreamEditor {
         let mut out = Vec::new();
         if let Some(event) = self.parser.finish() {
             let cut_off = !event.ended()
-                && event.data().is_some_and(|data| !is_done(data) && json::scan(data, &self.bounds).is_err());
+                && event
+                    .data()
+                    .is_some_and(|data| !is_done(data) && json::scan(data, &self.bounds).is_err());
             if !cut_off {
                 self.take(event, rewrite, &mut out)?;
             }
@@ -244,20 +247,29 @@ impl StreamEditor {
         let steps = self.read(&event)?;
         let number = self.front + self.queue.len() as u64;
         let bytes = event.raw().len();
-        self.queue.push_back(Pending { event, edits: Vec::new(), open: 0, bytes });
+        self.queue.push_back(Pending {
+            event,
+            edits: Vec::new(),
+            open: 0,
+            bytes,
+        });
         self.queued_bytes = self.queued_bytes.saturating_add(bytes);
         for step in steps {
             self.apply(step, number, rewrite)?;
         }
         self.release(out);
         if self.queued_bytes > self.max_bytes && !self.queue.is_empty() {
-            return Err(StreamError::HeldTooMuch { limit: self.max_bytes });
+            return Err(StreamError::HeldTooMuch {
+                limit: self.max_bytes,
+            });
         }
         Ok(())
     }
 
     fn read(&mut self, event: &sse::Event) -> Result<Vec<Step>, StreamError> {
-        let Some(data) = event.data() else { return Ok(Vec::new()) };
+        let Some(data) = event.data() else {
+            return Ok(Vec::new());
+        };
         if is_done(data) {
             self.facts.complete = true;
             return Ok(vec![Step::End(Scope::All)]);
@@ -272,6 +284,10 @@ impl StreamEditor {
             }
         };
         let mut steps = Vec::new();
+        if tree.root().kind() != Kind::Object {
+            read::others(tree.root(), &mut steps);
+            return Ok(steps);
+        }
         match self.dialect {
             Dialect::OpenaiChat => chat::read(tree.root(), &mut self.facts, &mut steps),
             Dialect::OpenaiResponses => {
@@ -292,13 +308,21 @@ impl StreamEditor {
                 let new = rewrite.whole(&text.text, arguments);
                 self.edit(number, text, new);
             }
-            Step::Piece { text, channel, arguments } => {
+            Step::Piece {
+                text,
+                channel,
+                arguments,
+            } => {
                 let new = rewrite.push(&channel, &text.text, arguments);
                 self.settle(&channel);
-                let Some(edit) = self.edit(number, text, new) else { return Ok(()) };
+                let Some(edit) = self.edit(number, text, new) else {
+                    return Ok(());
+                };
                 if rewrite.holds(&channel) {
                     if self.open.len() >= Self::MAX_OPEN {
-                        return Err(StreamError::TooManyChannels { limit: Self::MAX_OPEN });
+                        return Err(StreamError::TooManyChannels {
+                            limit: Self::MAX_OPEN,
+                        });
                     }
                     self.open.insert(channel, Slot { event: number, edit });
                     if let Some(pending) = self.pending(number) {
@@ -316,7 +340,12 @@ impl StreamEditor {
         let pending = self.pending(number)?;
         // A JSON string holds no raw line feed, so it always lies within one `data:` line.
         let raw = pending.event.raw_range(text.span.start, text.span.end)?;
-        pending.edits.push(StringEdit { raw, map: text.map, old: text.text, new });
+        pending.edits.push(StringEdit {
+            raw,
+            map: text.map,
+            old: text.text,
+            new,
+        });
         let index = pending.edits.len() - 1;
         pending.bytes = pending.bytes.saturating_add(grown);
         self.queued_bytes = self.queued_bytes.saturating_add(grown);
@@ -339,10 +368,17 @@ impl StreamEditor {
 
     /// Channels have ended: their tails go back to the events they came in.
     fn end(&mut self, scope: &Scope, rewrite: &mut dyn Rewrite) {
-        let ended: Vec<Channel> = self.open.keys().filter(|channel| scope.covers(channel)).cloned().collect();
+        let ended: Vec<Channel> = self
+            .open
+            .keys()
+            .filter(|channel| scope.covers(channel))
+            .cloned()
+            .collect();
         for channel in ended {
             let tail = rewrite.finish(&channel);
-            let Some(slot) = self.open.remove(&channel) else { continue };
+            let Some(slot) = self.open.remove(&channel) else {
+                continue;
+            };
             if let Some(pending) = self.pending(slot.event) {
                 pending.open -= 1;
                 if let Some(edit) = pending.edits.get_mut(slot.edit) {
@@ -386,7 +422,12 @@ impl StringEdit {
     fn difference(&self) -> (Range<usize>, String) {
         let (old, new) = (self.old.as_str(), self.new.as_str());
         let same = |(a, b): &(char, char)| a == b;
-        let head: usize = old.chars().zip(new.chars()).take_while(same).map(|(c, _)| c.len_utf8()).sum();
+        let head: usize = old
+            .chars()
+            .zip(new.chars())
+            .take_while(same)
+            .map(|(c, _)| c.len_utf8())
+            .sum();
         let tail: usize = old[head..]
             .chars()
             .rev()
@@ -397,7 +438,11 @@ impl StringEdit {
         let mut text = String::new();
         json::escape(&new[head..new.len() - tail], &mut text);
         // Some clients split their input at these too, which would break the event in two.
-        for (separator, escaped) in [('\u{85}', "\\u0085"), ('\u{2028}', "\\u2028"), ('\u{2029}', "\\u2029")] {
+        for (separator, escaped) in [
+            ('\u{85}', "\\u0085"),
+            ('\u{2028}', "\\u2028"),
+            ('\u{2029}', "\\u2029"),
+        ] {
             if text.contains(separator) {
                 text = text.replace(separator, escaped);
             }
@@ -409,6 +454,3 @@ impl StringEdit {
 fn is_done(data: &[u8]) -> bool {
     data.trim_ascii() == b"[DONE]"
 }
-
-#[cfg(test)]
-mod tests {}

@@ -109,11 +109,7 @@ pub fn request_to_chat(endpoint: Endpoint, body: &Bytes, model: &str) -> Result<
 ///
 /// # Errors
 /// When the reply is not what `openai-chat` describes.
-pub fn reply_from_chat(
-    endpoint: Endpoint,
-    body: &Bytes,
-    asked_model: &str,
-) -> Result<Bytes, TranslateError> {
+pub fn reply_from_chat(endpoint: Endpoint, body: &Bytes, asked_model: &str) -> Result<Bytes, TranslateError> {
     match endpoint.dialect {
         Dialect::OpenaiChat => Ok(body.clone()),
         Dialect::AnthropicMessages => Ok(match reply::Answer::read(body)? {
@@ -132,6 +128,3 @@ pub fn reply_from_chat(
         other => Err(TranslateError::Dialect(other)),
     }
 }
-
-#[cfg(test)]
-mod tests {}

@@ -13,8 +13,14 @@ use crate::json::{Kind, Value};
 pub(super) fn read(root: Value<'_>, facts: &mut Facts, steps: &mut Vec<Step>) {
     facts.note_model(root.get("model"));
     if let Some(usage) = root.get("usage") {
-        facts.input = usage.get("prompt_tokens").and_then(|n| n.as_u64()).or(facts.input);
-        facts.output = usage.get("completion_tokens").and_then(|n| n.as_u64()).or(facts.output);
+        facts.input = usage
+            .get("prompt_tokens")
+            .and_then(|n| n.as_u64())
+            .or(facts.input);
+        facts.output = usage
+            .get("completion_tokens")
+            .and_then(|n| n.as_u64())
+            .or(facts.output);
     }
     if root.get("error").is_some_and(|error| error.kind() != Kind::Null) {
         facts.complete = true;

@@ -45,7 +45,10 @@ fn response_failed(refusal: &Refusal, facts: &Facts) -> serde_json::Value {
         _ => "invalid_prompt",
     };
     let exchange = refusal.exchange.to_string();
-    let id = facts.response.clone().unwrap_or_else(|| format!("resp_{}", exchange.replace('-', "")));
+    let id = facts
+        .response
+        .clone()
+        .unwrap_or_else(|| format!("resp_{}", exchange.replace('-', "")));
     json!({
         "type": "response.failed",
         "sequence_number": facts.sequence.map_or(0, |last| last.saturating_add(1)),

@@ -79,7 +79,9 @@ fn delta(object: Value<'_>, prefix: &str, steps: &mut Vec<Step>) {
 
 fn block_members(block: Value<'_>, pieces: &[&str], prefix: &str, steps: &mut Vec<Step>) {
     // Ciphertext: nothing in it can be rewritten.
-    let redacted = block.get("type").is_some_and(|kind| kind.is_text("redacted_thinking"));
+    let redacted = block
+        .get("type")
+        .is_some_and(|kind| kind.is_text("redacted_thinking"));
     for name in pieces {
         if let Some(value) = block.get(name) {
             piece(value, format!("{prefix}{name}"), false, steps);

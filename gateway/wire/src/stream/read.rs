@@ -11,7 +11,11 @@ use crate::{
 /// One thing to do about an event.
 pub(super) enum Step {
     /// A piece of a channel's text.
-    Piece { text: Located, channel: Channel, arguments: bool },
+    Piece {
+        text: Located,
+        channel: Channel,
+        arguments: bool,
+    },
     /// A text that is all there.
     Whole { text: Located, arguments: bool },
     /// Channels end here.
@@ -28,7 +32,11 @@ pub(super) struct Located {
 impl Located {
     fn of(value: Value<'_>) -> Option<Self> {
         let (text, map) = value.decoded()?;
-        Some(Self { text: text.into_owned(), span: value.content_span(), map })
+        Some(Self {
+            text: text.into_owned(),
+            span: value.content_span(),
+            map,
+        })
     }
 }
 
@@ -68,8 +76,10 @@ impl Facts {
     const MAX_NAME: usize = 256;
 
     pub(super) fn usage(&self) -> Option<Usage> {
-        (self.input.is_some() || self.output.is_some())
-            .then(|| Usage { input: self.input.unwrap_or(0), output: self.output.unwrap_or(0) })
+        (self.input.is_some() || self.output.is_some()).then(|| Usage {
+            input: self.input.unwrap_or(0),
+            output: self.output.unwrap_or(0),
+        })
     }
 
     pub(super) fn note_model(&mut self, model: Option<Value<'_>>) {
@@ -116,7 +126,14 @@ const PROTOCOL: &[&str] = &[
 ];
 
 /// Members whose content is the caller's or a tool's own: every string and key under them counts.
-const FREE: &[&str] = &["arguments", "input", "input_schema", "metadata", "parameters", "schema"];
+const FREE: &[&str] = &[
+    "arguments",
+    "input",
+    "input_schema",
+    "metadata",
+    "parameters",
+    "schema",
+];
 
 pub(super) fn is_protocol(key: &str) -> bool {
     PROTOCOL.contains(&key)
@@ -151,7 +168,10 @@ fn walk(value: Value<'_>, key: &str, free: bool, steps: &mut Vec<Step>) {
                 && let Some(text) = Located::of(value)
                 && !text.text.is_empty()
             {
-                steps.push(Step::Whole { text, arguments: !free && key == "arguments" });
+                steps.push(Step::Whole {
+                    text,
+                    arguments: !free && key == "arguments",
+                });
             }
         }
         Kind::Array => {
@@ -163,7 +183,10 @@ fn walk(value: Value<'_>, key: &str, free: bool, steps: &mut Vec<Step>) {
             let free = free || FREE.contains(&key);
             for (name, member) in value.members() {
                 if free && let Some(text) = Located::of(name) {
-                    steps.push(Step::Whole { text, arguments: false });
+                    steps.push(Step::Whole {
+                        text,
+                        arguments: false,
+                    });
                 }
                 if let Some(name) = name.text() {
                     walk(member, &name, free, steps);
@@ -181,7 +204,11 @@ pub(super) fn piece(value: Value<'_>, channel: String, arguments: bool, steps: &
         return;
     }
     steps.push(if channel.len() <= Channel::MAX_BYTES {
-        Step::Piece { text, channel: Channel(channel), arguments }
+        Step::Piece {
+            text,
+            channel: Channel(channel),
+            arguments,
+        }
     } else {
         Step::Whole { text, arguments }
     });

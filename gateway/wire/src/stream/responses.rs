@@ -31,7 +31,9 @@ pub(super) fn read(root: Value<'_>, event: &str, facts: &mut Facts, steps: &mut 
         "response.completed" | "response.incomplete" | "response.failed" | "response.cancelled" | "error" => {
             steps.push(Step::End(Scope::All));
         }
-        "response.output_item.done" | "response.content_part.done" | "response.reasoning_summary_part.done" => {
+        "response.output_item.done"
+        | "response.content_part.done"
+        | "response.reasoning_summary_part.done" => {
             steps.push(Step::End(Scope::Under(item(root))));
         }
         _ => {
@@ -44,18 +46,28 @@ pub(super) fn read(root: Value<'_>, event: &str, facts: &mut Facts, steps: &mut 
 }
 
 fn note(root: Value<'_>, name: &str, facts: &mut Facts) {
-    facts.sequence = root.get("sequence_number").and_then(|n| n.as_u64()).or(facts.sequence);
+    facts.sequence = root
+        .get("sequence_number")
+        .and_then(|n| n.as_u64())
+        .or(facts.sequence);
     if let Some(response) = root.get("response") {
         facts.note_model(response.get("model"));
         facts.note_response(response.get("id"));
         if let Some(usage) = response.get("usage") {
             facts.input = usage.get("input_tokens").and_then(|n| n.as_u64()).or(facts.input);
-            facts.output = usage.get("output_tokens").and_then(|n| n.as_u64()).or(facts.output);
+            facts.output = usage
+                .get("output_tokens")
+                .and_then(|n| n.as_u64())
+                .or(facts.output);
         }
     }
     let failed = matches!(name, "response.failed" | "error");
     facts.failed |= failed;
-    facts.complete |= failed || matches!(name, "response.completed" | "response.incomplete" | "response.cancelled");
+    facts.complete |= failed
+        || matches!(
+            name,
+            "response.completed" | "response.incomplete" | "response.cancelled"
+        );
 }
 
 /// Prefix of all channels of the event's output item.

@@ -30,7 +30,12 @@ pub(super) fn rename(body: &Bytes, model: &str) -> Result<Bytes, TranslateError>
                     put(options, "include_usage", "true".into(), &mut edits);
                 }
             }
-            _ => put(root, "stream_options", r#"{"include_usage":true}"#.into(), &mut edits),
+            _ => put(
+                root,
+                "stream_options",
+                r#"{"include_usage":true}"#.into(),
+                &mut edits,
+            ),
         }
     }
     edits.sort_by_key(|(span, _)| span.start);
@@ -48,8 +53,7 @@ pub(super) fn rename(body: &Bytes, model: &str) -> Result<Bytes, TranslateError>
 /// Whether a streaming caller asked for usage itself, and so expects the chunk that carries it.
 #[must_use]
 pub fn asks_for_usage(body: &[u8]) -> bool {
-    json::scan(body, &bounds())
-        .is_ok_and(|tree| tree.root().get("stream_options").is_some_and(wants_usage))
+    json::scan(body, &bounds()).is_ok_and(|tree| tree.root().get("stream_options").is_some_and(wants_usage))
 }
 
 fn wants_usage(options: Value<'_>) -> bool {
@@ -62,14 +66,26 @@ fn put(object: Value<'_>, name: &str, value: String, edits: &mut Vec<(Range<usiz
         edits.push((present.span(), value));
         return;
     }
-    let comma = if object.members().next().is_some() { "," } else { "" };
+    let comma = if object.members().next().is_some() {
+        ","
+    } else {
+        ""
+    };
     let end = object.span().end - 1;
     // Two members that are missing from one object go to the same place, in this order.
-    let comma = if edits.iter().any(|(span, _)| *span == (end..end)) { "," } else { comma };
+    let comma = if edits.iter().any(|(span, _)| *span == (end..end)) {
+        ","
+    } else {
+        comma
+    };
     edits.push((end..end, format!("{comma}\"{name}\":{value}")));
 }
 
 fn bounds() -> Bounds {
     let limits = Limits::default();
-    Bounds { depth: limits.max_depth, values: usize::MAX, duplicates: false }
+    Bounds {
+        depth: limits.max_depth,
+        values: usize::MAX,
+        duplicates: false,
+    }
 }

@@ -41,7 +41,10 @@ pub(super) enum Stop {
     End,
     Length,
     Tools,
+    /// The model declined, in words of its own.
     Refused,
+    /// A filter cut the answer off.
+    Filtered,
     /// At one of the caller's own stop sequences, where the upstream says which.
     Sequence(String),
 }
@@ -75,19 +78,22 @@ impl Answer {
             .get("choices")
             .and_then(|choices| choices.get(0))
             .ok_or(TranslateError::Reply("it holds no choice"))?;
-        let message = choice.get("message").ok_or(TranslateError::Reply("its choice holds no message"))?;
+        let message = choice
+            .get("message")
+            .ok_or(TranslateError::Reply("its choice holds no message"))?;
+        let head = Head::read(&body);
         let calls = message
             .get("tool_calls")
             .and_then(Value::as_array)
             .into_iter()
             .flatten()
             .enumerate()
-            .map(|(at, call)| Call::read(call, at))
+            .map(|(at, call)| Call::read(call, || head.call_id(at as u64)))
             .collect::<Result<Vec<_>, _>>()?;
         let refusal = string(message, "refusal");
         let stop = Stop::read(choice, !calls.is_empty(), !refusal.is_empty()).unwrap_or(Stop::End);
         Ok(Self::Reply(Reply {
-            head: Head::read(&body),
+            head,
             reasoning: reasoning(message),
             text: content(message),
             refusal,
@@ -104,23 +110,38 @@ impl Head {
     pub(super) fn read(body: &Value) -> Self {
         let id = body.get("id").and_then(Value::as_str).unwrap_or_default();
         let id = id.strip_prefix("chatcmpl-").unwrap_or(id);
-        let mut id: String =
-            id.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(Self::MAX_ID).collect();
+        let mut id: String = id
+            .chars()
+            .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
+            .take(Self::MAX_ID)
+            .collect();
         if id.is_empty() {
             id.push('0');
         }
-        Self { id, created: body.get("created").and_then(Value::as_u64).unwrap_or(0) }
+        Self {
+            id,
+            created: body.get("created").and_then(Value::as_u64).unwrap_or(0),
+        }
+    }
+
+    /// An id for a tool call that came without one, unlike those of other replies.
+    pub(super) fn call_id(&self, index: u64) -> String {
+        format!("call_{}_{index}", self.id)
     }
 }
 
 impl Call {
-    fn read(call: &Value, at: usize) -> Result<Self, TranslateError> {
-        let function = call.get("function").ok_or(TranslateError::Reply("a tool call has no function"))?;
+    fn read(call: &Value, id: impl FnOnce() -> String) -> Result<Self, TranslateError> {
+        let function = call
+            .get("function")
+            .ok_or(TranslateError::Reply("a tool call has no function"))?;
         let name = string(function, "name");
         if name.is_empty() {
             return Err(TranslateError::Reply("a tool call has no name"));
         }
-        let id = Some(string(call, "id")).filter(|id| !id.is_empty()).unwrap_or_else(|| format!("call_{at}"));
+        let id = Some(string(call, "id"))
+            .filter(|given| !given.is_empty())
+            .unwrap_or_else(id);
         let arguments = match function.get("arguments") {
             // Some servers hand the arguments over as JSON rather than as its source.
             Some(arguments @ Value::Object(_)) => arguments.to_string(),
@@ -136,7 +157,7 @@ impl Stop {
         let reason = choice.get("finish_reason").and_then(Value::as_str)?;
         Some(match reason {
             "length" => Self::Length,
-            "content_filter" => Self::Refused,
+            "content_filter" => Self::Filtered,
             "tool_calls" | "function_call" => Self::Tools,
             // Some servers end a turn of calls with a plain stop.
             _ if called => Self::Tools,
@@ -168,7 +189,9 @@ impl UpstreamError {
 
     pub(super) fn of(body: &Value) -> Option<Self> {
         let error = body.get("error").filter(|error| !error.is_null())?;
-        let message = error.as_str().or_else(|| error.get("message").and_then(Value::as_str));
+        let message = error
+            .as_str()
+            .or_else(|| error.get("message").and_then(Value::as_str));
         // llama-server and vLLM give the code as a number.
         let code = error.get("code").and_then(|code| match code {
             Value::String(code) => Some(code.clone()),
@@ -184,7 +207,11 @@ impl UpstreamError {
 
 /// A string member; empty when there is none.
 pub(super) fn string(object: &Value, name: &str) -> String {
-    object.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+    object
+        .get(name)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// The text of a message or delta, which some servers send in parts.
@@ -198,5 +225,9 @@ pub(super) fn content(message: &Value) -> String {
 /// Servers have two names for it; those that send both send the same.
 pub(super) fn reasoning(message: &Value) -> String {
     let named = string(message, "reasoning_content");
-    if named.is_empty() { string(message, "reasoning") } else { named }
+    if named.is_empty() {
+        string(message, "reasoning")
+    } else {
+        named
+    }
 }

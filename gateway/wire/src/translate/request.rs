@@ -13,7 +13,10 @@ pub(super) fn object(body: &Bytes) -> Result<Object, TranslateError> {
 }
 
 pub(super) fn shape(place: impl Into<String>, expected: &'static str) -> TranslateError {
-    TranslateError::Shape { place: place.into(), expected }
+    TranslateError::Shape {
+        place: place.into(),
+        expected,
+    }
 }
 
 pub(super) fn unsupported(
@@ -21,7 +24,11 @@ pub(super) fn unsupported(
     what: &'static str,
     advice: &'static str,
 ) -> TranslateError {
-    TranslateError::Unsupported { place: place.into(), what, advice }
+    TranslateError::Unsupported {
+        place: place.into(),
+        what,
+        advice,
+    }
 }
 
 pub(super) fn image(place: impl Into<String>) -> TranslateError {
@@ -47,7 +54,10 @@ pub(super) fn present<'v>(object: &'v Object, name: &str) -> Option<&'v Value> {
 
 /// A string member; `place` is the object's own place, with a dot behind it.
 pub(super) fn text<'v>(object: &'v Object, name: &str, place: &str) -> Result<&'v str, TranslateError> {
-    object.get(name).and_then(Value::as_str).ok_or_else(|| shape(format!("{place}{name}"), "a string"))
+    object
+        .get(name)
+        .and_then(Value::as_str)
+        .ok_or_else(|| shape(format!("{place}{name}"), "a string"))
 }
 
 /// An array member of objects, empty when it is not there.
@@ -98,7 +108,10 @@ impl Turns {
     pub(super) fn assistant(&mut self, text: &str) {
         match self.messages.last_mut() {
             Some(Turn::Assistant { text: before, .. }) => join(before, text),
-            _ => self.messages.push(Turn::Assistant { text: text.to_owned(), calls: Vec::new() }),
+            _ => self.messages.push(Turn::Assistant {
+                text: text.to_owned(),
+                calls: Vec::new(),
+            }),
         }
     }
 
@@ -110,12 +123,18 @@ impl Turns {
         });
         match self.messages.last_mut() {
             Some(Turn::Assistant { calls, .. }) => calls.push(call),
-            _ => self.messages.push(Turn::Assistant { text: String::new(), calls: vec![call] }),
+            _ => self.messages.push(Turn::Assistant {
+                text: String::new(),
+                calls: vec![call],
+            }),
         }
     }
 
     pub(super) fn result(&mut self, call: &str, text: String) {
-        self.messages.push(Turn::Result { call: call.to_owned(), text });
+        self.messages.push(Turn::Result {
+            call: call.to_owned(),
+            text,
+        });
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -197,7 +216,9 @@ pub(super) fn function_tool(name: &str, description: Option<&str>, schema: Optio
     if let Some(description) = description {
         function.insert("description".into(), description.into());
     }
-    let schema = schema.cloned().unwrap_or_else(|| json!({"type": "object", "properties": {}}));
+    let schema = schema
+        .cloned()
+        .unwrap_or_else(|| json!({"type": "object", "properties": {}}));
     function.insert("parameters".into(), schema);
     json!({"type": "function", "function": function})
 }

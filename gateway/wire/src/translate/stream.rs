@@ -42,7 +42,12 @@ pub(super) enum Piece {
     Reasoning(String),
     Text(String),
     Refusal(String),
-    Call { index: u64, id: String, name: String, arguments: String },
+    Call {
+        index: u64,
+        id: String,
+        name: String,
+        arguments: String,
+    },
 }
 
 impl Piece {
@@ -92,7 +97,10 @@ impl StreamTranslator {
     /// LLM tokens, once the upstream has told.
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
-        self.tokens.map(|tokens| Usage { input: tokens.input, output: tokens.output })
+        self.tokens.map(|tokens| Usage {
+            input: tokens.input,
+            output: tokens.output,
+        })
     }
 
     /// Takes the next bytes from the upstream and gives those for the caller.
@@ -191,11 +199,15 @@ impl StreamTranslator {
             Writer::Chat(chat) => chat.write(&chunk, event, out),
             Writer::Messages(writer) => {
                 writer.start(&chunk, out);
-                pieces.into_iter().try_for_each(|piece| writer.piece(piece, out))?;
+                pieces
+                    .into_iter()
+                    .try_for_each(|piece| writer.piece(piece, out))?;
             }
             Writer::Responses(writer) => {
                 writer.start(&chunk, out);
-                pieces.into_iter().try_for_each(|piece| writer.piece(piece, out))?;
+                pieces
+                    .into_iter()
+                    .try_for_each(|piece| writer.piece(piece, out))?;
             }
             Writer::Untranslated(dialect) => return Err(TranslateError::Dialect(*dialect)),
         }
@@ -228,7 +240,10 @@ struct ChatWriter {
 impl ChatWriter {
     fn write(&self, chunk: &Value, event: &sse::Event, out: &mut Vec<u8>) {
         let only_usage = chunk.get("usage").is_some_and(Value::is_object)
-            && chunk.get("choices").and_then(Value::as_array).is_some_and(Vec::is_empty);
+            && chunk
+                .get("choices")
+                .and_then(Value::as_array)
+                .is_some_and(Vec::is_empty);
         if self.keep_usage || !only_usage {
             out.extend_from_slice(event.raw());
         }
@@ -254,7 +269,9 @@ fn first_choice(chunk: &Value) -> Option<&Value> {
 }
 
 fn pieces(chunk: &Value) -> Vec<Piece> {
-    let Some(delta) = first_choice(chunk).and_then(|choice| choice.get("delta")) else { return Vec::new() };
+    let Some(delta) = first_choice(chunk).and_then(|choice| choice.get("delta")) else {
+        return Vec::new();
+    };
     let mut pieces = vec![
         Piece::Reasoning(reasoning(delta)),
         Piece::Text(content(delta)),

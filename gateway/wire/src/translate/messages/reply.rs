@@ -15,12 +15,17 @@ pub(crate) fn from_chat(reply: Reply, asked_model: &str) -> Value {
         }
     }
     for call in &reply.calls {
-        content.push(
-            json!({"type": "tool_use", "id": call.id, "name": call.name, "input": input(call)}),
-        );
+        content.push(json!({"type": "tool_use", "id": call.id, "name": call.name, "input": input(call)}));
     }
     let (stop_reason, stop_sequence) = stop(&reply.stop);
-    message(&reply.head.id, asked_model, content, stop_reason.into(), stop_sequence, usage(reply.usage))
+    message(
+        &reply.head.id,
+        asked_model,
+        content,
+        stop_reason.into(),
+        stop_sequence,
+        usage(reply.usage),
+    )
 }
 
 pub(super) fn message(
@@ -64,7 +69,7 @@ pub(super) fn stop(stop: &Stop) -> (&'static str, Value) {
         Stop::End => ("end_turn", Value::Null),
         Stop::Length => ("max_tokens", Value::Null),
         Stop::Tools => ("tool_use", Value::Null),
-        Stop::Refused => ("refusal", Value::Null),
+        Stop::Refused | Stop::Filtered => ("refusal", Value::Null),
         Stop::Sequence(sequence) => ("stop_sequence", sequence.as_str().into()),
     }
 }

@@ -122,7 +122,11 @@ fn assistant(blocks: &[Value], place: &str, turns: &mut Turns) -> Result<(), Tra
             "thinking" | "redacted_thinking" => {}
             "tool_use" => {
                 let input = block.get("input").cloned().unwrap_or_else(|| json!({}));
-                turns.call(text(block, "id", &dot)?, text(block, "name", &dot)?, &input.to_string());
+                turns.call(
+                    text(block, "id", &dot)?,
+                    text(block, "name", &dot)?,
+                    &input.to_string(),
+                );
             }
             _ => turns.assistant(&block_words(block, &place)?),
         }
@@ -169,8 +173,13 @@ fn block_words(block: &Object, place: &str) -> Result<String, TranslateError> {
 }
 
 fn document(block: &Object, place: &str) -> Result<String, TranslateError> {
-    let source = present(block, "source").and_then(Value::as_object).ok_or_else(|| file(place))?;
-    let mut all = present(block, "title").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let source = present(block, "source")
+        .and_then(Value::as_object)
+        .ok_or_else(|| file(place))?;
+    let mut all = present(block, "title")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned();
     match source.get("type").and_then(Value::as_str) {
         Some("text") => join(&mut all, text(source, "data", &format!("{place}.source."))?),
         Some("content") => {
@@ -196,7 +205,9 @@ fn tools(body: &Object, chat: &mut ChatRequest) -> Result<(), TranslateError> {
         offered.push(function_tool(name, description, present(tool, "input_schema")));
     }
     let choice = present(body, "tool_choice");
-    let wanted = choice.and_then(|choice| choice.get("type")).and_then(Value::as_str);
+    let wanted = choice
+        .and_then(|choice| choice.get("type"))
+        .and_then(Value::as_str);
     if offered.is_empty() {
         return match wanted {
             Some("any" | "tool") => Err(no_such_tool()),
@@ -210,9 +221,14 @@ fn tools(body: &Object, chat: &mut ChatRequest) -> Result<(), TranslateError> {
         Some("any") => chat.set("tool_choice", "required"),
         Some("none") => chat.set("tool_choice", "none"),
         Some("tool") => {
-            let name = choice.and_then(|choice| choice.get("name")).and_then(Value::as_str);
+            let name = choice
+                .and_then(|choice| choice.get("name"))
+                .and_then(Value::as_str);
             let name = name.filter(|name| named(name)).ok_or_else(no_such_tool)?;
-            chat.set("tool_choice", json!({"type": "function", "function": {"name": name}}));
+            chat.set(
+                "tool_choice",
+                json!({"type": "function", "function": {"name": name}}),
+            );
         }
         Some(_) => return Err(shape("tool_choice.type", "auto, any, tool or none")),
     }

@@ -12,7 +12,7 @@ use crate::translate::{
 
 pub(crate) struct Writer {
     model: String,
-    started: bool,
+    head: Option<Head>,
     /// Index of the next block, which is how many there were.
     next: u64,
     open: Option<Block>,
@@ -29,49 +29,82 @@ enum Block {
 
 impl Writer {
     pub(crate) fn new(model: &str) -> Self {
-        Self { model: model.to_owned(), started: false, next: 0, open: None, call: None }
+        Self {
+            model: model.to_owned(),
+            head: None,
+            next: 0,
+            open: None,
+            call: None,
+        }
     }
 
     /// The first chunk starts the message.
     pub(crate) fn start(&mut self, chunk: &Value, out: &mut Vec<u8>) {
-        if !self.started {
-            self.begin(&head(chunk), out);
+        if self.head.is_none() {
+            self.begin(head(chunk), out);
         }
     }
 
-    fn begin(&mut self, head: &Head, out: &mut Vec<u8>) {
-        self.started = true;
-        let message =
-            message(&head.id, &self.model, Vec::new(), Value::Null, Value::Null, usage(Tokens::default()));
-        emit("message_start", &json!({"type": "message_start", "message": message}), out);
+    fn begin(&mut self, head: Head, out: &mut Vec<u8>) {
+        let message = message(
+            &head.id,
+            &self.model,
+            Vec::new(),
+            Value::Null,
+            Value::Null,
+            usage(Tokens::default()),
+        );
+        emit(
+            "message_start",
+            &json!({"type": "message_start", "message": message}),
+            out,
+        );
+        self.head = Some(head);
     }
 
     pub(crate) fn piece(&mut self, piece: Piece, out: &mut Vec<u8>) -> Result<(), TranslateError> {
         match piece {
             Piece::Reasoning(text) => {
-                self.open(Block::Thinking, || json!({"type": "thinking", "thinking": "", "signature": ""}), out);
+                self.open(
+                    Block::Thinking,
+                    || json!({"type": "thinking", "thinking": "", "signature": ""}),
+                    out,
+                );
                 self.delta(&json!({"type": "thinking_delta", "thinking": text}), out);
             }
             Piece::Text(text) | Piece::Refusal(text) => {
                 self.open(Block::Text, || json!({"type": "text", "text": ""}), out);
                 self.delta(&json!({"type": "text_delta", "text": text}), out);
             }
-            Piece::Call { index, id, name, arguments } => {
+            Piece::Call {
+                index,
+                id,
+                name,
+                arguments,
+            } => {
                 if self.open != Some(Block::Call(index)) {
                     if self.call.is_some_and(|last| index <= last) {
                         // An empty delta behind a call's end says nothing.
-                        return if arguments.is_empty() { Ok(()) } else { Err(INTERLEAVED) };
+                        return if arguments.is_empty() {
+                            Ok(())
+                        } else {
+                            Err(INTERLEAVED)
+                        };
                     }
                     if name.is_empty() {
                         return Err(NAMELESS);
                     }
-                    let id = if id.is_empty() { format!("call_{index}") } else { id };
+                    let given = self.head.as_ref().filter(|_| id.is_empty());
+                    let id = given.map_or(id, |head| head.call_id(index));
                     self.call = Some(index);
                     let block = || json!({"type": "tool_use", "id": id, "name": name, "input": {}});
                     self.open(Block::Call(index), block, out);
                 }
                 if !arguments.is_empty() {
-                    self.delta(&json!({"type": "input_json_delta", "partial_json": arguments}), out);
+                    self.delta(
+                        &json!({"type": "input_json_delta", "partial_json": arguments}),
+                        out,
+                    );
                 }
             }
         }
@@ -79,9 +112,7 @@ impl Writer {
     }
 
     pub(crate) fn end(&mut self, stop: &Stop, tokens: Tokens, out: &mut Vec<u8>) {
-        if !self.started {
-            self.begin(&head(&Value::Null), out);
-        }
+        self.start(&Value::Null, out);
         self.close(out);
         let (reason, sequence) = stop_reason(stop);
         let delta = json!({

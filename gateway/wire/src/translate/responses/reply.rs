@@ -9,20 +9,24 @@ pub(crate) fn from_chat(reply: Reply, asked_model: &str) -> Value {
     let status = Status::of(&reply.stop);
     let id = &reply.head.id;
     let mut output: Vec<Value> = Vec::new();
-    let mut add = |item: &dyn Fn(&str) -> Value| {
-        let item = item(&item_id(id, output.len()));
-        output.push(item);
-    };
-    if !reply.reasoning.is_empty() {
-        add(&|id| reasoning(id, &[part(Run::Reasoning, &reply.reasoning)], "completed"));
-    }
-    for (run, text) in [(Run::Text, &reply.text), (Run::Refusal, &reply.refusal)] {
+    let runs = [
+        (Run::Reasoning, &reply.reasoning),
+        (Run::Text, &reply.text),
+        (Run::Refusal, &reply.refusal),
+    ];
+    for (run, text) in runs {
         if !text.is_empty() {
-            add(&|id| message(id, &[part(run, text)], status.of_item()));
+            output.push(words(
+                &words_id(run, id, output.len()),
+                run,
+                &[part(run, text)],
+                status.of_item(),
+            ));
         }
     }
     for made in &reply.calls {
-        add(&|id| call(id, &made.id, &made.name, &made.arguments, "completed"));
+        let id = call_item_id(&made.name, id, output.len());
+        output.push(call(&id, &made.id, &made.name, &made.arguments, "completed"));
     }
     response(&reply.head, asked_model, &status, output, Some(reply.usage))
 }
@@ -46,9 +50,9 @@ pub(super) enum Status {
 impl Status {
     pub(super) fn of(stop: &Stop) -> Self {
         match stop {
-            Stop::End | Stop::Tools | Stop::Sequence(_) => Self::Completed,
+            Stop::End | Stop::Tools | Stop::Refused | Stop::Sequence(_) => Self::Completed,
             Stop::Length => Self::Incomplete("max_output_tokens"),
-            Stop::Refused => Self::Incomplete("content_filter"),
+            Stop::Filtered => Self::Incomplete("content_filter"),
         }
     }
 
@@ -63,7 +67,11 @@ impl Status {
 
     /// Of an item that was still being written when the response came to stand so.
     pub(super) fn of_item(&self) -> &'static str {
-        if matches!(self, Self::Completed) { "completed" } else { "incomplete" }
+        if matches!(self, Self::Completed) {
+            "completed"
+        } else {
+            "incomplete"
+        }
     }
 }
 
@@ -120,8 +128,16 @@ fn tokens(tokens: Tokens) -> Value {
     })
 }
 
-pub(super) fn item_id(reply: &str, index: usize) -> String {
-    format!("item_{reply}_{index}")
+/// Id of an item that holds words. The provider takes an item back only under the prefix of its kind.
+pub(super) fn words_id(run: Run, reply: &str, index: usize) -> String {
+    let prefix = if run == Run::Reasoning { "rs" } else { "msg" };
+    format!("{prefix}_{reply}_{index}")
+}
+
+/// Id of an item that holds a tool call.
+pub(super) fn call_item_id(name: &str, reply: &str, index: usize) -> String {
+    let prefix = if name.starts_with(FREE_TEXT) { "ctc" } else { "fc" };
+    format!("{prefix}_{reply}_{index}")
 }
 
 pub(super) fn part(run: Run, text: &str) -> Value {
@@ -132,12 +148,16 @@ pub(super) fn part(run: Run, text: &str) -> Value {
     }
 }
 
-pub(super) fn message(id: &str, content: &[Value], status: &str) -> Value {
-    json!({"id": id, "type": "message", "status": status, "role": "assistant", "content": content})
-}
-
-pub(super) fn reasoning(id: &str, content: &[Value], status: &str) -> Value {
-    json!({"id": id, "type": "reasoning", "status": status, "summary": [], "content": content})
+/// An item that holds words: a message, or the reasoning before it.
+pub(super) fn words(id: &str, run: Run, content: &[Value], status: &str) -> Value {
+    match run {
+        Run::Reasoning => {
+            json!({"id": id, "type": "reasoning", "status": status, "summary": [], "content": content})
+        }
+        Run::Text | Run::Refusal => json!({
+            "id": id, "type": "message", "status": status, "role": "assistant", "content": content,
+        }),
+    }
 }
 
 /// A tool call; one of a free-text tool gets its own name and its bare input back.
@@ -145,13 +165,18 @@ pub(super) fn call(id: &str, call_id: &str, name: &str, arguments: &str, status:
     match name.strip_prefix(FREE_TEXT) {
         None => json!({
             "id": id, "type": "function_call", "status": status,
-            "call_id": call_id, "name": name, "arguments": arguments,
+            "call_id": call_id, "name": name, "arguments": json_source(arguments),
         }),
         Some(name) => json!({
             "id": id, "type": "custom_tool_call", "status": status,
             "call_id": call_id, "name": name, "input": free_text(arguments),
         }),
     }
+}
+
+/// Arguments that a caller can read as JSON even where the model gave none.
+fn json_source(arguments: &str) -> &str {
+    if arguments.is_empty() { "{}" } else { arguments }
 }
 
 /// The input of a free-text tool; arguments of another shape are taken as they are.

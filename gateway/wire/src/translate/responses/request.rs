@@ -40,7 +40,9 @@ pub(crate) fn to_chat(body: &Object, model: &str) -> Result<ChatRequest, Transla
     if let Some(format) = present(body, "text").and_then(|text| text.get("format")) {
         match format.get("type").and_then(Value::as_str) {
             Some("json_schema") => {
-                let schema = format.get("schema").ok_or_else(|| shape("text.format.schema", "a schema"))?;
+                let schema = format
+                    .get("schema")
+                    .ok_or_else(|| shape("text.format.schema", "a schema"))?;
                 let name = format.get("name").and_then(Value::as_str);
                 let strict = format.get("strict").filter(|strict| !strict.is_null());
                 chat.set("response_format", schema_format(name, schema, strict));
@@ -92,7 +94,12 @@ fn item(item: &Object, place: &str, turns: &mut Turns) -> Result<(), TranslateEr
                 "system" | "developer" => turns.system(&words),
                 "user" => turns.user(&words),
                 "assistant" => turns.assistant(&words),
-                _ => return Err(shape(format!("{place}.role"), "user, assistant, system or developer")),
+                _ => {
+                    return Err(shape(
+                        format!("{place}.role"),
+                        "user, assistant, system or developer",
+                    ));
+                }
             }
         }
         "function_call" => {
@@ -106,7 +113,10 @@ fn item(item: &Object, place: &str, turns: &mut Turns) -> Result<(), TranslateEr
         }
         "function_call_output" | "custom_tool_call_output" => {
             let output = item.get("output").unwrap_or(&Value::Null);
-            turns.result(text(item, "call_id", &dot)?, words(output, &format!("{place}.output"))?);
+            turns.result(
+                text(item, "call_id", &dot)?,
+                words(output, &format!("{place}.output"))?,
+            );
         }
         // Reasoning is for its own provider's models; of a search the provider keeps only that it was.
         "reasoning" | "web_search_call" => {}
@@ -182,11 +192,17 @@ fn tools(body: &Object, chat: &mut ChatRequest) -> Result<(), TranslateError> {
     }
     let choice = present(body, "tool_choice");
     if let Some(allowed) = choice.filter(|choice| choice.get("type") == Some(&"allowed_tools".into())) {
-        let allowed = allowed.get("tools").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let allowed = allowed
+            .get("tools")
+            .and_then(Value::as_array)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         offered.retain(|tool| {
             let name = tool["function"]["name"].as_str().unwrap_or_default();
             let name = name.strip_prefix(FREE_TEXT).unwrap_or(name);
-            allowed.iter().any(|one| one.get("name").and_then(Value::as_str) == Some(name))
+            allowed
+                .iter()
+                .any(|one| one.get("name").and_then(Value::as_str) == Some(name))
         });
     }
     let (mode, name) = match choice {
@@ -195,16 +211,26 @@ fn tools(body: &Object, chat: &mut ChatRequest) -> Result<(), TranslateError> {
         Some(choice) => named_choice(choice)?,
     };
     if offered.is_empty() {
-        return if mode == Some("required") || name.is_some() { Err(no_such_tool()) } else { Ok(()) };
+        return if mode == Some("required") || name.is_some() {
+            Err(no_such_tool())
+        } else {
+            Ok(())
+        };
     }
     if let Some(name) = name {
         if !offered.iter().any(|tool| tool["function"]["name"] == name) {
             return Err(no_such_tool());
         }
-        chat.set("tool_choice", json!({"type": "function", "function": {"name": name}}));
+        chat.set(
+            "tool_choice",
+            json!({"type": "function", "function": {"name": name}}),
+        );
     } else if let Some(mode) = mode {
         if !matches!(mode, "auto" | "none" | "required") {
-            return Err(shape("tool_choice", "auto, none, required or a tool of the client's own"));
+            return Err(shape(
+                "tool_choice",
+                "auto, none, required or a tool of the client's own",
+            ));
         }
         chat.set("tool_choice", mode);
     }
@@ -215,7 +241,12 @@ fn tools(body: &Object, chat: &mut ChatRequest) -> Result<(), TranslateError> {
 
 /// A choice that is an object: its mode, or the one tool that it names.
 fn named_choice(choice: &Value) -> Result<(Option<&str>, Option<String>), TranslateError> {
-    let name = || choice.get("name").and_then(Value::as_str).ok_or_else(no_such_tool);
+    let name = || {
+        choice
+            .get("name")
+            .and_then(Value::as_str)
+            .ok_or_else(no_such_tool)
+    };
     match choice.get("type").and_then(Value::as_str) {
         Some("function") => Ok((None, Some(name()?.to_owned()))),
         Some("custom") => Ok((None, Some(format!("{FREE_TEXT}{}", name()?)))),
@@ -236,7 +267,9 @@ fn no_such_tool() -> TranslateError {
 fn free_text_tool(tool: &Object, name: &str, description: Option<&str>) -> Value {
     let mut about = description.unwrap_or_default().to_owned();
     join(&mut about, "Give the whole input as one string in `input`.");
-    let grammar = present(tool, "format").and_then(|format| format.get("definition")).and_then(Value::as_str);
+    let grammar = present(tool, "format")
+        .and_then(|format| format.get("definition"))
+        .and_then(Value::as_str);
     if let Some(grammar) = grammar {
         join(&mut about, "The input has to follow this grammar:");
         join(&mut about, grammar);

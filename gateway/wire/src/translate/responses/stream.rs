@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     FREE_TEXT,
-    reply::{Run, Status, call, free_text, item_id, message, part, reasoning, response},
+    reply::{Run, Status, call, call_item_id, free_text, part, response, words, words_id},
 };
 use crate::translate::{
     TranslateError,
@@ -26,8 +26,18 @@ pub(crate) struct Writer {
 }
 
 enum Item {
-    Words { run: Run, text: String },
-    Call { index: u64, id: String, name: String, arguments: String },
+    Words {
+        id: String,
+        run: Run,
+        text: String,
+    },
+    Call {
+        id: String,
+        index: u64,
+        call: String,
+        name: String,
+        arguments: String,
+    },
 }
 
 impl Writer {
@@ -59,7 +69,12 @@ impl Writer {
             Piece::Reasoning(text) => self.words(Run::Reasoning, &text, out),
             Piece::Text(text) => self.words(Run::Text, &text, out),
             Piece::Refusal(text) => self.words(Run::Refusal, &text, out),
-            Piece::Call { index, id, name, arguments } => self.call(index, id, name, &arguments, out)?,
+            Piece::Call {
+                index,
+                id,
+                name,
+                arguments,
+            } => self.call(index, id, name, &arguments, out)?,
         }
         Ok(())
     }
@@ -70,8 +85,11 @@ impl Writer {
         self.close(status.of_item(), out);
         let output = std::mem::take(&mut self.output);
         let response = self.response(&status, output, Some(tokens));
-        let name =
-            if matches!(status, Status::Completed) { "response.completed" } else { "response.incomplete" };
+        let name = if matches!(status, Status::Completed) {
+            "response.completed"
+        } else {
+            "response.incomplete"
+        };
         self.event(name, json!({"response": response}), out);
     }
 
@@ -83,7 +101,10 @@ impl Writer {
             (_, "invalid_request_error") => "invalid_prompt",
             _ => "server_error",
         };
-        let status = Status::Failed { code: code.to_owned(), message: error.message.clone() };
+        let status = Status::Failed {
+            code: code.to_owned(),
+            message: error.message.clone(),
+        };
         let output = std::mem::take(&mut self.output);
         let response = self.response(&status, output, None);
         self.event("response.failed", json!({"response": response}), out);
@@ -92,24 +113,30 @@ impl Writer {
     fn words(&mut self, run: Run, piece: &str, out: &mut Vec<u8>) {
         if !matches!(&self.open, Some(Item::Words { run: open, .. }) if *open == run) {
             self.close("completed", out);
-            let id = self.id();
-            let item = match run {
-                Run::Reasoning => reasoning(&id, &[], "in_progress"),
-                _ => message(&id, &[], "in_progress"),
-            };
+            let id = words_id(run, self.reply_id(), self.output.len());
+            let item = words(&id, run, &[], "in_progress");
             let at = self.output.len();
-            self.event("response.output_item.added", json!({"output_index": at, "item": item}), out);
+            self.event(
+                "response.output_item.added",
+                json!({"output_index": at, "item": item}),
+                out,
+            );
             let fields = json!({
                 "item_id": id, "output_index": at, "content_index": 0, "part": part(run, ""),
             });
             self.event("response.content_part.added", fields, out);
-            self.open = Some(Item::Words { run, text: String::new() });
+            self.open = Some(Item::Words {
+                id,
+                run,
+                text: String::new(),
+            });
         }
-        if let Some(Item::Words { text, .. }) = &mut self.open {
-            text.push_str(piece);
-        }
+        let Some(Item::Words { id, text, .. }) = &mut self.open else {
+            return;
+        };
+        text.push_str(piece);
         let mut fields = json!({
-            "item_id": self.id(), "output_index": self.output.len(), "content_index": 0, "delta": piece,
+            "item_id": id, "output_index": self.output.len(), "content_index": 0, "delta": piece,
         });
         if run == Run::Text {
             fields["logprobs"] = json!([]);
@@ -120,7 +147,7 @@ impl Writer {
     fn call(
         &mut self,
         index: u64,
-        id: String,
+        call_id: String,
         name: String,
         piece: &str,
         out: &mut Vec<u8>,
@@ -128,24 +155,44 @@ impl Writer {
         if !matches!(&self.open, Some(Item::Call { index: open, .. }) if *open == index) {
             if self.last_call.is_some_and(|last| index <= last) {
                 // An empty delta behind a call's end says nothing.
-                return if piece.is_empty() { Ok(()) } else { Err(INTERLEAVED) };
+                return if piece.is_empty() {
+                    Ok(())
+                } else {
+                    Err(INTERLEAVED)
+                };
             }
             if name.is_empty() {
                 return Err(NAMELESS);
             }
             self.close("completed", out);
             self.last_call = Some(index);
-            let id = if id.is_empty() { format!("call_{index}") } else { id };
-            let item = call(&self.id(), &id, &name, "", "in_progress");
+            let given = self.head.as_ref().filter(|_| call_id.is_empty());
+            let call_id = given.map_or(call_id, |head| head.call_id(index));
+            let id = call_item_id(&name, self.reply_id(), self.output.len());
+            let mut item = call(&id, &call_id, &name, "", "in_progress");
+            if let Some(arguments) = item.get_mut("arguments") {
+                *arguments = "".into();
+            }
             let fields = json!({"output_index": self.output.len(), "item": item});
             self.event("response.output_item.added", fields, out);
-            self.open = Some(Item::Call { index, id, name, arguments: String::new() });
+            self.open = Some(Item::Call {
+                id,
+                index,
+                call: call_id,
+                name,
+                arguments: String::new(),
+            });
         }
-        let Some(Item::Call { name, arguments, .. }) = &mut self.open else { return Ok(()) };
+        let Some(Item::Call {
+            id, name, arguments, ..
+        }) = &mut self.open
+        else {
+            return Ok(());
+        };
         arguments.push_str(piece);
         // A free-text tool's input lies within the arguments; it goes out once they are whole.
         if !piece.is_empty() && !name.starts_with(FREE_TEXT) {
-            let fields = json!({"item_id": self.id(), "output_index": self.output.len(), "delta": piece});
+            let fields = json!({"item_id": id, "output_index": self.output.len(), "delta": piece});
             self.event("response.function_call_arguments.delta", fields, out);
         }
         Ok(())
@@ -153,9 +200,9 @@ impl Writer {
 
     fn close(&mut self, status: &str, out: &mut Vec<u8>) {
         let Some(open) = self.open.take() else { return };
-        let (id, at) = (self.id(), self.output.len());
+        let at = self.output.len();
         let item = match open {
-            Item::Words { run, text } => {
+            Item::Words { id, run, text } => {
                 let part = part(run, &text);
                 let mut fields = json!({"item_id": id, "output_index": at, "content_index": 0});
                 match run {
@@ -166,15 +213,17 @@ impl Writer {
                     fields["logprobs"] = json!([]);
                 }
                 self.event(&format!("{}.done", event_of(run)), fields, out);
-                let fields =
-                    json!({"item_id": id, "output_index": at, "content_index": 0, "part": part});
+                let fields = json!({"item_id": id, "output_index": at, "content_index": 0, "part": part});
                 self.event("response.content_part.done", fields, out);
-                match run {
-                    Run::Reasoning => reasoning(&id, &[part], status),
-                    _ => message(&id, &[part], status),
-                }
+                words(&id, run, &[part], status)
             }
-            Item::Call { id: call_id, name, arguments, .. } => {
+            Item::Call {
+                id,
+                call: call_id,
+                name,
+                mut arguments,
+                ..
+            } => {
                 if name.starts_with(FREE_TEXT) {
                     let input = free_text(&arguments);
                     let fields = json!({"item_id": id, "output_index": at, "delta": input});
@@ -182,6 +231,11 @@ impl Writer {
                     let fields = json!({"item_id": id, "output_index": at, "input": input});
                     self.event("response.custom_tool_call_input.done", fields, out);
                 } else {
+                    if arguments.is_empty() {
+                        arguments.push_str("{}");
+                        let fields = json!({"item_id": id, "output_index": at, "delta": arguments});
+                        self.event("response.function_call_arguments.delta", fields, out);
+                    }
                     let fields = json!({
                         "item_id": id, "output_index": at, "name": name, "arguments": arguments,
                     });
@@ -190,18 +244,30 @@ impl Writer {
                 call(&id, &call_id, &name, &arguments, status)
             }
         };
-        self.event("response.output_item.done", json!({"output_index": at, "item": item}), out);
+        self.event(
+            "response.output_item.done",
+            json!({"output_index": at, "item": item}),
+            out,
+        );
         self.output.push(item);
     }
 
-    /// Id of the item that is being written.
-    fn id(&self) -> String {
-        item_id(self.head.as_ref().map_or("0", |head| &head.id), self.output.len())
+    fn reply_id(&self) -> &str {
+        self.head.as_ref().map_or("0", |head| &head.id)
     }
 
     fn response(&self, status: &Status, output: Vec<Value>, usage: Option<Tokens>) -> Value {
-        let unnamed = Head { id: "0".into(), created: 0 };
-        response(self.head.as_ref().unwrap_or(&unnamed), &self.model, status, output, usage)
+        let unnamed = Head {
+            id: "0".into(),
+            created: 0,
+        };
+        response(
+            self.head.as_ref().unwrap_or(&unnamed),
+            &self.model,
+            status,
+            output,
+            usage,
+        )
     }
 
     /// `fields` with the event's type and the next sequence number in front.

@@ -1,0 +1,453 @@
+//! Streamed replies of each dialect, under `tests/corpus/streams/<dialect>.<name>.sse`: each is edited
+//! by a rewriter that puts a name where its placeholder stands, and `<dialect>.<name>.edited` beside it is
+//! what comes out. In every stream the placeholder is cut apart somewhere, and one is left unfinished.
+//!
+//! When an outcome differs, what was found is written to the test's temporary folder, whose path the
+//! failure names.
+
+#![expect(clippy::unwrap_used, reason = "what fails to unwrap here is a failed test")]
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use cordon_domain::{Action, Dialect, ExchangeId, Fault, Refusal};
+use cordon_wire::{
+    Channel, Endpoint, Limits, Operation, Rewrite, StreamEditor, StreamError, Usage, error_event,
+};
+use proptest::prelude::*;
+
+const PLACEHOLDER: &str = "[NAME_K7QX]";
+/// Needs escaping, once in text and twice in arguments.
+const ORIGINAL: &str = "Zoë \"Z\" O\\Neil";
+const ORIGINAL_IN_JSON: &str = "Zoë \\\"Z\\\" O\\\\Neil";
+
+/// Replaces the placeholder; keeps back what may be the beginning of one.
+#[derive(Default)]
+struct Replace {
+    held: HashMap<Channel, String>,
+}
+
+impl Rewrite for Replace {
+    fn whole(&mut self, text: &str, arguments: bool) -> String {
+        text.replace(PLACEHOLDER, if arguments { ORIGINAL_IN_JSON } else { ORIGINAL })
+    }
+
+    fn push(&mut self, channel: &Channel, piece: &str, arguments: bool) -> String {
+        let mut text = self.held.remove(channel).unwrap_or_default() + piece;
+        let replaced = |text: &str| Self::default().whole(text, arguments);
+        let tail = (1..PLACEHOLDER.len())
+            .rev()
+            .find(|&length| text.ends_with(&PLACEHOLDER[..length]))
+            .unwrap_or(0);
+        let held = text.split_off(text.len() - tail);
+        if !held.is_empty() {
+            self.held.insert(channel.clone(), held);
+        }
+        replaced(&text)
+    }
+
+    fn holds(&self, channel: &Channel) -> bool {
+        self.held.contains_key(channel)
+    }
+
+    fn finish(&mut self, channel: &Channel) -> String {
+        self.held.remove(channel).unwrap_or_default()
+    }
+}
+
+/// Changes nothing, and notes what it saw.
+#[derive(Default)]
+struct Watch {
+    channels: BTreeMap<Channel, (String, bool)>,
+    whole: Vec<(String, bool)>,
+}
+
+impl Rewrite for Watch {
+    fn whole(&mut self, text: &str, arguments: bool) -> String {
+        self.whole.push((text.to_owned(), arguments));
+        text.to_owned()
+    }
+
+    fn push(&mut self, channel: &Channel, piece: &str, arguments: bool) -> String {
+        let seen = self
+            .channels
+            .entry(channel.clone())
+            .or_insert_with(|| (String::new(), arguments));
+        seen.0.push_str(piece);
+        piece.to_owned()
+    }
+
+    fn holds(&self, _: &Channel) -> bool {
+        false
+    }
+
+    fn finish(&mut self, _: &Channel) -> String {
+        String::new()
+    }
+}
+
+/// Keeps the last characters of every channel back until it ends.
+#[derive(Default)]
+struct Delay(HashMap<Channel, String>);
+
+impl Rewrite for Delay {
+    fn whole(&mut self, text: &str, _: bool) -> String {
+        text.to_owned()
+    }
+
+    fn push(&mut self, channel: &Channel, piece: &str, _: bool) -> String {
+        let mut text = self.0.remove(channel).unwrap_or_default() + piece;
+        let keep = text.char_indices().rev().nth(2).map_or(0, |(at, _)| at);
+        let held = text.split_off(keep);
+        self.0.insert(channel.clone(), held);
+        text
+    }
+
+    fn holds(&self, channel: &Channel) -> bool {
+        self.0.contains_key(channel)
+    }
+
+    fn finish(&mut self, channel: &Channel) -> String {
+        self.0.remove(channel).unwrap_or_default()
+    }
+}
+
+#[test]
+fn golden_streams_are_edited_as_expected() {
+    let mut wrong = Vec::new();
+    for (dialect, path, stream) in corpus() {
+        let out = run(dialect, &[&stream], &mut Replace::default());
+        let golden = path.with_extension("edited");
+        if fs::read(&golden).ok().as_ref() != Some(&out) {
+            let written = Path::new(env!("CARGO_TARGET_TMPDIR")).join(golden.file_name().unwrap());
+            fs::write(&written, &out).unwrap();
+            wrong.push(written);
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "edited streams differ from the golden ones; found: {wrong:#?}"
+    );
+}
+
+#[test]
+fn every_text_arrives_with_its_original() {
+    for (dialect, path, stream) in corpus() {
+        let (mut before, mut after) = (Watch::default(), Watch::default());
+        run(dialect, &[&stream], &mut before);
+        let out = run(dialect, &[&stream], &mut Replace::default());
+        run(dialect, &[&out], &mut after);
+        assert_eq!(events(&stream), events(&out), "{}", path.display());
+        let put_in =
+            |(text, arguments): (String, bool)| (Replace::default().whole(&text, arguments), arguments);
+        let expected: Vec<_> = before
+            .channels
+            .into_iter()
+            .map(|(channel, seen)| (channel, put_in(seen)))
+            .collect();
+        assert_eq!(
+            after.channels.into_iter().collect::<Vec<_>>(),
+            expected,
+            "{}",
+            path.display()
+        );
+        let expected: Vec<_> = before.whole.into_iter().map(put_in).collect();
+        assert_eq!(after.whole, expected, "{}", path.display());
+    }
+}
+
+#[test]
+fn a_rewriter_that_changes_nothing_gives_the_very_bytes() {
+    for (dialect, path, stream) in corpus() {
+        assert_eq!(
+            run(dialect, &[&stream], &mut Watch::default()),
+            stream,
+            "{}",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn text_that_is_only_delayed_stays_in_its_channel() {
+    for (dialect, path, stream) in corpus() {
+        let (mut before, mut after) = (Watch::default(), Watch::default());
+        run(dialect, &[&stream], &mut before);
+        let out = run(dialect, &[&stream], &mut Delay::default());
+        run(dialect, &[&out], &mut after);
+        assert_eq!(events(&stream), events(&out), "{}", path.display());
+        assert_eq!(after.channels, before.channels, "{}", path.display());
+        assert_eq!(after.whole, before.whole, "{}", path.display());
+    }
+}
+
+#[test]
+fn every_split_in_two_gives_the_same_bytes() {
+    let check = |dialect, path: &Path, stream: &[u8]| {
+        let whole = run(dialect, &[stream], &mut Replace::default());
+        for at in 0..=stream.len() {
+            let (head, tail) = stream.split_at(at);
+            let out = run(dialect, &[head, tail], &mut Replace::default());
+            assert!(out == whole, "{} split at {at}", path.display());
+        }
+    };
+    std::thread::scope(|scope| {
+        for (dialect, path, stream) in corpus() {
+            scope.spawn(move || check(dialect, &path, &stream));
+        }
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_split_gives_the_same_bytes(
+        which in any::<prop::sample::Index>(),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..200),
+    ) {
+        let corpus = corpus();
+        let (dialect, _, stream) = &corpus[which.index(corpus.len())];
+        let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(stream.len() + 1)).collect();
+        at.sort_unstable();
+        let mut chunks = Vec::new();
+        let mut from = 0;
+        for cut in at.into_iter().chain([stream.len()]) {
+            chunks.push(&stream[from..cut]);
+            from = cut;
+        }
+        let whole = run(*dialect, &[stream], &mut Replace::default());
+        prop_assert_eq!(run(*dialect, &chunks, &mut Replace::default()), whole);
+    }
+
+    #[test]
+    fn any_bytes_pass_unchanged_or_are_cut_off(
+        stream in prop::collection::vec(prop::sample::select(vec![
+            "data: ", "\n", "\n\n", "{", "}", "[", "]", "\"delta\"", "\"choices\"", ":", ",", "0", "\"",
+            "event: content_block_delta", "\\u00e9", "\\ud800", "[NAME_K7QX]", "[DONE]", "\u{feff}", "\r",
+        ]), 0..60),
+        dialect in prop::sample::select(vec![
+            Dialect::OpenaiChat, Dialect::OpenaiResponses, Dialect::AnthropicMessages, Dialect::Unknown,
+        ]),
+    ) {
+        let stream = stream.concat().into_bytes();
+        let out = run(dialect, &[&stream], &mut Watch::default());
+        prop_assert!(stream.starts_with(&out));
+    }
+}
+
+#[test]
+fn held_text_goes_on_as_soon_as_it_is_settled() {
+    let chunk = |text: &str| {
+        format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n")
+    };
+    let mut editor = editor(Dialect::OpenaiChat);
+    let mut rewrite = Replace::default();
+    let mut push = |editor: &mut StreamEditor, text: &str| {
+        String::from_utf8(
+            editor
+                .push(chunk(text).as_bytes(), &mut rewrite)
+                .unwrap()
+                .to_vec(),
+        )
+        .unwrap()
+    };
+    assert_eq!(push(&mut editor, "a"), chunk("a"));
+    assert_eq!(push(&mut editor, "b [NA"), "");
+    // The first event goes out without its tail, which the second took over and holds.
+    assert_eq!(push(&mut editor, "ME_"), chunk("b "));
+    assert_eq!(
+        push(&mut editor, "K7QX]"),
+        chunk("") + &chunk("Zoë \\\"Z\\\" O\\\\Neil")
+    );
+    assert_eq!(push(&mut editor, "[x"), chunk("[x"));
+    assert!(!editor.complete());
+}
+
+#[test]
+fn a_stream_cut_off_within_an_event_ends_before_it() {
+    let head = "data: {\"choices\":[{\"delta\":{\"content\":\"hi [NAME\"}}]}\n\n";
+    for rest in ["data: {\"choices\":[{\"de", "data: [DON"] {
+        let mut editor = editor(Dialect::OpenaiChat);
+        let mut rewrite = Replace::default();
+        let mut out = editor.push(head.as_bytes(), &mut rewrite).unwrap().to_vec();
+        out.extend(editor.push(rest.as_bytes(), &mut rewrite).unwrap());
+        out.extend(editor.finish(&mut rewrite).unwrap());
+        assert_eq!(String::from_utf8(out).unwrap(), head);
+        assert!(!editor.complete());
+    }
+}
+
+#[test]
+fn a_stream_tells_its_model_its_usage_and_its_end() {
+    for (dialect, path, stream) in corpus() {
+        let mut editor = editor(dialect);
+        editor.push(&stream, &mut Watch::default()).unwrap();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let (model, usage, failed) = match name {
+            "openai-chat.text" => ("gpt-5-2026", Some((12, 34)), false),
+            "openai-chat.tools" | "openai-chat.odd" => ("gpt-5-2026", None, false),
+            "openai-responses.turn" => ("gpt-5", Some((7, 9)), false),
+            "openai-responses.tools" => ("gpt-5", None, false),
+            "anthropic-messages.turn" => ("claude-x", Some((130, 89)), false),
+            "anthropic-messages.error" => ("claude-x", Some((3, 1)), true),
+            other => panic!("say what {other} tells"),
+        };
+        assert_eq!(editor.model(), Some(model), "{name}");
+        assert_eq!(
+            editor.usage(),
+            usage.map(|(input, output)| Usage { input, output }),
+            "{name}"
+        );
+        assert!(editor.complete(), "{name}");
+        assert_eq!(editor.failed(), failed, "{name}");
+    }
+}
+
+#[test]
+fn limits_end_a_stream() {
+    let limits = Limits {
+        max_body: 200,
+        max_depth: 8,
+        ..Limits::default()
+    };
+    let endpoint = endpoint_of(Dialect::OpenaiChat);
+    let held = "data: {\"choices\":[{\"delta\":{\"content\":\"[N\"}}]}\n\n";
+    let mut editor = StreamEditor::new(endpoint, &limits);
+    let mut rewrite = Replace::default();
+    editor.push(held.as_bytes(), &mut rewrite).unwrap();
+    let filler = ": padding, padding, padding, padding\n\n".repeat(6);
+    let error = editor.push(filler.as_bytes(), &mut rewrite).unwrap_err();
+    assert_eq!(error, StreamError::HeldTooMuch { limit: 200 });
+
+    let mut editor = StreamEditor::new(endpoint, &limits);
+    let error = editor.push(&[b'x'; 201], &mut Replace::default()).unwrap_err();
+    assert_eq!(error, StreamError::EventTooLarge { limit: 200 });
+
+    let mut editor = StreamEditor::new(endpoint, &limits);
+    let deep = format!("data: {}\n\n", "[".repeat(20));
+    let error = editor.push(deep.as_bytes(), &mut Replace::default()).unwrap_err();
+    assert!(matches!(error, StreamError::Json(_)), "{error}");
+
+    let mut editor = StreamEditor::new(endpoint, &Limits::default());
+    let many: String = (0..2000)
+        .map(|i| format!("data: {{\"choices\":[{{\"index\":{i},\"delta\":{{\"content\":\"[N\"}}}}]}}\n\n"))
+        .collect();
+    let error = editor.push(many.as_bytes(), &mut Replace::default()).unwrap_err();
+    assert!(matches!(error, StreamError::TooManyChannels { .. }), "{error}");
+}
+
+#[test]
+fn an_error_event_ends_a_stream_in_its_dialect() {
+    let exchange: ExchangeId = "0190d5b8-2f5a-7c3e-8a11-000000000001".parse().unwrap();
+    let refusal = |fault| Refusal {
+        status: 400,
+        fault,
+        code: "cordon_policy_block",
+        message: "Stopped:\n1 \"SECRET\"".into(),
+        action: Action::Block,
+        exchange,
+        retry_after: None,
+    };
+    let text = |bytes: bytes::Bytes| String::from_utf8(bytes.to_vec()).unwrap();
+    let data = |event: &str| -> serde_json::Value {
+        let line = event
+            .lines()
+            .find_map(|line| line.strip_prefix("data: "))
+            .unwrap();
+        serde_json::from_str(line).unwrap()
+    };
+
+    let chat = text(error_event(Dialect::OpenaiChat, &refusal(Fault::Policy)));
+    assert!(chat.starts_with("\n\ndata: {") && chat.ends_with("}\n\n") && !chat.contains("[DONE]"));
+    assert_eq!(data(&chat)["error"]["code"], "cordon_policy_block");
+
+    let anthropic = text(error_event(Dialect::AnthropicMessages, &refusal(Fault::Policy)));
+    assert!(anthropic.starts_with("\n\nevent: error\ndata: "));
+    assert_eq!(data(&anthropic)["error"]["type"], "invalid_request_error");
+
+    let responses = text(error_event(Dialect::OpenaiResponses, &refusal(Fault::Policy)));
+    assert!(responses.starts_with("\n\nevent: response.failed\ndata: "));
+    assert_eq!(data(&responses)["response"]["error"]["code"], "invalid_prompt");
+    assert_eq!(data(&responses)["sequence_number"], 0);
+
+    // The editor's own event continues what the stream has begun.
+    let (_, _, stream) = corpus()
+        .into_iter()
+        .find(|(_, path, _)| path.ends_with("openai-responses.turn.sse"))
+        .unwrap();
+    let begun = stream
+        .split_inclusive(|b| *b == b'\n')
+        .take(6)
+        .collect::<Vec<_>>()
+        .concat();
+    let mut editor = editor(Dialect::OpenaiResponses);
+    editor.push(&begun, &mut Watch::default()).unwrap();
+    let failed = data(&text(editor.error_event(&refusal(Fault::Upstream))));
+    assert_eq!(failed["sequence_number"], 2);
+    assert_eq!(failed["response"]["id"], "resp_1");
+    assert_eq!(failed["response"]["model"], "gpt-5");
+    assert_eq!(failed["response"]["error"]["code"], "server_error");
+}
+
+fn endpoint_of(dialect: Dialect) -> Endpoint {
+    Endpoint {
+        dialect,
+        operation: Operation::Generate,
+    }
+}
+
+fn editor(dialect: Dialect) -> StreamEditor {
+    StreamEditor::new(endpoint_of(dialect), &Limits::default())
+}
+
+fn run(dialect: Dialect, chunks: &[&[u8]], rewrite: &mut dyn Rewrite) -> Vec<u8> {
+    let mut editor = editor(dialect);
+    let mut out = Vec::new();
+    for chunk in chunks {
+        out.extend_from_slice(&editor.push(chunk, rewrite).unwrap());
+    }
+    out.extend_from_slice(&editor.finish(rewrite).unwrap());
+    out
+}
+
+/// What an edit must not change: how many lines there are, and all but their data.
+fn events(stream: &[u8]) -> Vec<String> {
+    String::from_utf8(stream.to_vec())
+        .unwrap()
+        .split(['\r', '\n'])
+        .map(|line| {
+            if line.starts_with("data:") {
+                "data".to_owned()
+            } else {
+                line.to_owned()
+            }
+        })
+        .collect()
+}
+
+fn corpus() -> Vec<(Dialect, PathBuf, Vec<u8>)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/streams");
+    let mut streams: Vec<_> = fs::read_dir(root)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "sse"))
+        .map(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let dialect = match name.split('.').next().unwrap() {
+                "openai-chat" => Dialect::OpenaiChat,
+                "openai-responses" => Dialect::OpenaiResponses,
+                "anthropic-messages" => Dialect::AnthropicMessages,
+                other => panic!("no dialect is called {other}"),
+            };
+            let stream = fs::read(&path).unwrap();
+            (dialect, path, stream)
+        })
+        .collect();
+    streams.sort();
+    assert!(streams.len() >= 6, "the corpus is not where it should be");
+    streams
+}
