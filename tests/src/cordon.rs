@@ -44,6 +44,8 @@ pub struct Plan<'a> {
     pub cloud: Option<&'a Upstream>,
     /// The policy; the embedded default when absent.
     pub policy: Option<String>,
+    /// What Cordon tells the provider about who pays: `passthrough`, or a key of the company's.
+    pub credentials: &'static str,
     /// PostgreSQL URL; SQLite when absent.
     pub database: Option<String>,
     /// Further top-level keys of the configuration, in YAML.
@@ -54,7 +56,14 @@ impl<'a> Plan<'a> {
     /// Engine only, all else by default.
     #[must_use]
     pub fn on(engine: OnPrem<'a>) -> Self {
-        Self { engine, cloud: None, policy: None, database: None, further: String::new() }
+        Self {
+            engine,
+            cloud: None,
+            policy: None,
+            credentials: "passthrough",
+            database: None,
+            further: String::new(),
+        }
     }
 
     /// With a provider, which every caller may reach.
@@ -93,7 +102,7 @@ impl Home {
         };
         let _ = writeln!(config, "engine: {{ url: '{engine}' }}");
         if let Some(cloud) = plan.cloud {
-            let address = cloud.address();
+            let (address, credentials) = (cloud.address(), plan.credentials);
             config.push_str("upstreams:\n");
             for (name, host, dialects) in [
                 ("openai", "api.openai.com", "openai-chat, openai-responses"),
@@ -101,7 +110,7 @@ impl Home {
             ] {
                 let _ = writeln!(
                     config,
-                    "  {name}: {{ kind: cloud, hosts: [{host}], address: '{address}', credentials: passthrough, dialects: [{dialects}] }}"
+                    "  {name}: {{ kind: cloud, hosts: [{host}], address: '{address}', credentials: {credentials}, dialects: [{dialects}] }}"
                 );
             }
         }
