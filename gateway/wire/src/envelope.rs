@@ -291,6 +291,8 @@ fn is_token(character: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn headers(pairs: &[(&str, &[u8])]) -> Vec<(String, Vec<u8>)> {
@@ -426,5 +428,52 @@ mod tests {
             envelope.splice(&[edit(1, 0..2), edit(1, 0..2)]),
             Err(SpliceError::Overlap(1))
         );
+    }
+
+    /// A form value for a text, each byte written plainly or percent-encoded as the seed says.
+    fn written(text: &str, mut seed: u64) -> String {
+        let mut out = String::new();
+        for byte in text.bytes() {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            match byte {
+                b' ' if seed >> 63 == 0 => out.push('+'),
+                b'a'..=b'z' if seed >> 63 == 0 => out.push(char::from(byte)),
+                _ if seed >> 62 == 3 => out.push_str(&format!("%{byte:02x}")),
+                _ => out.push_str(&format!("%{byte:02X}")),
+            }
+        }
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_and_edited_in_a_query(
+            text in "[a-z +%&é😀\\x00-\\x7f]{1,20}", seed: u64, from: usize, to: usize,
+        ) {
+            let envelope = Envelope::new(&[], &format!("/v1/messages?q={}&z=1", written(&text, seed)));
+            prop_assert_eq!(envelope.segments()[1].text.as_str(), &text);
+
+            let bounds: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
+            let (from, to) = (bounds[from % bounds.len()], bounds[to % bounds.len()]);
+            let span = from.min(to)..from.max(to);
+            let edit = Edit { segment: 1, span: span.clone(), replacement: "[é&]".into() };
+            let (_, target) = envelope.splice(&[edit]).unwrap();
+            let again = Envelope::new(&[], &target);
+            let mut edited = text.clone();
+            edited.replace_range(span, "[é&]");
+            prop_assert_eq!(again.segments()[1].text.as_str(), edited);
+            prop_assert_eq!(&texts(&again)[2..], &texts(&envelope)[2..]);
+        }
+
+        #[test]
+        fn hostile_bytes_do_not_panic(value in proptest::collection::vec(any::<u8>(), 0..40), target: String) {
+            let envelope = Envelope::new(&[("x-a".to_owned(), value.clone())], &target);
+            for (segment, s) in envelope.segments().iter().enumerate() {
+                let edit = Edit { segment, span: 0..s.text.len(), replacement: "[N]".into() };
+                let (headers, _) = envelope.splice(&[edit]).unwrap();
+                let edited = s.place.as_str() == "header:x-a";
+                prop_assert_eq!(&headers[0].1, if edited { b"[N]".as_slice() } else { &value });
+            }
+        }
     }
 }

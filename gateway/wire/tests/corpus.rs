@@ -15,6 +15,13 @@ use cordon_domain::{Dialect, Edit, Splice};
 use cordon_wire::{Endpoint, Limits, Operation, decode, decode_reply};
 use serde_json::{Value, json};
 
+/// Whose folders hold bodies.
+const DIALECTS: [Dialect; 3] = [
+    Dialect::OpenaiChat,
+    Dialect::OpenaiResponses,
+    Dialect::AnthropicMessages,
+];
+
 #[test]
 fn golden_bodies_give_their_segments() {
     let mut wrong = Vec::new();
@@ -133,16 +140,14 @@ fn read(path: &Path) -> Box<dyn Splice> {
 }
 
 fn read_bytes(path: &Path, body: Bytes) -> Box<dyn Splice> {
-    let dialect = match path
+    let folder = path
         .parent()
         .and_then(Path::file_name)
-        .and_then(|name| name.to_str())
-    {
-        Some("openai-chat") => Dialect::OpenaiChat,
-        Some("openai-responses") => Dialect::OpenaiResponses,
-        Some("anthropic-messages") => Dialect::AnthropicMessages,
-        other => panic!("no dialect is called {other:?}"),
-    };
+        .and_then(|name| name.to_str());
+    let dialect = DIALECTS
+        .into_iter()
+        .find(|dialect| folder == Some(dialect.name()))
+        .expect("only the dialects' folders are walked");
     let name = path
         .file_name()
         .and_then(|name| name.to_str())
@@ -178,9 +183,9 @@ fn corpus() -> Vec<PathBuf> {
             .map(|entry| entry.expect("the corpus can be listed").path())
             .collect()
     };
-    let mut bodies: Vec<PathBuf> = entries(&root)
+    let mut bodies: Vec<PathBuf> = DIALECTS
         .iter()
-        .flat_map(|dialect| entries(dialect))
+        .flat_map(|dialect| entries(&root.join(dialect.name())))
         .filter(|path| {
             let name = path.to_string_lossy();
             name.ends_with(".json") && !name.ends_with(".segments.json")

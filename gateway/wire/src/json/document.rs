@@ -439,13 +439,14 @@ impl Walk<'_> {
 /// Adds a member's name to an RFC 6901 pointer.
 fn push_step(pointer: &mut String, key: &str) {
     pointer.push('/');
-    for character in key.chars() {
-        match character {
-            '~' => pointer.push_str("~0"),
-            '/' => pointer.push_str("~1"),
-            other => pointer.push(other),
-        }
+    let mut rest = key;
+    while let Some(at) = rest.find(['~', '/']) {
+        let (plain, special) = rest.split_at(at);
+        pointer.push_str(plain);
+        pointer.push_str(if special.starts_with('~') { "~0" } else { "~1" });
+        rest = &special[1..];
     }
+    pointer.push_str(rest);
 }
 
 /// Whether it is worth scanning a text: it starts and ends as an object or an array does.

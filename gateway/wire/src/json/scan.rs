@@ -209,6 +209,9 @@ impl<'t> Value<'t> {
     }
 }
 
+/// Members of an object up to which its keys are compared one by one.
+const FEW: usize = 8;
+
 /// Reads one JSON text.
 pub(crate) fn scan<'s>(source: &'s [u8], bounds: &Bounds) -> Result<Tree<'s>, JsonError> {
     let source = std::str::from_utf8(source).map_err(|e| JsonError {
@@ -368,6 +371,22 @@ impl<'s> Scanner<'s, '_> {
             nodes: &self.nodes,
             at: object,
         };
+        // Most objects have a handful of members; comparing those costs less than sorting them.
+        if object.members().nth(FEW).is_none() {
+            let twice = object.members().enumerate().find(|(index, (key, _))| {
+                object
+                    .members()
+                    .take(*index)
+                    .any(|(earlier, _)| earlier.text() == key.text())
+            });
+            return match twice {
+                Some((_, (key, _))) => Err(JsonError {
+                    offset: key.span().start,
+                    fault: JsonFault::DuplicateKey,
+                }),
+                None => Ok(()),
+            };
+        }
         let mut keys: Vec<(Cow<'_, str>, usize)> = object
             .members()
             .filter_map(|(key, _)| Some((key.text()?, key.span().start)))
@@ -625,6 +644,11 @@ mod tests {
             (b"\"\\udc00\"", LoneSurrogate, 1),
             (b"{\"a\":1,\"b\":2,\"a\":3}", DuplicateKey, 13),
             (b"{\"a\":1,\"\\u0061\":3}", DuplicateKey, 7),
+            (
+                b"{\"i\":0,\"h\":0,\"g\":0,\"f\":0,\"e\":0,\"d\":0,\"c\":0,\"b\":0,\"a\":0,\"i\":0}",
+                DuplicateKey,
+                55,
+            ),
             (b"[[[[[[[[[1]]]]]]]]]", TooDeep, 8),
         ];
         for (source, expected, offset) in cases {
