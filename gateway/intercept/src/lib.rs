@@ -1,1 +1,59 @@
-//! placeholder until the room is built.
+//! Where connections come in: listeners, TLS, CONNECT, the interception authority and tunnels.
+//!
+//! A connection meets the modules in the order they are listed here. What this room does not know:
+//! policy, dialects, storage and configuration. It hands each request to the [`Exchanges`] that the
+//! server plugs in and sends back what that answers; it renders no refusal of its own beyond a
+//! plain line of text.
+//!
+//! What is deliberately absent: a switch that turns upstream verification off ([`upstream_tls`]), a
+//! way to mint a certificate outside the intermediate's name constraints ([`Authority`]), and any
+//! run-time use of the root key.
+
+mod limits;
+pub use limits::ListenerLimits;
+
+mod listen;
+pub use listen::{GatewayTls, Interceptor, serve};
+
+mod watched;
+
+mod gateway;
+
+mod proxy;
+
+mod intercepted;
+
+mod serving;
+
+mod exchange;
+pub use exchange::{
+    AnswerBody, Arrival, ConnectAnswer, ConnectAsk, Exchanges, Reason, TunnelRecord, TurnedAway, empty_body,
+    full_body,
+};
+
+mod names;
+pub use names::{InvalidTarget, Target, normal_host};
+
+mod tunnel;
+pub use tunnel::TunnelRules;
+
+mod reach;
+pub use reach::{InvalidNetwork, Network, is_reserved};
+
+mod authority;
+pub use authority::{Authority, AuthorityError, Files, Leaf, Scope};
+
+mod trust;
+pub use trust::{TrustError, gateway_tls_from_pem, upstream_tls, write_bundle};
+
+mod body;
+pub use body::{ReadError, read_body};
+
+mod encoding;
+pub use encoding::{EncodingError, content_encoding, decode_body};
+
+mod hop;
+pub use hop::{strip_reply, strip_request};
+
+mod page;
+pub use page::{PAGES_HOST, Page, Pages};

@@ -1,0 +1,284 @@
+//! The seam between this room and the server: what is handed over, what comes back.
+//!
+//! This room finds out who speaks to whom over which connection; the server ([`Exchanges`])
+//! identifies, decides, answers and records.
+
+use std::{convert::Infallible, fmt, io, net::SocketAddr, pin::Pin};
+
+use bytes::Bytes;
+use cordon_domain::Door;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Empty, Full, combinators::BoxBody};
+use hyper::body::Incoming;
+
+/// The body of an answer. It streams; nothing here gathers it.
+pub type AnswerBody = BoxBody<Bytes, io::Error>;
+
+/// A body of no bytes.
+#[must_use]
+pub fn empty_body() -> AnswerBody {
+    Empty::new().map_err(|never: Infallible| match never {}).boxed()
+}
+
+/// A body that is there already.
+#[must_use]
+pub fn full_body(bytes: impl Into<Bytes>) -> AnswerBody {
+    Full::new(bytes.into())
+        .map_err(|never: Infallible| match never {})
+        .boxed()
+}
+
+/// What the server plugs in.
+///
+/// A panic in any of these is caught; the caller gets a 500 and the connection's other exchanges go
+/// on. When a caller leaves, the future of its exchange is dropped at its next await point, so what
+/// must happen nevertheless (sealing a record) belongs in a task of its own or in `Drop`.
+pub trait Exchanges: Send + Sync + 'static {
+    /// What a CONNECT identified; handed to each exchange of that connection.
+    type Caller: Clone + Send + Sync + 'static;
+
+    /// A CONNECT. Identify (407), then intercept, tunnel or refuse.
+    fn connect(&self, ask: ConnectAsk) -> impl Future<Output = ConnectAnswer<Self::Caller>> + Send;
+
+    /// One request: from the gateway, from an intercepted connection, or absolute-form to the proxy.
+    ///
+    /// Hop-by-hop headers are still on it (a WebSocket upgrade must be seen to be refused); an answer
+    /// of 101 is not possible.
+    fn exchange(
+        &self,
+        arrival: Arrival<Self::Caller>,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<AnswerBody>> + Send;
+
+    /// Something was turned away before it became an exchange. The server records it and renders the
+    /// answer; where [`Reason::status`] is `None` no answer can be sent and the one given is dropped.
+    fn turned_away(
+        &self,
+        event: TurnedAway<Self::Caller>,
+    ) -> impl Future<Output = Response<AnswerBody>> + Send;
+}
+
+/// A CONNECT request.
+#[derive(Clone)]
+pub struct ConnectAsk {
+    /// The host in normal form (see [`normal_host`](crate::normal_host)).
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// The request's headers, `Proxy-Authorization` among them.
+    pub headers: HeaderMap,
+    /// Who asks.
+    pub peer: SocketAddr,
+}
+
+impl fmt::Debug for ConnectAsk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectAsk")
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What becomes of a CONNECT.
+pub enum ConnectAnswer<C> {
+    /// TLS is taken up here and each request inside it becomes an exchange of this caller.
+    Intercept(C),
+    /// Bytes are passed unread; the record is closed when they end.
+    Tunnel(Box<dyn TunnelRecord>),
+    /// The answer instead of a connection.
+    Refuse(Response<AnswerBody>),
+}
+
+/// The record of one tunnel.
+pub trait TunnelRecord: Send {
+    /// The tunnel ended, or never came about (both counts 0). Called exactly once.
+    fn closed(self: Box<Self>, up: u64, down: u64) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+}
+
+/// Where one exchange came in.
+#[derive(Clone, Debug)]
+pub struct Arrival<C> {
+    /// The listener.
+    pub door: Door,
+    /// The other end of the connection.
+    pub peer: SocketAddr,
+    /// The host that the caller addressed through the proxy, in normal form; `None` at the gateway.
+    pub host: Option<String>,
+    /// The port that goes with `host`; `None` at the gateway.
+    pub port: Option<u16>,
+    /// Who CONNECT identified; `None` where there was no CONNECT.
+    pub caller: Option<C>,
+    /// HTTP/2, else HTTP/1.
+    pub http2: bool,
+    /// Whether the request came over TLS.
+    pub tls: bool,
+}
+
+/// Something that was turned away before it became an exchange.
+#[derive(Clone, Debug)]
+pub struct TurnedAway<C> {
+    /// The listener.
+    pub door: Door,
+    /// The other end of the connection.
+    pub peer: SocketAddr,
+    /// The host that the caller addressed by CONNECT or absolute form, where it was readable.
+    pub host: Option<String>,
+    /// Who CONNECT identified, where it did.
+    pub caller: Option<C>,
+    /// Why.
+    pub reason: Reason,
+}
+
+impl<C> TurnedAway<C> {
+    /// A plain answer in words, for a server with nothing better to say.
+    #[must_use]
+    pub fn plain_answer(&self) -> Response<AnswerBody> {
+        plain(
+            self.reason.status().unwrap_or(StatusCode::BAD_REQUEST),
+            self.reason.message(),
+        )
+    }
+}
+
+pub(crate) fn plain(status: StatusCode, message: &'static str) -> Response<AnswerBody> {
+    let mut response = Response::new(full_body(format!("{message}\n")));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    response
+}
+
+/// Why something was turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// A CONNECT or absolute-form target that is no host and port, or not `http:`.
+    BadTarget,
+    /// No Host, or more than one.
+    BadHost,
+    /// Host or `:authority` names another place than CONNECT or the request's target.
+    HostDisagrees,
+    /// The TLS handshake named no server; an absent name agrees with none.
+    SniMissing,
+    /// The TLS handshake named another server than CONNECT.
+    SniDisagrees,
+    /// Bytes that are not TLS where TLS must come.
+    NotTls,
+    /// The caller did not finish its TLS handshake in time.
+    HandshakeTimeout,
+    /// The TLS handshake failed, most often because the caller does not trust our root.
+    HandshakeFailed,
+    /// Plain HTTP on a port that speaks TLS.
+    PlainHttp,
+    /// CONNECT where no proxy is.
+    NoProxyHere,
+    /// The authority may not vouch for the host that was to be intercepted.
+    HostNotCertified,
+    /// A tunnel to a port that is not permitted.
+    TunnelPort,
+    /// A tunnel to an address that is not the public internet.
+    TunnelReserved,
+    /// A tunnel whose TLS handshake names an intercepted host: an attempt to pass unread.
+    TunnelEvades,
+    /// A tunnel whose first bytes say TLS but cannot be read as such.
+    TunnelUnreadable,
+    /// Too many tunnels at a time.
+    TunnelLimit,
+    /// The tunnel's other end cannot be reached.
+    TunnelUnreachable,
+    /// The tunnel's other end did not answer in time.
+    TunnelTimeout,
+    /// Something of ours failed while answering.
+    Failed,
+}
+
+impl Reason {
+    /// The status of the answer; `None` where none can be sent.
+    #[must_use]
+    pub fn status(self) -> Option<StatusCode> {
+        Some(match self {
+            Self::BadTarget | Self::BadHost | Self::PlainHttp => StatusCode::BAD_REQUEST,
+            Self::HostDisagrees | Self::SniMissing | Self::SniDisagrees => StatusCode::MISDIRECTED_REQUEST,
+            Self::NotTls
+            | Self::HandshakeTimeout
+            | Self::HandshakeFailed
+            | Self::TunnelEvades
+            | Self::TunnelUnreadable => return None,
+            Self::NoProxyHere => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TunnelPort | Self::TunnelReserved => StatusCode::FORBIDDEN,
+            Self::HostNotCertified | Self::TunnelUnreachable => StatusCode::BAD_GATEWAY,
+            Self::TunnelLimit => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TunnelTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+        })
+    }
+
+    /// A stable name for records and metrics.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::BadTarget => "bad_target",
+            Self::BadHost => "bad_host",
+            Self::HostDisagrees => "host_disagrees",
+            Self::SniMissing => "sni_missing",
+            Self::SniDisagrees => "sni_disagrees",
+            Self::NotTls => "not_tls",
+            Self::HandshakeTimeout => "handshake_timeout",
+            Self::HandshakeFailed => "handshake_failed",
+            Self::PlainHttp => "plain_http",
+            Self::NoProxyHere => "no_proxy_here",
+            Self::HostNotCertified => "host_not_certified",
+            Self::TunnelPort => "tunnel_port",
+            Self::TunnelReserved => "tunnel_reserved",
+            Self::TunnelEvades => "tunnel_evades",
+            Self::TunnelUnreadable => "tunnel_unreadable",
+            Self::TunnelLimit => "tunnel_limit",
+            Self::TunnelUnreachable => "tunnel_unreachable",
+            Self::TunnelTimeout => "tunnel_timeout",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// What happened and what to do, for a person to read. Quotes nothing.
+    #[must_use]
+    pub fn message(self) -> &'static str {
+        match self {
+            Self::BadTarget => {
+                "The request's target is not usable here: CONNECT takes host:port, other requests an http:// URL."
+            }
+            Self::BadHost => "The request must carry exactly one Host.",
+            Self::HostDisagrees => {
+                "The Host of this request is not the host that this connection was opened to. Open a connection of its own for it."
+            }
+            Self::SniMissing => {
+                "The TLS handshake did not name the server it wants (SNI), so it cannot be matched with the CONNECT host."
+            }
+            Self::SniDisagrees => {
+                "The TLS handshake names another server (SNI) than the CONNECT that opened this connection."
+            }
+            Self::NotTls => "TLS was expected after CONNECT.",
+            Self::HandshakeTimeout => "The TLS handshake took too long.",
+            Self::HandshakeFailed => {
+                "The TLS handshake failed; does the program trust Cordon's root certificate? See http://cordon.internal/ through the proxy."
+            }
+            Self::PlainHttp => "This port speaks TLS: use https:// in the base URL.",
+            Self::NoProxyHere => "This is not the proxy port; CONNECT belongs there.",
+            Self::HostNotCertified => {
+                "This host is to be intercepted, but Cordon's certificate authority may not vouch for it. Rotate the authority with the host listed."
+            }
+            Self::TunnelPort => "Tunnels to this port are not permitted.",
+            Self::TunnelReserved => {
+                "Tunnels to loopback, private, link-local and metadata addresses are not permitted."
+            }
+            Self::TunnelEvades => "The tunnel's TLS handshake names an intercepted host.",
+            Self::TunnelUnreadable => "The tunnel began with a TLS handshake that cannot be read.",
+            Self::TunnelLimit => "Too many tunnels are open. Try again later.",
+            Self::TunnelUnreachable => "The host cannot be reached from the proxy.",
+            Self::TunnelTimeout => "The host did not answer the proxy in time.",
+            Self::Failed => "Something failed inside Cordon; nothing was sent on.",
+        }
+    }
+}

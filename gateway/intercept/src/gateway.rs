@@ -1,0 +1,129 @@
+//! The reverse gateway's door: TLS with HTTP/1.1 or HTTP/2, and plain HTTP/1.1 from loopback where
+//! the configuration allows it.
+//!
+//! One byte tells them apart: a TLS record begins with 22, an HTTP request with a letter. Plain HTTP
+//! that is not allowed gets a 400 that says so, for the person who typed `http://`.
+//!
+//! On failure: handshakes that fail are told to the server and the connection is closed.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use cordon_domain::Door;
+use http::{HeaderValue, Method, Request, header};
+use hyper::body::Incoming;
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout_at},
+};
+use tokio_rustls::TlsAcceptor;
+
+use crate::{
+    exchange::{Arrival, Exchanges, Reason},
+    listen::{GatewayTls, Interceptor, Lease},
+    serving::{Answering, Speaks, exchange, serve_connection, stranger},
+    watched::{Prefixed, Pulse, Watched},
+};
+
+/// The first byte of a TLS handshake record.
+pub(crate) const TLS_HANDSHAKE: u8 = 22;
+
+/// A connection that came in by the gateway's port.
+pub(crate) async fn accepted<S: Exchanges>(shared: Arc<Interceptor<S>>, tcp: TcpStream, lease: Lease) {
+    // A peer that is gone already has no address.
+    let Ok(peer) = tcp.peer_addr() else { return };
+    let limits = Arc::clone(&shared.limits);
+    let deadline = Instant::now() + limits.handshake;
+    let pulse = Pulse::new();
+    let watched = Watched::new(tcp, Arc::clone(&pulse), limits.write_stall);
+    let mut io = Prefixed::new(bytes::Bytes::new(), watched);
+    let first = tokio::select! {
+        first = timeout_at(deadline, io.peek()) => first,
+        () = lease.shutdown.cancelled() => return,
+    };
+    match first {
+        Ok(Ok(Some(TLS_HANDSHAKE))) => {}
+        Ok(Ok(Some(byte))) if byte.is_ascii_alphabetic() => {
+            return plain_http(shared, io, pulse, peer, lease).await;
+        }
+        Ok(Ok(Some(_))) => {
+            stranger(&shared, Door::Gateway, peer, Reason::NotTls).await;
+            return;
+        }
+        // Opened and closed, or never spoke: a health check or a port scan, no event of ours.
+        Ok(Ok(None) | Err(_)) | Err(_) => return,
+    }
+    let config = match &shared.gateway_tls {
+        GatewayTls::Configured(config) => Arc::clone(config),
+        GatewayTls::Minted => match shared.authority.load().gateway_leaf() {
+            Ok(leaf) => leaf.config(),
+            Err(error) => {
+                tracing::error!(%error, "the gateway has no certificate to show");
+                return;
+            }
+        },
+    };
+    let reason = match timeout_at(deadline, TlsAcceptor::from(config).accept(io)).await {
+        Ok(Ok(stream)) => {
+            pulse.restart();
+            let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            let speaks = if http2 { Speaks::Http2 } else { Speaks::Http1 };
+            let answer = answers(shared, peer, true, http2);
+            return serve_connection(stream, speaks, pulse, limits, lease, answer).await;
+        }
+        Ok(Err(_)) => Reason::HandshakeFailed,
+        Err(_) => Reason::HandshakeTimeout,
+    };
+    stranger(&shared, Door::Gateway, peer, reason).await;
+}
+
+/// Plain HTTP: served where it is allowed, else each request is told what to do.
+async fn plain_http<S: Exchanges>(
+    shared: Arc<Interceptor<S>>,
+    io: Prefixed<Watched<TcpStream>>,
+    pulse: Arc<Pulse>,
+    peer: SocketAddr,
+    lease: Lease,
+) {
+    let limits = Arc::clone(&shared.limits);
+    if shared.plain_on_loopback && peer.ip().to_canonical().is_loopback() {
+        let answer = answers(shared, peer, false, false);
+        return serve_connection(io, Speaks::Http1, pulse, limits, lease, answer).await;
+    }
+    let answer = move |_request| -> Answering {
+        let shared = Arc::clone(&shared);
+        Box::pin(async move {
+            let mut answer = stranger(&shared, Door::Gateway, peer, Reason::PlainHttp).await;
+            answer
+                .headers_mut()
+                .insert(header::CONNECTION, HeaderValue::from_static("close"));
+            answer
+        })
+    };
+    serve_connection(io, Speaks::Http1, pulse, limits, lease, answer).await;
+}
+
+fn answers<S: Exchanges>(
+    shared: Arc<Interceptor<S>>,
+    peer: SocketAddr,
+    tls: bool,
+    http2: bool,
+) -> impl Fn(Request<Incoming>) -> Answering + Send + Sync + 'static {
+    move |request| {
+        let shared = Arc::clone(&shared);
+        Box::pin(async move {
+            if request.method() == Method::CONNECT {
+                return stranger(&shared, Door::Gateway, peer, Reason::NoProxyHere).await;
+            }
+            let arrival = Arrival {
+                door: Door::Gateway,
+                peer,
+                host: None,
+                port: None,
+                caller: None,
+                http2,
+                tls,
+            };
+            exchange(&shared, arrival, request).await
+        })
+    }
+}

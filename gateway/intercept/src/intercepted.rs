@@ -1,0 +1,152 @@
+//! TLS taken up inside a CONNECT to a listed host, and the requests in it.
+//!
+//! Three names must agree: the CONNECT host, the handshake's SNI, and each request's Host or
+//! `:authority`, port included. Where the SNI is absent or another, the handshake is still completed
+//! so that the caller can be told: every request on it is answered 421 and none is an exchange. An
+//! absent SNI counts as disagreement, since it agrees with nothing.
+//!
+//! On failure: bytes that are not TLS, a failed or a late handshake close the connection, and the
+//! server is told.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use cordon_domain::Door;
+use http::{Method, Request, Response};
+use hyper::body::Incoming;
+use rustls::server::Acceptor;
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
+
+use crate::{
+    exchange::{AnswerBody, Arrival, Exchanges, Reason, TurnedAway},
+    gateway::TLS_HANDSHAKE,
+    listen::{Interceptor, Lease},
+    names::{Target, normal_host},
+    page::PAGES_HOST,
+    proxy::{Taken, agree},
+    serving::{Answering, Speaks, exchange, serve_connection, turned_away},
+    watched::Pulse,
+};
+
+/// Where a name inside TLS points when it gives no port.
+const HTTPS: u16 = 443;
+
+/// An intercepted connection.
+pub(crate) struct Intercepted<S: Exchanges> {
+    pub(crate) shared: Arc<Interceptor<S>>,
+    pub(crate) peer: SocketAddr,
+    pub(crate) pulse: Arc<Pulse>,
+    pub(crate) lease: Lease,
+    pub(crate) target: Target,
+    /// `None` only for the pages.
+    pub(crate) caller: Option<S::Caller>,
+}
+
+/// Takes up TLS and serves what is inside.
+pub(crate) async fn run<S: Exchanges>(connection: Intercepted<S>, io: Taken) {
+    let connection = Arc::new(connection);
+    let deadline = Instant::now() + connection.shared.limits.handshake;
+    let shaken = tokio::select! {
+        shaken = timeout_at(deadline, shake(&connection, io)) => shaken,
+        // Nothing was promised yet, so a drain need not wait for a handshake.
+        () = connection.lease.shutdown.cancelled() => return,
+    };
+    let (stream, disagreement) = match shaken {
+        Ok(Ok(shaken)) => shaken,
+        Ok(Err(Some(reason))) => return drop(connection.turned_away(reason).await),
+        Ok(Err(None)) => return,
+        Err(_) => return drop(connection.turned_away(Reason::HandshakeTimeout).await),
+    };
+    connection.pulse.restart();
+    let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let speaks = if http2 { Speaks::Http2 } else { Speaks::Http1 };
+    let served = Arc::clone(&connection);
+    let answer = move |request| -> Answering {
+        let connection = Arc::clone(&served);
+        Box::pin(async move { connection.answer(request, disagreement, http2).await })
+    };
+    let (pulse, limits) = (
+        Arc::clone(&connection.pulse),
+        Arc::clone(&connection.shared.limits),
+    );
+    serve_connection(stream, speaks, pulse, limits, connection.lease.clone(), answer).await;
+}
+
+/// The TLS handshake. `Err(None)` is a caller that left without a word.
+async fn shake<S: Exchanges>(
+    connection: &Intercepted<S>,
+    mut io: Taken,
+) -> Result<(TlsStream<Taken>, Option<Reason>), Option<Reason>> {
+    match io.peek().await {
+        Ok(Some(TLS_HANDSHAKE)) => {}
+        Ok(Some(_)) => return Err(Some(Reason::NotTls)),
+        Ok(None) | Err(_) => return Err(None),
+    }
+    let failed = Some(Reason::HandshakeFailed);
+    let start = LazyConfigAcceptor::new(Acceptor::default(), io)
+        .await
+        .map_err(|_| failed)?;
+    let named = start.client_hello().server_name().and_then(normal_host);
+    let host = &connection.target.host;
+    let disagreement = match &named {
+        None => Some(Reason::SniMissing),
+        Some(name) if name == host => None,
+        Some(_) => Some(Reason::SniDisagrees),
+    };
+    let authority = connection.shared.authority.load_full();
+    // The caller verifies the name it sent, so only that name lets it read the 421.
+    let shown = named.filter(|name| authority.permits(name));
+    let leaf = authority.leaf(shown.as_ref().unwrap_or(host)).map_err(|error| {
+        tracing::error!(%error, "no certificate for an intercepted host");
+        failed
+    })?;
+    let stream = start.into_stream(leaf.config()).await.map_err(|_| failed)?;
+    Ok((stream, disagreement))
+}
+
+impl<S: Exchanges> Intercepted<S> {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        disagreement: Option<Reason>,
+        http2: bool,
+    ) -> Response<AnswerBody> {
+        if let Some(reason) = disagreement {
+            return self.turned_away(reason).await;
+        }
+        if request.method() == Method::CONNECT {
+            return self.turned_away(Reason::NoProxyHere).await;
+        }
+        if let Err(reason) = agree(&request, &self.target, HTTPS) {
+            return self.turned_away(reason).await;
+        }
+        if self.target.host == PAGES_HOST {
+            return self
+                .shared
+                .pages
+                .load()
+                .answer(request.method(), request.uri().path());
+        }
+        let arrival = Arrival {
+            door: Door::Proxy,
+            peer: self.peer,
+            host: Some(self.target.host.clone()),
+            port: Some(self.target.port),
+            caller: self.caller.clone(),
+            http2,
+            tls: true,
+        };
+        exchange(&self.shared, arrival, request).await
+    }
+
+    async fn turned_away(&self, reason: Reason) -> Response<AnswerBody> {
+        let event = TurnedAway {
+            door: Door::Proxy,
+            peer: self.peer,
+            host: Some(self.target.host.clone()),
+            caller: self.caller.clone(),
+            reason,
+        };
+        turned_away(&self.shared, event).await
+    }
+}

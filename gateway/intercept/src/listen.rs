@@ -1,0 +1,209 @@
+//! Listeners: accept, bound, hand each connection to its door, drain.
+//!
+//! At shutdown the listener closes first; then HTTP/1 connections answer `connection: close`,
+//! HTTP/2 connections send GOAWAY, exchanges in flight get [`ListenerLimits::drain`] to finish, and
+//! tunnels their own shorter grace. What is left then is cut, and [`serve`] returns.
+//!
+//! Limits: [`ListenerLimits`]. At the connection limit nothing is accepted, so callers queue in the
+//! kernel and are served as soon as one leaves.
+//!
+//! On failure: an accept that fails (out of file descriptors) is logged and tried again; a panic in
+//! one connection ends that connection.
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use cordon_domain::Door;
+use rustls::ServerConfig;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    authority::Authority, exchange::Exchanges, gateway, limits::ListenerLimits, page::Pages, proxy,
+    tunnel::TunnelRules,
+};
+
+/// Pause after a failed accept; the cause (no file descriptor left) does not go away by spinning.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// After the cut at the end of a drain, tasks get this long to notice.
+const CUT: Duration = Duration::from_secs(5);
+
+/// The gateway listener's own certificate.
+#[derive(Clone, Default)]
+pub enum GatewayTls {
+    /// Minted from the authority's gateway intermediate, which callers trust by our root.
+    #[default]
+    Minted,
+    /// The company's own, see [`gateway_tls_from_pem`](crate::gateway_tls_from_pem).
+    Configured(Arc<ServerConfig>),
+}
+
+impl std::fmt::Debug for GatewayTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Minted => "Minted",
+            Self::Configured(_) => "Configured",
+        })
+    }
+}
+
+/// What all connections share. What a reload may change sits behind a swap: connections that are
+/// open keep what they began with, new ones get the new.
+pub struct Interceptor<S> {
+    pub(crate) exchanges: S,
+    pub(crate) authority: ArcSwap<Authority>,
+    pub(crate) pages: ArcSwap<Pages>,
+    pub(crate) tunnels: ArcSwap<TunnelRules>,
+    pub(crate) tunnel_slots: Arc<Semaphore>,
+    pub(crate) limits: Arc<ListenerLimits>,
+    pub(crate) gateway_tls: GatewayTls,
+    pub(crate) plain_on_loopback: bool,
+}
+
+impl<S: Exchanges> Interceptor<S> {
+    /// With default limits and tunnel rules, a minted gateway certificate, and no plain HTTP.
+    pub fn new(exchanges: S, authority: Arc<Authority>, pages: Pages) -> Self {
+        let tunnels = TunnelRules::default();
+        Self {
+            exchanges,
+            authority: ArcSwap::new(authority),
+            pages: ArcSwap::from_pointee(pages),
+            tunnel_slots: Arc::new(Semaphore::new(tunnels.max_tunnels)),
+            tunnels: ArcSwap::from_pointee(tunnels),
+            limits: Arc::default(),
+            gateway_tls: GatewayTls::default(),
+            plain_on_loopback: false,
+        }
+    }
+
+    /// With these limits.
+    #[must_use]
+    pub fn with_limits(mut self, limits: ListenerLimits) -> Self {
+        self.limits = Arc::new(limits);
+        self
+    }
+
+    /// With these rules for tunnels.
+    #[must_use]
+    pub fn with_tunnels(mut self, rules: TunnelRules) -> Self {
+        self.tunnel_slots = Arc::new(Semaphore::new(rules.max_tunnels));
+        self.tunnels = ArcSwap::from_pointee(rules);
+        self
+    }
+
+    /// With this certificate on the gateway listener.
+    #[must_use]
+    pub fn with_gateway_tls(mut self, tls: GatewayTls) -> Self {
+        self.gateway_tls = tls;
+        self
+    }
+
+    /// Whether the gateway port also takes plain HTTP/1.1, from loopback peers only.
+    #[must_use]
+    pub fn with_plain_on_loopback(mut self, allowed: bool) -> Self {
+        self.plain_on_loopback = allowed;
+        self
+    }
+
+    /// Exchanges the authority, after a rotation.
+    pub fn replace_authority(&self, authority: Arc<Authority>) {
+        self.authority.store(authority);
+    }
+
+    /// Exchanges the pages, after a reload.
+    pub fn replace_pages(&self, pages: Pages) {
+        self.pages.store(Arc::new(pages));
+    }
+
+    /// Exchanges the rules for tunnels. Their greatest number stays as it was at start.
+    pub fn replace_tunnels(&self, rules: TunnelRules) {
+        self.tunnels.store(Arc::new(rules));
+    }
+
+    /// The server's side.
+    pub fn exchanges(&self) -> &S {
+        &self.exchanges
+    }
+}
+
+/// What a connection needs besides its stream.
+#[derive(Clone)]
+pub(crate) struct Lease {
+    /// Says that the listener drains.
+    pub(crate) shutdown: CancellationToken,
+    /// Says that the drain is over and everything is cut.
+    pub(crate) cut: CancellationToken,
+    /// Where tasks of the connection are spawned, so that the drain waits for them.
+    pub(crate) tracker: TaskTracker,
+    /// The connection's place under the limit; the last clone frees it.
+    _slot: Arc<OwnedSemaphorePermit>,
+}
+
+/// Serves a listener until `shutdown` is cancelled and all its connections are drained or cut.
+pub async fn serve<S: Exchanges>(
+    listener: TcpListener,
+    door: Door,
+    shared: Arc<Interceptor<S>>,
+    shutdown: CancellationToken,
+) {
+    let tracker = TaskTracker::new();
+    let cut = CancellationToken::new();
+    let slots = Arc::new(Semaphore::new(
+        shared.limits.max_connections.min(Semaphore::MAX_PERMITS),
+    ));
+    while let Some((tcp, slot)) = accept(&listener, &slots, &shutdown).await {
+        let lease = Lease {
+            shutdown: shutdown.clone(),
+            cut: cut.clone(),
+            tracker: tracker.clone(),
+            _slot: Arc::new(slot),
+        };
+        let shared = Arc::clone(&shared);
+        match door {
+            Door::Gateway => tracker.spawn(gateway::accepted(shared, tcp, lease)),
+            Door::Proxy => tracker.spawn(proxy::accepted(shared, tcp, lease)),
+        };
+    }
+    drop(listener);
+    tracker.close();
+    if timeout(shared.limits.drain, tracker.wait()).await.is_err() {
+        tracing::warn!(
+            door = door.name(),
+            left = tracker.len(),
+            "drain time is over, cutting what is left"
+        );
+        cut.cancel();
+        // A task that does not notice even this is stuck in a body of ours; it dies with the process.
+        let _ = timeout(CUT, tracker.wait()).await;
+    }
+}
+
+/// The next connection with its slot; `None` at shutdown.
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+    shutdown: &CancellationToken,
+) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    // The semaphore is never closed, so the inner `ok()?` cannot end the listener.
+    let slot = shutdown
+        .run_until_cancelled(Arc::clone(slots).acquire_owned())
+        .await?
+        .ok()?;
+    loop {
+        match shutdown.run_until_cancelled(listener.accept()).await? {
+            Ok((tcp, _)) => {
+                // Without it small events of a stream wait for each other; a failure costs only that.
+                let _ = tcp.set_nodelay(true);
+                return Some((tcp, slot));
+            }
+            Err(error) => {
+                tracing::warn!(kind = ?error.kind(), "a connection could not be accepted");
+                shutdown.run_until_cancelled(sleep(ACCEPT_PAUSE)).await?;
+            }
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The forward proxy's door: CONNECT, absolute-form requests, and the pages on `cordon.internal`.
+//!
+//! The port speaks HTTP/1.1. A CONNECT takes its connection over: [`intercepted`](crate::intercepted)
+//! takes up TLS, [`tunnel`](crate::tunnel) passes bytes. A request in origin form (a browser that
+//! opened the proxy's own address) is shown the pages too.
+//!
+//! On failure: a refusal that the server renders; a CONNECT is answered 200 only when its tunnel's
+//! other end is connected, or when interception can take up the host's name.
+
+use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc};
+
+use cordon_domain::Door;
+use futures_util::FutureExt;
+use http::{Method, Request, Response, header, uri::Scheme};
+use hyper::{body::Incoming, upgrade::OnUpgrade};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use crate::{
+    exchange::{AnswerBody, Arrival, ConnectAnswer, ConnectAsk, Exchanges, Reason, TurnedAway, empty_body},
+    intercepted::{self, Intercepted},
+    listen::{Interceptor, Lease},
+    names::Target,
+    page::PAGES_HOST,
+    serving::{Answering, Speaks, exchange, failed, serve_connection, stranger, turned_away},
+    tunnel,
+    watched::{Prefixed, Pulse, Watched},
+};
+
+/// The stream that a CONNECT leaves behind.
+pub(crate) type Taken = Prefixed<Watched<TcpStream>>;
+
+/// A connection that came in by the proxy's port.
+pub(crate) async fn accepted<S: Exchanges>(shared: Arc<Interceptor<S>>, tcp: TcpStream, lease: Lease) {
+    // A peer that is gone already has no address.
+    let Ok(peer) = tcp.peer_addr() else { return };
+    let limits = Arc::clone(&shared.limits);
+    let pulse = Pulse::new();
+    let io = Watched::new(tcp, Arc::clone(&pulse), limits.write_stall);
+    let door = Arc::new(ProxyDoor {
+        shared,
+        peer,
+        pulse: Arc::clone(&pulse),
+        lease: lease.clone(),
+    });
+    let answer = move |request: Request<Incoming>| -> Answering {
+        let door = Arc::clone(&door);
+        Box::pin(async move {
+            if request.method() == Method::CONNECT {
+                door.connect(request).await
+            } else {
+                door.forward(request).await
+            }
+        })
+    };
+    serve_connection(io, Speaks::Http1Proxy, pulse, limits, lease, answer).await;
+}
+
+struct ProxyDoor<S> {
+    shared: Arc<Interceptor<S>>,
+    peer: SocketAddr,
+    pulse: Arc<Pulse>,
+    lease: Lease,
+}
+
+impl<S: Exchanges> ProxyDoor<S> {
+    async fn connect(&self, mut request: Request<Incoming>) -> Response<AnswerBody> {
+        let authority = request.uri().authority().map(http::uri::Authority::as_str);
+        let Some(target) = authority.and_then(|authority| Target::parse(authority, None).ok()) else {
+            return stranger(&self.shared, Door::Proxy, self.peer, Reason::BadTarget).await;
+        };
+        // The pages must be reachable by those who cannot log in yet.
+        if target.host == PAGES_HOST {
+            return self.intercept(target, None, hyper::upgrade::on(&mut request));
+        }
+        let ask = ConnectAsk {
+            host: target.host.clone(),
+            port: target.port,
+            headers: request.headers().clone(),
+            peer: self.peer,
+        };
+        let asked = AssertUnwindSafe(self.shared.exchanges.connect(ask)).catch_unwind();
+        match Box::pin(asked).await {
+            Err(_) => failed(),
+            Ok(ConnectAnswer::Refuse(answer)) => answer,
+            Ok(ConnectAnswer::Intercept(caller)) => {
+                if !self.shared.authority.load().permits(&target.host) {
+                    let event = TurnedAway {
+                        door: Door::Proxy,
+                        peer: self.peer,
+                        host: Some(target.host),
+                        caller: Some(caller),
+                        reason: Reason::HostNotCertified,
+                    };
+                    return turned_away(&self.shared, event).await;
+                }
+                self.intercept(target, Some(caller), hyper::upgrade::on(&mut request))
+            }
+            Ok(ConnectAnswer::Tunnel(record)) => {
+                let taken = hyper::upgrade::on(&mut request);
+                match tunnel::open(&self.shared, &target).await {
+                    Ok(open) => {
+                        let shared = Arc::clone(&self.shared);
+                        let (lease, peer) = (self.lease.clone(), self.peer);
+                        self.lease.tracker.spawn(async move {
+                            let caller = take_over(taken).await;
+                            tunnel::run(shared, lease, peer, target, caller, open, record).await;
+                        });
+                        Response::new(empty_body())
+                    }
+                    Err(reason) => {
+                        let event = TurnedAway {
+                            door: Door::Proxy,
+                            peer: self.peer,
+                            host: Some(target.host),
+                            caller: None,
+                            reason,
+                        };
+                        let answer = turned_away(&self.shared, event).await;
+                        record.closed(0, 0).await;
+                        answer
+                    }
+                }
+            }
+        }
+    }
+
+    fn intercept(&self, target: Target, caller: Option<S::Caller>, taken: OnUpgrade) -> Response<AnswerBody> {
+        let connection = Intercepted {
+            shared: Arc::clone(&self.shared),
+            peer: self.peer,
+            pulse: Arc::clone(&self.pulse),
+            lease: self.lease.clone(),
+            target,
+            caller,
+        };
+        self.lease.tracker.spawn(async move {
+            if let Some(io) = take_over(taken).await {
+                intercepted::run(connection, io).await;
+            }
+        });
+        Response::new(empty_body())
+    }
+
+    /// A request that is not CONNECT.
+    async fn forward(&self, request: Request<Incoming>) -> Response<AnswerBody> {
+        let uri = request.uri();
+        let Some(authority) = uri.authority() else {
+            return self.shared.pages.load().answer(request.method(), uri.path());
+        };
+        let target = match (
+            uri.scheme() == Some(&Scheme::HTTP),
+            Target::parse(authority.as_str(), Some(80)),
+        ) {
+            (true, Ok(target)) => target,
+            _ => return stranger(&self.shared, Door::Proxy, self.peer, Reason::BadTarget).await,
+        };
+        if target.host == PAGES_HOST {
+            return self.shared.pages.load().answer(request.method(), uri.path());
+        }
+        if let Err(reason) = agree(&request, &target, 80) {
+            let event = TurnedAway {
+                door: Door::Proxy,
+                peer: self.peer,
+                host: Some(target.host),
+                caller: None,
+                reason,
+            };
+            return turned_away(&self.shared, event).await;
+        }
+        let arrival = Arrival {
+            door: Door::Proxy,
+            peer: self.peer,
+            host: Some(target.host),
+            port: Some(target.port),
+            caller: None,
+            http2: false,
+            tls: false,
+        };
+        exchange(&self.shared, arrival, request).await
+    }
+}
+
+/// Whether every name on a request is `target`: the request target's authority (`:authority`) and
+/// Host. A name without a port means `default_port`.
+pub(crate) fn agree<B>(request: &Request<B>, target: &Target, default_port: u16) -> Result<(), Reason> {
+    let same = |name: &str| Target::parse(name, Some(default_port)).is_ok_and(|named| named == *target);
+    let authority = request.uri().authority().map(http::uri::Authority::as_str);
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let host = match (hosts.next(), hosts.next()) {
+        (Some(_), Some(_)) => return Err(Reason::BadHost),
+        (Some(host), None) => Some(host.to_str().map_err(|_| Reason::BadHost)?),
+        (None, _) => None,
+    };
+    match (authority, host) {
+        (None, None) => Err(Reason::BadHost),
+        // RFC 9112 3.2: a request of HTTP/1.1 without Host is malformed even in absolute form.
+        (Some(_), None) if request.version() == http::Version::HTTP_11 => Err(Reason::BadHost),
+        (authority, host) if authority.is_none_or(same) && host.is_none_or(same) => Ok(()),
+        _ => Err(Reason::HostDisagrees),
+    }
+}
+
+/// The bare stream under an upgraded connection; `None` when the caller left before it was one.
+async fn take_over(taken: OnUpgrade) -> Option<Taken> {
+    let upgraded = taken.await.ok()?;
+    let parts = upgraded.downcast::<TokioIo<Watched<TcpStream>>>().ok()?;
+    Some(Prefixed::new(parts.read_buf, parts.io.into_inner()))
+}

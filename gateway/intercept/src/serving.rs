@@ -1,0 +1,244 @@
+//! HTTP on one connection: hyper's state machines, our limits around them, and the drain.
+//!
+//! Every request gets an answer: a panic while answering becomes a 500, and a connection that is
+//! told to drain finishes what it began.
+//!
+//! Limits: header time, idle time, header size and count, streams, write stall (in
+//! [`Watched`](crate::watched::Watched)).
+//!
+//! On failure: the connection is closed; what the peer did wrong on the wire is hyper's to answer
+//! (400, 431) and is not recorded, since no request came of it.
+
+use std::{
+    convert::Infallible,
+    panic::AssertUnwindSafe,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
+
+use cordon_domain::Door;
+use futures_util::FutureExt;
+use http::{Request, Response, StatusCode};
+use hyper::{
+    body::Incoming,
+    rt::Executor,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant, sleep_until},
+};
+
+use crate::{
+    exchange::{AnswerBody, Arrival, Exchanges, Reason, TurnedAway, plain},
+    limits::ListenerLimits,
+    listen::{Interceptor, Lease},
+    watched::{InFlight, Pulse},
+};
+
+/// hyper's least read buffer; below it its builder panics.
+const LEAST_HEADER_BYTES: usize = 8192;
+/// How long an idle connection that was told to close may take to do so.
+const CLOSING: Duration = Duration::from_secs(5);
+
+/// One request's answer in the making.
+pub(crate) type Answering = Pin<Box<dyn Future<Output = Response<AnswerBody>> + Send>>;
+
+/// What is spoken on a connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    /// HTTP/1, nothing else.
+    Http1,
+    /// HTTP/1 where a CONNECT takes the connection over.
+    Http1Proxy,
+    /// HTTP/2.
+    Http2,
+}
+
+/// Serves one connection to its end. `answer` is called for each request.
+pub(crate) fn serve_connection<IO, F>(
+    io: IO,
+    speaks: Speaks,
+    pulse: Arc<Pulse>,
+    limits: Arc<ListenerLimits>,
+    lease: Lease,
+    answer: F,
+) -> Pin<Box<dyn Future<Output = ()> + Send>>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Fn(Request<Incoming>) -> Answering + Send + Sync + 'static,
+{
+    let io = TokioIo::new(io);
+    let noted = Arc::clone(&pulse);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let busy = noted.begin();
+        let answering = AssertUnwindSafe(answer(request)).catch_unwind();
+        async move {
+            let answer = answering.await.unwrap_or_else(|_| failed());
+            Ok::<_, Infallible>(answer.map(|body| InFlight { body, _busy: busy }))
+        }
+    });
+    let header_bytes = limits.max_header_bytes.max(LEAST_HEADER_BYTES);
+    let http1 = || {
+        let mut builder = http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            // hyper's own header timer runs through idle time too; the pulse tells them apart.
+            .header_read_timeout(None)
+            .max_header_size(header_bytes)
+            .max_buf_size(header_bytes.max(64 * 1024))
+            .max_headers(limits.max_headers);
+        builder
+    };
+    match speaks {
+        Speaks::Http1 => {
+            let connection = http1().serve_connection(io, service);
+            let finish = |connection: Pin<&mut http1::Connection<_, _>>| connection.graceful_shutdown();
+            Box::pin(drive(connection, finish, false, pulse, limits, lease))
+        }
+        Speaks::Http1Proxy => {
+            let connection = http1().serve_connection(io, service).with_upgrades();
+            let finish =
+                |connection: Pin<&mut http1::UpgradeableConnection<_, _>>| connection.graceful_shutdown();
+            Box::pin(drive(connection, finish, false, pulse, limits, lease))
+        }
+        Speaks::Http2 => {
+            let connection = http2::Builder::new(Tracked(lease.clone()))
+                .timer(TokioTimer::new())
+                .max_concurrent_streams(limits.max_streams)
+                .max_header_list_size(u32::try_from(header_bytes).unwrap_or(u32::MAX))
+                .keep_alive_interval(limits.ping)
+                .keep_alive_timeout(limits.ping)
+                .serve_connection(io, service);
+            let finish = |connection: Pin<&mut http2::Connection<_, _, _>>| connection.graceful_shutdown();
+            Box::pin(drive(connection, finish, true, pulse, limits, lease))
+        }
+    }
+}
+
+/// Polls a connection to its end, minding idle time, slow headers, the drain and the cut.
+/// `finish` asks the connection to end with the exchanges it has.
+async fn drive<C: Future>(
+    connection: C,
+    finish: impl Fn(Pin<&mut C>),
+    http2: bool,
+    pulse: Arc<Pulse>,
+    limits: Arc<ListenerLimits>,
+    lease: Lease,
+) {
+    let mut connection = pin!(connection);
+    let mut draining = false;
+    let mut closing: Option<Instant> = None;
+    loop {
+        let now = Instant::now();
+        let rest = pulse.deadline(&limits, http2);
+        let wake = closing.or(rest).unwrap_or(now + limits.header_read);
+        tokio::select! {
+            biased;
+            // An error here is the peer's: it left, or spoke no HTTP. hyper has answered what it could.
+            _ = connection.as_mut() => return,
+            () = lease.cut.cancelled() => return,
+            () = lease.shutdown.cancelled(), if !draining => {
+                draining = true;
+                finish(connection.as_mut());
+            }
+            () = sleep_until(wake) => match (closing, pulse.deadline(&limits, http2)) {
+                // Told to close and still here without an exchange: a header is dribbling in.
+                (Some(_), Some(_)) => return,
+                // An exchange slipped in before the close was seen; it is the last one.
+                (Some(_), None) => closing = Some(Instant::now() + CLOSING),
+                (None, Some(deadline)) if deadline <= Instant::now() => {
+                    finish(connection.as_mut());
+                    closing = Some(Instant::now() + CLOSING);
+                }
+                (None, _) => {}
+            }
+        }
+    }
+}
+
+/// Hands a request to the server, and answers for it when it panics.
+pub(crate) async fn exchange<S: Exchanges>(
+    shared: &Interceptor<S>,
+    arrival: Arrival<S::Caller>,
+    request: Request<Incoming>,
+) -> Response<AnswerBody> {
+    let (door, peer) = (arrival.door, arrival.peer);
+    let (host, caller) = (arrival.host.clone(), arrival.caller.clone());
+    let answering = AssertUnwindSafe(shared.exchanges.exchange(arrival, request)).catch_unwind();
+    match Box::pin(answering).await {
+        // Without an upgrade to go with it, the caller would wait for a protocol nobody speaks.
+        Ok(answer) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => failed(),
+        Ok(answer) => answer,
+        Err(_) => {
+            let reason = Reason::Failed;
+            turned_away(
+                shared,
+                TurnedAway {
+                    door,
+                    peer,
+                    host,
+                    caller,
+                    reason,
+                },
+            )
+            .await
+        }
+    }
+}
+
+/// Tells the server that something was turned away, and gives its answer back.
+pub(crate) async fn turned_away<S: Exchanges>(
+    shared: &Interceptor<S>,
+    event: TurnedAway<S::Caller>,
+) -> Response<AnswerBody> {
+    tracing::debug!(
+        door = event.door.name(),
+        reason = event.reason.code(),
+        "turned away"
+    );
+    let answering = AssertUnwindSafe(shared.exchanges.turned_away(event)).catch_unwind();
+    Box::pin(answering).await.unwrap_or_else(|_| failed())
+}
+
+/// [`turned_away`] for a connection on which nothing was identified yet.
+pub(crate) async fn stranger<S: Exchanges>(
+    shared: &Interceptor<S>,
+    door: Door,
+    peer: std::net::SocketAddr,
+    reason: Reason,
+) -> Response<AnswerBody> {
+    let event = TurnedAway {
+        door,
+        peer,
+        host: None,
+        caller: None,
+        reason,
+    };
+    turned_away(shared, event).await
+}
+
+pub(crate) fn failed() -> Response<AnswerBody> {
+    tracing::error!("answering a request panicked; it was refused");
+    plain(StatusCode::INTERNAL_SERVER_ERROR, Reason::Failed.message())
+}
+
+/// Spawns the exchanges of an HTTP/2 connection so that the drain waits for them and the cut ends them.
+#[derive(Clone)]
+struct Tracked(Lease);
+
+impl<T> Executor<T> for Tracked
+where
+    T: Future + Send + 'static,
+    T::Output: Send,
+{
+    fn execute(&self, task: T) {
+        let cut = self.0.cut.clone();
+        self.0.tracker.spawn(async move {
+            cut.run_until_cancelled(task).await;
+        });
+    }
+}

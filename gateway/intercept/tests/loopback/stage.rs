@@ -1,0 +1,289 @@
+//! The stand-in server's side, started listeners, and callers that speak to them.
+
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use cordon_domain::{Door, SystemClock};
+use cordon_intercept::{
+    AnswerBody, Arrival, Authority, ConnectAnswer, ConnectAsk, Exchanges, Interceptor, ListenerLimits, Pages,
+    Reason, Scope, TunnelRecord, TunnelRules, TurnedAway, empty_body, full_body, read_body, serve,
+};
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::{
+    body::Incoming,
+    client::conn::{http1, http2},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, ServerName, pem::PemObject},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::{Notify, mpsc},
+    task::JoinHandle,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_util::sync::CancellationToken;
+
+pub const HOST: &str = "api.openai.com";
+
+/// What the stand-in notes.
+#[derive(Default)]
+pub struct Notes {
+    pub turned_away: Mutex<Vec<Reason>>,
+    pub arrivals: Mutex<Vec<Arrival<&'static str>>>,
+    /// `/slow` says that it began, and waits to be let go.
+    pub began: Notify,
+    pub go: Notify,
+}
+
+pub struct Fake {
+    notes: Arc<Notes>,
+    closed: mpsc::UnboundedSender<(u64, u64)>,
+}
+
+struct Record(mpsc::UnboundedSender<(u64, u64)>);
+
+impl TunnelRecord for Record {
+    fn closed(self: Box<Self>, up: u64, down: u64) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        self.0.send((up, down)).unwrap();
+        Box::pin(async {})
+    }
+}
+
+impl Exchanges for Fake {
+    type Caller = &'static str;
+
+    async fn connect(&self, ask: ConnectAsk) -> ConnectAnswer<&'static str> {
+        match ask.host.as_str() {
+            HOST | "unlisted.example" => ConnectAnswer::Intercept("ann"),
+            "refused.example" => {
+                let mut answer = Response::new(full_body("log in"));
+                *answer.status_mut() = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
+                ConnectAnswer::Refuse(answer)
+            }
+            "panic.example" => panic!("a stand-in's fault"),
+            _ => ConnectAnswer::Tunnel(Box::new(Record(self.closed.clone()))),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        arrival: Arrival<&'static str>,
+        request: Request<Incoming>,
+    ) -> Response<AnswerBody> {
+        self.notes.arrivals.lock().unwrap().push(arrival);
+        match request.uri().path() {
+            "/panic" => panic!("a stand-in's fault"),
+            "/slow" => {
+                self.notes.began.notify_one();
+                self.notes.go.notified().await;
+                Response::new(full_body("slow but whole"))
+            }
+            "/echo" => match read_body(request.into_body(), 1 << 20, Duration::from_secs(5)).await {
+                Ok(body) => Response::new(full_body(body)),
+                Err(error) => {
+                    let mut answer = Response::new(empty_body());
+                    *answer.status_mut() = error.status();
+                    answer
+                }
+            },
+            "/socket" => {
+                let mut answer = Response::new(empty_body());
+                *answer.status_mut() = match request.headers().get("upgrade") {
+                    Some(_) => StatusCode::UPGRADE_REQUIRED,
+                    None => StatusCode::OK,
+                };
+                answer
+            }
+            _ => Response::new(full_body("answered")),
+        }
+    }
+
+    async fn turned_away(&self, event: TurnedAway<&'static str>) -> Response<AnswerBody> {
+        self.notes.turned_away.lock().unwrap().push(event.reason);
+        event.plain_answer()
+    }
+}
+
+/// Both listeners over one authority.
+pub struct Stage {
+    pub proxy: SocketAddr,
+    pub gateway: SocketAddr,
+    pub notes: Arc<Notes>,
+    pub closed: mpsc::UnboundedReceiver<(u64, u64)>,
+    pub shutdown: CancellationToken,
+    pub serving: JoinHandle<()>,
+    root: CertificateDer<'static>,
+    _dir: tempfile::TempDir,
+}
+
+/// Tunnels in these tests end on loopback.
+pub fn loopback_rules() -> TunnelRules {
+    TunnelRules {
+        permitted_networks: vec!["127.0.0.0/8".parse().unwrap()],
+        ..TunnelRules::default()
+    }
+}
+
+impl Stage {
+    pub async fn usual() -> Self {
+        Self::with(ListenerLimits::default(), loopback_rules(), false).await
+    }
+
+    pub async fn with(limits: ListenerLimits, rules: TunnelRules, plain: bool) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let scope = Scope {
+            hosts: vec![HOST.into(), "api.anthropic.com".into()],
+            gateway_names: Vec::new(),
+        };
+        Authority::init(dir.path(), &scope, &SystemClock).unwrap();
+        let authority = Authority::load(dir.path(), &scope, Arc::new(SystemClock)).unwrap();
+        let root = CertificateDer::from_pem_slice(authority.root_pem().as_bytes()).unwrap();
+        let pages = Pages {
+            ca_pem: authority.root_pem().to_owned(),
+            hosts: scope.hosts.clone(),
+            ..Pages::default()
+        };
+        let notes = Arc::<Notes>::default();
+        let (closed_in, closed) = mpsc::unbounded_channel();
+        let fake = Fake {
+            notes: Arc::clone(&notes),
+            closed: closed_in,
+        };
+        let shared = Interceptor::new(fake, Arc::new(authority), pages)
+            .with_limits(limits)
+            .with_tunnels(rules)
+            .with_plain_on_loopback(plain);
+        let shared = Arc::new(shared);
+        let shutdown = CancellationToken::new();
+        let (proxy, gateway) = (bound().await, bound().await);
+        let addresses = (proxy.local_addr().unwrap(), gateway.local_addr().unwrap());
+        let proxy = serve(proxy, Door::Proxy, Arc::clone(&shared), shutdown.clone());
+        let gateway = serve(gateway, Door::Gateway, shared, shutdown.clone());
+        Self {
+            proxy: addresses.0,
+            gateway: addresses.1,
+            notes,
+            closed,
+            shutdown,
+            serving: tokio::spawn(async move {
+                tokio::join!(proxy, gateway);
+            }),
+            root,
+            _dir: dir,
+        }
+    }
+
+    /// TLS that trusts nothing but the stage's root.
+    pub fn trusting(&self, alpn: &[&str]) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.root.clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        config
+    }
+
+    /// A CONNECT that must succeed.
+    pub async fn connect(&self, target: &str) -> TcpStream {
+        let (stream, head) = self.try_connect(target).await;
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        stream
+    }
+
+    pub async fn try_connect(&self, target: &str) -> (TcpStream, String) {
+        let mut stream = TcpStream::connect(self.proxy).await.unwrap();
+        let ask = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
+        stream.write_all(ask.as_bytes()).await.unwrap();
+        let head = head_of(&mut stream).await;
+        (stream, head)
+    }
+
+    /// CONNECT to `HOST`, then TLS naming `sni`.
+    pub async fn tls(&self, sni: &str, config: ClientConfig) -> TlsStream<TcpStream> {
+        let stream = self.connect(&format!("{HOST}:443")).await;
+        shake(stream, sni, config).await.unwrap()
+    }
+
+    pub fn reasons(&self) -> Vec<Reason> {
+        self.notes.turned_away.lock().unwrap().clone()
+    }
+
+    pub fn arrivals(&self) -> Vec<Arrival<&'static str>> {
+        self.notes.arrivals.lock().unwrap().clone()
+    }
+}
+
+pub async fn bound() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").await.unwrap()
+}
+
+pub async fn shake(
+    stream: TcpStream,
+    sni: &str,
+    config: ClientConfig,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let name = ServerName::try_from(sni.to_owned()).unwrap();
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await
+}
+
+/// Reads up to the end of a response's header.
+pub async fn head_of<IO: tokio::io::AsyncRead + Unpin>(stream: &mut IO) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read_u8().await {
+            Ok(byte) => head.push(byte),
+            Err(_) => break,
+        }
+    }
+    String::from_utf8(head).unwrap()
+}
+
+pub type Body = Full<Bytes>;
+
+pub async fn http1_over<IO>(io: IO) -> http1::SendRequest<Body>
+where
+    IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = http1::handshake(TokioIo::new(io)).await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+pub async fn http2_over<IO>(io: IO) -> http2::SendRequest<Body>
+where
+    IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(io))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+/// A request for HTTP/1 in origin form.
+pub fn get(path: &str, host: &str) -> Request<Body> {
+    Request::get(path)
+        .header("host", host)
+        .body(Body::default())
+        .unwrap()
+}
+
+pub async fn text(response: Response<Incoming>) -> (StatusCode, String) {
+    let status = response.status();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
