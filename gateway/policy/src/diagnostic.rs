@@ -61,9 +61,20 @@ pub(crate) fn from_yaml(file: &Arc<str>, error: &serde_saphyr::Error) -> Diagnos
     let at = error.location().map_or(Position::START, Position::from);
     let plain = error.without_snippet().to_string();
     // The library ends its messages with their place, which the diagnostic already gives.
-    let message = match plain.rfind(" at line ") {
-        Some(cut) => plain[..cut].to_owned(),
-        None => plain,
+    let told = plain
+        .rfind(" at line ")
+        .map_or(plain.as_str(), |cut| &plain[..cut]);
+    // Its words are for programmers; these are for those who write policies.
+    let message = match told {
+        "unexpected end of input" => "the file is empty or ends too early".to_owned(),
+        "expected sequence start" => "expected a list".to_owned(),
+        "expected mapping start" => "expected keys and values".to_owned(),
+        "externally tagged enum expected scalar or mapping" => "expected one word".to_owned(),
+        told => told
+            .split(", set DuplicateKeyPolicy")
+            .next()
+            .unwrap_or(told)
+            .to_owned(),
     };
     Diagnostic::new(file, at, message)
 }

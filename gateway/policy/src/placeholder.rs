@@ -125,6 +125,9 @@ fn base32(bytes: &[u8; 32]) -> [u8; LONGEST] {
 pub(crate) fn look_alikes(text: &str) -> impl Iterator<Item = String> {
     let bytes = text.as_bytes();
     memchr::memchr_iter(b'[', bytes).filter_map(move |open| {
+        if !bytes.get(open + 1).is_some_and(u8::is_ascii_uppercase) {
+            return None;
+        }
         let mut plain = String::from("[");
         for &byte in bytes[open + 1..].iter() {
             match byte {

@@ -11,6 +11,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     sync::Arc,
 };
 
@@ -41,7 +42,6 @@ const MOST_FINDINGS: u32 = 1_000_000;
 const RESERVED_IDS: [&str; 2] = [crate::DEFAULT_RULE, crate::TOO_MANY_FINDINGS_RULE];
 
 /// The rules of one policy file, ready to decide.
-#[derive(Debug)]
 pub struct Policy {
     file: Arc<str>,
     hash: String,
@@ -266,6 +266,15 @@ impl Policy {
     /// The upstreams that routes name, in the file's order; `engine` and `requested` are not names.
     pub fn upstream_names(&self) -> impl Iterator<Item = &UpstreamName> {
         self.upstream_names.iter()
+    }
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Policy")
+            .field("file", &self.file)
+            .field("hash", &self.hash)
+            .finish_non_exhaustive()
     }
 }
 

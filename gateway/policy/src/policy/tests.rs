@@ -73,10 +73,10 @@ rules:
 
 #[test]
 fn conditions_in_quotes_and_folded_have_their_place() {
-    let quoted = faults(&rule("when: \"door == 'x' && actor.usr == 'x'\"\naction: allow"));
+    let quoted = faults(&rule("when: \"host == 'x' && actor.usr == 'x'\"\naction: allow"));
     assert!(quoted[0].starts_with("p.yaml:3:27: no name"), "{quoted:?}");
     let folded = faults(&rule(
-        "when: >-\n  door == 'x' &&\n  actor.usr == 'x'\naction: allow",
+        "when: >-\n  host == 'x' &&\n  actor.usr == 'x'\naction: allow",
     ));
     assert!(
         folded[0].contains("(line 1 column 16 of the condition)"),
