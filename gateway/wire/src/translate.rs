@@ -2,10 +2,13 @@
 //! upstream that speaks `openai-chat`, which the engine and most servers in a building do.
 //!
 //! What carries meaning is carried over: instructions, turns, tools and their results, sampling,
-//! structured output; on the way back texts, reasoning, tool calls, stop reasons and usage. Hints that
-//! no local server knows (caching, service tiers, reasoning effort, metadata) are left out. What
-//! would change the answer if left out (images, state on the provider's side) is refused with advice,
-//! except that tools which the provider would run itself are simply not offered on.
+//! structured output; on the way back texts, tool calls, stop reasons and usage. Hints that no local
+//! server knows (caching, service tiers, reasoning effort, metadata) are left out. What would change
+//! the answer if left out (images, state on the provider's side) is refused with advice, except that
+//! tools which the provider would run itself are simply not offered on.
+//!
+//! Reasoning is left out both ways. A provider signs its own and refuses a conversation that holds
+//! reasoning it did not sign, so a caller whose next turn goes to the cloud could not go on.
 //!
 //! `openai-chat` to `openai-chat` is no translation: the bytes stay, but for the model's name and the
 //! wish for usage in a stream.

@@ -200,6 +200,31 @@ fn a_stream_that_is_no_chat_stream_is_an_error() {
 }
 
 #[test]
+fn what_needs_no_translation_need_not_be_understood() {
+    let stream =
+        ": hold on\n\ndata: <html>\n\ndata: {\"x\":\"\\ud800\"}\n\nevent: x\ndata: 1\n\ndata: [DONE]\n\n";
+    assert_eq!(
+        translated(Dialect::OpenaiChat, &[stream.as_bytes()]),
+        stream.as_bytes()
+    );
+}
+
+#[test]
+fn a_call_id_is_one_that_every_provider_takes_back() {
+    let chunk = json!({"id": "chatcmpl-7", "choices": [{"delta": {"tool_calls": [
+        {"index": 0, "id": "functions.read:0\"", "function": {"name": "read", "arguments": "{}"}},
+        {"index": 1, "function": {"name": "read", "arguments": "{}"}},
+    ]}}]});
+    let stream = format!("data: {chunk}\n\ndata: [DONE]\n\n");
+    let events = data(&translated(Dialect::AnthropicMessages, &[stream.as_bytes()]));
+    let ids: Vec<&Value> = events
+        .iter()
+        .filter_map(|event| event.pointer("/content_block/id"))
+        .collect();
+    assert_eq!(ids, ["functions_read_0_", "call_7_1"]);
+}
+
+#[test]
 fn what_cannot_be_carried_over_is_refused_with_advice() {
     let anthropic = |body: Value| (Dialect::AnthropicMessages, body);
     let responses = |body: Value| (Dialect::OpenaiResponses, body);

@@ -13,7 +13,6 @@ pub(super) enum Answer {
 /// What a plain reply says.
 pub(super) struct Reply {
     pub(super) head: Head,
-    pub(super) reasoning: String,
     pub(super) text: String,
     pub(super) refusal: String,
     pub(super) calls: Vec<Call>,
@@ -94,7 +93,6 @@ impl Answer {
         let stop = Stop::read(choice, !calls.is_empty(), !refusal.is_empty()).unwrap_or(Stop::End);
         Ok(Self::Reply(Reply {
             head,
-            reasoning: reasoning(message),
             text: content(message),
             refusal,
             calls,
@@ -222,12 +220,21 @@ pub(super) fn content(message: &Value) -> String {
     }
 }
 
-/// Servers have two names for it; those that send both send the same.
-pub(super) fn reasoning(message: &Value) -> String {
-    let named = string(message, "reasoning_content");
-    if named.is_empty() {
-        string(message, "reasoning")
-    } else {
-        named
-    }
+/// Whether a delta holds reasoning, by either of the two names that servers have for it.
+pub(super) fn reasons(delta: &Value) -> bool {
+    ["reasoning_content", "reasoning"].iter().any(|name| {
+        delta
+            .get(name)
+            .and_then(Value::as_str)
+            .is_some_and(|text| !text.is_empty())
+    })
+}
+
+/// A tool call's id, in the letters that every provider takes it back in.
+pub(super) fn call_id(call: &Value) -> String {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    string(call, "id")
+        .chars()
+        .map(|c| if fits(c) { c } else { '_' })
+        .collect()
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{
     TranslateError, messages,
-    reply::{Head, Stop, Tokens, UpstreamError, content, reasoning, string},
+    reply::{Head, Stop, Tokens, UpstreamError, call_id, content, reasons, string},
     responses,
 };
 use crate::{Endpoint, Limits, Usage, sse};
@@ -39,7 +39,8 @@ enum Writer {
 
 /// A piece of the reply.
 pub(super) enum Piece {
-    Reasoning(String),
+    /// The model thinks: a sign of life, without the thoughts.
+    Thinking,
     Text(String),
     Refusal(String),
     Call {
@@ -53,8 +54,8 @@ pub(super) enum Piece {
 impl Piece {
     fn is_empty_text(&self) -> bool {
         match self {
-            Self::Reasoning(text) | Self::Text(text) | Self::Refusal(text) => text.is_empty(),
-            Self::Call { .. } => false,
+            Self::Text(text) | Self::Refusal(text) => text.is_empty(),
+            Self::Thinking | Self::Call { .. } => false,
         }
     }
 }
@@ -156,10 +157,8 @@ impl StreamTranslator {
             return Ok(());
         }
         let Some(data) = event.data() else {
-            // Comments keep a connection awake while the model thinks.
-            if matches!(self.writer, Writer::Chat(_)) {
-                out.extend_from_slice(event.raw());
-            }
+            // Comments mean the same in every dialect: they keep a connection awake.
+            out.extend_from_slice(event.raw());
             return Ok(());
         };
         if data.trim_ascii() == b"[DONE]" {
@@ -179,8 +178,15 @@ impl StreamTranslator {
             }
             return Ok(());
         }
-        let chunk: Value = serde_json::from_slice(data)
-            .map_err(|_| TranslateError::Reply("an event of its stream is not JSON"))?;
+        let chunk: Value = match serde_json::from_slice(data) {
+            Ok(chunk) => chunk,
+            // What is not translated need not be understood.
+            Err(_) if matches!(self.writer, Writer::Chat(_)) => {
+                out.extend_from_slice(event.raw());
+                return Ok(());
+            }
+            Err(_) => return Err(TranslateError::Reply("an event of its stream is not JSON")),
+        };
         if let Some(tokens) = Tokens::read(&chunk) {
             self.tokens = Some(tokens);
         }
@@ -273,17 +279,19 @@ fn pieces(chunk: &Value) -> Vec<Piece> {
         return Vec::new();
     };
     let mut pieces = vec![
-        Piece::Reasoning(reasoning(delta)),
         Piece::Text(content(delta)),
         Piece::Refusal(string(delta, "refusal")),
     ];
+    if reasons(delta) {
+        pieces.push(Piece::Thinking);
+    }
     pieces.retain(|piece| !piece.is_empty_text());
     let calls = delta.get("tool_calls").and_then(Value::as_array);
     for (position, call) in (0..).zip(calls.into_iter().flatten()) {
         let function = call.get("function").unwrap_or(&Value::Null);
         pieces.push(Piece::Call {
             index: call.get("index").and_then(Value::as_u64).unwrap_or(position),
-            id: string(call, "id"),
+            id: call_id(call),
             name: string(function, "name"),
             arguments: string(function, "arguments"),
         });

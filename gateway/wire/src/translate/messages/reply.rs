@@ -6,9 +6,6 @@ use crate::translate::reply::{Call, Reply, Stop, Tokens, UpstreamError};
 
 pub(crate) fn from_chat(reply: Reply, asked_model: &str) -> Value {
     let mut content = Vec::new();
-    if !reply.reasoning.is_empty() {
-        content.push(json!({"type": "thinking", "thinking": reply.reasoning, "signature": ""}));
-    }
     for text in [&reply.text, &reply.refusal] {
         if !text.is_empty() {
             content.push(json!({"type": "text", "text": text}));

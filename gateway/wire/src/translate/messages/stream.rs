@@ -22,7 +22,6 @@ pub(crate) struct Writer {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Block {
-    Thinking,
     Text,
     Call(u64),
 }
@@ -64,14 +63,7 @@ impl Writer {
 
     pub(crate) fn piece(&mut self, piece: Piece, out: &mut Vec<u8>) -> Result<(), TranslateError> {
         match piece {
-            Piece::Reasoning(text) => {
-                self.open(
-                    Block::Thinking,
-                    || json!({"type": "thinking", "thinking": "", "signature": ""}),
-                    out,
-                );
-                self.delta(&json!({"type": "thinking_delta", "thinking": text}), out);
-            }
+            Piece::Thinking => emit("ping", &json!({"type": "ping"}), out),
             Piece::Text(text) | Piece::Refusal(text) => {
                 self.open(Block::Text, || json!({"type": "text", "text": ""}), out);
                 self.delta(&json!({"type": "text_delta", "text": text}), out);

@@ -9,16 +9,10 @@ pub(crate) fn from_chat(reply: Reply, asked_model: &str) -> Value {
     let status = Status::of(&reply.stop);
     let id = &reply.head.id;
     let mut output: Vec<Value> = Vec::new();
-    let runs = [
-        (Run::Reasoning, &reply.reasoning),
-        (Run::Text, &reply.text),
-        (Run::Refusal, &reply.refusal),
-    ];
-    for (run, text) in runs {
+    for (run, text) in [(Run::Text, &reply.text), (Run::Refusal, &reply.refusal)] {
         if !text.is_empty() {
-            output.push(words(
-                &words_id(run, id, output.len()),
-                run,
+            output.push(message(
+                &message_id(id, output.len()),
                 &[part(run, text)],
                 status.of_item(),
             ));
@@ -31,10 +25,9 @@ pub(crate) fn from_chat(reply: Reply, asked_model: &str) -> Value {
     response(&reply.head, asked_model, &status, output, Some(reply.usage))
 }
 
-/// A run of text within an item.
+/// A run of text within a message.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Run {
-    Reasoning,
     Text,
     Refusal,
 }
@@ -128,10 +121,9 @@ fn tokens(tokens: Tokens) -> Value {
     })
 }
 
-/// Id of an item that holds words. The provider takes an item back only under the prefix of its kind.
-pub(super) fn words_id(run: Run, reply: &str, index: usize) -> String {
-    let prefix = if run == Run::Reasoning { "rs" } else { "msg" };
-    format!("{prefix}_{reply}_{index}")
+/// Id of a message item. The provider takes an item back only under the prefix of its kind.
+pub(super) fn message_id(reply: &str, index: usize) -> String {
+    format!("msg_{reply}_{index}")
 }
 
 /// Id of an item that holds a tool call.
@@ -142,22 +134,13 @@ pub(super) fn call_item_id(name: &str, reply: &str, index: usize) -> String {
 
 pub(super) fn part(run: Run, text: &str) -> Value {
     match run {
-        Run::Reasoning => json!({"type": "reasoning_text", "text": text}),
         Run::Text => json!({"type": "output_text", "text": text, "annotations": [], "logprobs": []}),
         Run::Refusal => json!({"type": "refusal", "refusal": text}),
     }
 }
 
-/// An item that holds words: a message, or the reasoning before it.
-pub(super) fn words(id: &str, run: Run, content: &[Value], status: &str) -> Value {
-    match run {
-        Run::Reasoning => {
-            json!({"id": id, "type": "reasoning", "status": status, "summary": [], "content": content})
-        }
-        Run::Text | Run::Refusal => json!({
-            "id": id, "type": "message", "status": status, "role": "assistant", "content": content,
-        }),
-    }
+pub(super) fn message(id: &str, content: &[Value], status: &str) -> Value {
+    json!({"id": id, "type": "message", "status": status, "role": "assistant", "content": content})
 }
 
 /// A tool call; one of a free-text tool gets its own name and its bare input back.

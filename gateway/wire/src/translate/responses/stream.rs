@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     FREE_TEXT,
-    reply::{Run, Status, call, call_item_id, free_text, part, response, words, words_id},
+    reply::{Run, Status, call, call_item_id, free_text, message, message_id, part, response},
 };
 use crate::translate::{
     TranslateError,
@@ -66,7 +66,8 @@ impl Writer {
 
     pub(crate) fn piece(&mut self, piece: Piece, out: &mut Vec<u8>) -> Result<(), TranslateError> {
         match piece {
-            Piece::Reasoning(text) => self.words(Run::Reasoning, &text, out),
+            // The dialect has no event for it; a comment keeps the connection awake.
+            Piece::Thinking => out.extend_from_slice(b": thinking\n\n"),
             Piece::Text(text) => self.words(Run::Text, &text, out),
             Piece::Refusal(text) => self.words(Run::Refusal, &text, out),
             Piece::Call {
@@ -113,8 +114,8 @@ impl Writer {
     fn words(&mut self, run: Run, piece: &str, out: &mut Vec<u8>) {
         if !matches!(&self.open, Some(Item::Words { run: open, .. }) if *open == run) {
             self.close("completed", out);
-            let id = words_id(run, self.reply_id(), self.output.len());
-            let item = words(&id, run, &[], "in_progress");
+            let id = message_id(self.reply_id(), self.output.len());
+            let item = message(&id, &[], "in_progress");
             let at = self.output.len();
             self.event(
                 "response.output_item.added",
@@ -215,7 +216,7 @@ impl Writer {
                 self.event(&format!("{}.done", event_of(run)), fields, out);
                 let fields = json!({"item_id": id, "output_index": at, "content_index": 0, "part": part});
                 self.event("response.content_part.done", fields, out);
-                words(&id, run, &[part], status)
+                message(&id, &[part], status)
             }
             Item::Call {
                 id,
@@ -283,7 +284,6 @@ impl Writer {
 
 fn event_of(run: Run) -> &'static str {
     match run {
-        Run::Reasoning => "response.reasoning_text",
         Run::Text => "response.output_text",
         Run::Refusal => "response.refusal",
     }
