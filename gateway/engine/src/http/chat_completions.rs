@@ -1,0 +1,110 @@
+//! `POST /v1/chat/completions`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::{
+    HeaderMap, Response,
+    header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue},
+};
+use serde_json::json;
+use time::OffsetDateTime;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::{Body, Desk, Loaded, events::Events, header, reply, usage};
+use crate::{
+    chat::{self, Answering},
+    failure::Failure,
+    scheduler::{Ask, End, Piece},
+};
+
+/// Longest salt that is looked at.
+const SALT_LENGTH: usize = 256;
+
+/// What all parts of one reply carry.
+#[derive(Clone, Debug)]
+pub(super) struct Letterhead {
+    pub(super) id: String,
+    pub(super) created: i64,
+    pub(super) model: String,
+}
+
+/// Answers, plain or streamed.
+pub(super) async fn answer(desk: &Arc<Desk>, headers: &HeaderMap, body: Bytes) -> Result<Response<Body>, Failure> {
+    let exchange = header(headers, "x-cordon-exchange").and_then(|id| id.parse().ok());
+    let salt = header(headers, "x-cordon-cache-salt").filter(|salt| salt.len() <= SALT_LENGTH).map(str::to_owned);
+    let (prompt, answering) = desk.aside(move |_, loaded| read(loaded, &body)).await?;
+    let Answering { stream, include_usage, sampling, answer_limit, stops, reuse } = answering;
+    let pieces =
+        desk.loaded()?.scheduler.submit(Ask { prompt, sampling, stops, answer_limit, reuse, salt, exchange })?;
+    let letterhead = Letterhead {
+        id: format!("chatcmpl-{}", uuid::Uuid::now_v7().simple()),
+        created: OffsetDateTime::now_utc().unix_timestamp(),
+        model: desk.alias.clone(),
+    };
+    if stream {
+        Ok(streamed(Events::new(pieces, letterhead, include_usage)))
+    } else {
+        plain(pieces, &letterhead).await
+    }
+}
+
+/// The request's prompt as tokens, and how to answer it.
+fn read(loaded: &Loaded, body: &[u8]) -> Result<(Vec<llama_cpp_2::token::LlamaToken>, Answering), Failure> {
+    let weights = &loaded.weights;
+    let chat = chat::read(body, weights.vocabulary_size(), fresh_seed())?;
+    let rendered = loaded.template.render(chat.conversation)?;
+    // Far too much text is refused without being tokenised.
+    let limit = loaded.scheduler.slot_length();
+    let least = rendered.text().len() / weights.longest_piece();
+    if least > limit {
+        return Err(Failure::ContextLength { tokens: least, exact: false, limit });
+    }
+    Ok((rendered.tokens(weights), chat.answering))
+}
+
+fn fresh_seed() -> u32 {
+    // Without randomness from the system the answer is merely the same each time.
+    getrandom::u32().unwrap_or(0)
+}
+
+async fn plain(mut pieces: UnboundedReceiver<Piece>, letterhead: &Letterhead) -> Result<Response<Body>, Failure> {
+    let mut text = String::new();
+    loop {
+        match pieces.recv().await {
+            Some(Piece::Text(piece)) => text.push_str(&piece),
+            Some(Piece::Done { end, usage: used }) => {
+                return Ok(reply(&json!({
+                    "id": letterhead.id,
+                    "object": "chat.completion",
+                    "created": letterhead.created,
+                    "model": letterhead.model,
+                    "choices": [{
+                        "index": 0,
+                        "message": {"role": "assistant", "content": text, "refusal": null},
+                        "logprobs": null,
+                        "finish_reason": finish_reason(end),
+                    }],
+                    "usage": usage(used),
+                })));
+            }
+            None => return Err(Failure::Inference),
+        }
+    }
+}
+
+fn streamed(events: Events) -> Response<Body> {
+    let mut response = Response::new(events.boxed());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// OpenAI's word for why an answer ended.
+pub(super) fn finish_reason(end: End) -> &'static str {
+    match end {
+        End::Stop => "stop",
+        End::Length => "length",
+    }
+}

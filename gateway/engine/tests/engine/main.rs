@@ -1,0 +1,10 @@
+//! The engine as its callers meet it: the real program, the real weights, over its socket.
+//!
+//! Needs `SmolLM2-135M-Instruct.Q4_1.gguf` (`make weights`, or `CORDON_TEST_WEIGHTS=FILE`).
+
+mod running;
+
+mod answers;
+mod crowd;
+mod lifetime;
+mod refusals;
