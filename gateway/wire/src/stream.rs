@@ -113,6 +113,7 @@ pub struct StreamEditor {
     queued_bytes: usize,
     /// For each channel that keeps text back, the string that gets the text if nothing follows.
     open: HashMap<Channel, Slot>,
+    keep_usage: bool,
     facts: Facts,
 }
 
@@ -163,8 +164,18 @@ impl StreamEditor {
             front: 0,
             queued_bytes: 0,
             open: HashMap::new(),
+            keep_usage: true,
             facts: Facts::default(),
         }
+    }
+
+    /// Leaves out the event of an `openai-chat` stream that carries nothing but usage, for a caller who
+    /// did not ask for it (see [`asks_for_usage`](crate::asks_for_usage)). It is the one event that an
+    /// editor can leave out; [`StreamEditor::usage`] tells of it all the same.
+    #[must_use]
+    pub fn without_usage(mut self) -> Self {
+        self.keep_usage = false;
+        self
     }
 
     /// Takes the next bytes from the upstream and gives those that may go on to the caller.
@@ -244,7 +255,9 @@ impl StreamEditor {
         rewrite: &mut dyn Rewrite,
         out: &mut Vec<u8>,
     ) -> Result<(), StreamError> {
-        let steps = self.read(&event)?;
+        let Some(steps) = self.read(&event)? else {
+            return Ok(());
+        };
         let number = self.front + self.queue.len() as u64;
         let bytes = event.raw().len();
         self.queue.push_back(Pending {
@@ -266,30 +279,36 @@ impl StreamEditor {
         Ok(())
     }
 
-    fn read(&mut self, event: &sse::Event) -> Result<Vec<Step>, StreamError> {
+    /// What to do about an event; `None` when it is left out.
+    fn read(&mut self, event: &sse::Event) -> Result<Option<Vec<Step>>, StreamError> {
         let Some(data) = event.data() else {
-            return Ok(Vec::new());
+            return Ok(Some(Vec::new()));
         };
         if is_done(data) {
             self.facts.complete = true;
-            return Ok(vec![Step::End(Scope::All)]);
+            return Ok(Some(vec![Step::End(Scope::All)]));
         }
         let tree = match json::scan(data, &self.bounds) {
             Ok(tree) => tree,
             Err(error @ JsonError { fault, .. }) => {
                 return match fault {
                     JsonFault::TooDeep | JsonFault::TooManyValues | JsonFault::TooLong => Err(error.into()),
-                    _ => Ok(Vec::new()),
+                    _ => Ok(Some(Vec::new())),
                 };
             }
         };
         let mut steps = Vec::new();
         if tree.root().kind() != Kind::Object {
             read::others(tree.root(), &mut steps);
-            return Ok(steps);
+            return Ok(Some(steps));
         }
         match self.dialect {
-            Dialect::OpenaiChat => chat::read(tree.root(), &mut self.facts, &mut steps),
+            Dialect::OpenaiChat => {
+                chat::read(tree.root(), &mut self.facts, &mut steps);
+                if !self.keep_usage && chat::is_usage_alone(tree.root()) {
+                    return Ok(None);
+                }
+            }
             Dialect::OpenaiResponses => {
                 responses::read(tree.root(), event.name(), &mut self.facts, &mut steps);
             }
@@ -298,7 +317,7 @@ impl StreamEditor {
             }
             _ => read::others(tree.root(), &mut steps),
         }
-        Ok(steps)
+        Ok(Some(steps))
     }
 
     fn apply(&mut self, step: Step, number: u64, rewrite: &mut dyn Rewrite) -> Result<(), StreamError> {

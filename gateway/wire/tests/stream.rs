@@ -308,6 +308,30 @@ fn a_stream_tells_its_model_its_usage_and_its_end() {
 }
 
 #[test]
+fn usage_that_nobody_asked_for_is_left_out() {
+    let (_, _, stream) = corpus()
+        .into_iter()
+        .find(|(_, path, _)| path.ends_with("openai-chat.text.sse"))
+        .unwrap();
+    let mut editor = editor(Dialect::OpenaiChat).without_usage();
+    let out = editor.push(&stream, &mut Watch::default()).unwrap();
+    let stream = String::from_utf8(stream).unwrap();
+    let kept: String = stream
+        .split_inclusive("\n\n")
+        .filter(|event| !event.contains("\"usage\""))
+        .collect();
+    assert_eq!(out, kept);
+    assert!(kept.len() < stream.len());
+    assert_eq!(
+        editor.usage(),
+        Some(Usage {
+            input: 12,
+            output: 34
+        })
+    );
+}
+
+#[test]
 fn limits_end_a_stream() {
     let limits = Limits {
         max_body: 200,

@@ -38,6 +38,15 @@ pub(super) fn read(root: Value<'_>, facts: &mut Facts, steps: &mut Vec<Step>) {
     }
 }
 
+/// Whether this is the chunk that `stream_options.include_usage` adds: usage, and no choice.
+pub(super) fn is_usage_alone(root: Value<'_>) -> bool {
+    root.get("usage")
+        .is_some_and(|usage| usage.kind() == Kind::Object)
+        && root
+            .get("choices")
+            .is_some_and(|choices| choices.kind() == Kind::Array && choices.items().next().is_none())
+}
+
 fn choice(choice: Value<'_>, position: u64, steps: &mut Vec<Step>) {
     let prefix = format!("choice:{}:", index(choice.get("index"), position));
     let mut ended = false;

@@ -31,7 +31,8 @@ pub struct StreamTranslator {
 }
 
 enum Writer {
-    Chat(ChatWriter),
+    /// The same dialect: events go on as they came.
+    Chat,
     Messages(messages::stream::Writer),
     Responses(responses::stream::Writer),
     Untranslated(Dialect),
@@ -67,7 +68,7 @@ impl StreamTranslator {
     pub fn new(endpoint: Endpoint, asked_model: &str) -> Self {
         let limits = Limits::default();
         let writer = match endpoint.dialect {
-            Dialect::OpenaiChat => Writer::Chat(ChatWriter { keep_usage: true }),
+            Dialect::OpenaiChat => Writer::Chat,
             Dialect::AnthropicMessages => Writer::Messages(messages::stream::Writer::new(asked_model)),
             Dialect::OpenaiResponses => Writer::Responses(responses::stream::Writer::new(asked_model)),
             other => Writer::Untranslated(other),
@@ -83,16 +84,6 @@ impl StreamTranslator {
             refused: false,
             ended: false,
         }
-    }
-
-    /// Leaves the chunk that carries usage out of an `openai-chat` stream, for a caller who did not
-    /// ask for it (see [`asks_for_usage`](super::asks_for_usage)).
-    #[must_use]
-    pub fn without_usage(mut self) -> Self {
-        if let Writer::Chat(chat) = &mut self.writer {
-            chat.keep_usage = false;
-        }
-        self
     }
 
     /// LLM tokens, once the upstream has told.
@@ -111,7 +102,7 @@ impl StreamTranslator {
     /// ends the stream with [`error_event`](crate::error_event).
     pub fn push(&mut self, bytes: &[u8]) -> Result<Bytes, TranslateError> {
         // An editor behind us bounds what it holds; what the writers gather is bounded here.
-        if !matches!(self.writer, Writer::Chat(_)) {
+        if !matches!(self.writer, Writer::Chat) {
             self.taken = self.taken.saturating_add(bytes.len());
             if self.taken > self.limit {
                 return Err(TranslateError::ReplyTooLarge { limit: self.limit });
@@ -166,7 +157,7 @@ impl StreamTranslator {
             let stop = self.stop.take().unwrap_or(Stop::End);
             let tokens = self.tokens.unwrap_or_default();
             match &mut self.writer {
-                Writer::Chat(_) => {
+                Writer::Chat => {
                     out.extend_from_slice(event.raw());
                     if !event.ended() {
                         out.extend_from_slice(b"\n\n");
@@ -181,7 +172,7 @@ impl StreamTranslator {
         let chunk: Value = match serde_json::from_slice(data) {
             Ok(chunk) => chunk,
             // What is not translated need not be understood.
-            Err(_) if matches!(self.writer, Writer::Chat(_)) => {
+            Err(_) if matches!(self.writer, Writer::Chat) => {
                 out.extend_from_slice(event.raw());
                 return Ok(());
             }
@@ -193,7 +184,7 @@ impl StreamTranslator {
         if let Some(error) = UpstreamError::of(&chunk) {
             self.ended = true;
             match &self.writer {
-                Writer::Chat(_) => out.extend_from_slice(event.raw()),
+                Writer::Chat => out.extend_from_slice(event.raw()),
                 _ => self.fail(&error, out),
             }
             return Ok(());
@@ -202,7 +193,7 @@ impl StreamTranslator {
         self.called |= pieces.iter().any(|piece| matches!(piece, Piece::Call { .. }));
         self.refused |= pieces.iter().any(|piece| matches!(piece, Piece::Refusal(_)));
         match &mut self.writer {
-            Writer::Chat(chat) => chat.write(&chunk, event, out),
+            Writer::Chat => out.extend_from_slice(event.raw()),
             Writer::Messages(writer) => {
                 writer.start(&chunk, out);
                 pieces
@@ -228,30 +219,12 @@ impl StreamTranslator {
         match &mut self.writer {
             Writer::Messages(_) => emit("error", &messages::reply::error(error), out),
             Writer::Responses(writer) => writer.fail(error, out),
-            Writer::Chat(_) | Writer::Untranslated(_) => {
+            Writer::Chat | Writer::Untranslated(_) => {
                 let error = serde_json::json!({"error": {
                     "message": error.message, "type": error.kind, "param": null, "code": error.code,
                 }});
                 out.extend_from_slice(format!("data: {error}\n\n").as_bytes());
             }
-        }
-    }
-}
-
-/// The same dialect: events go on as they came, but for the usage that nobody asked for.
-struct ChatWriter {
-    keep_usage: bool,
-}
-
-impl ChatWriter {
-    fn write(&self, chunk: &Value, event: &sse::Event, out: &mut Vec<u8>) {
-        let only_usage = chunk.get("usage").is_some_and(Value::is_object)
-            && chunk
-                .get("choices")
-                .and_then(Value::as_array)
-                .is_some_and(Vec::is_empty);
-        if self.keep_usage || !only_usage {
-            out.extend_from_slice(event.raw());
         }
     }
 }
