@@ -30,8 +30,9 @@ bench: setup-run engine ## what Cordon adds to a request, against the same upstr
 bench-engine: setup-run ## the engine's speed under load
 	cargo run --release --locked -p cordon-engine -- bench --model .cache/models/SmolLM2-135M-Instruct.Q4_1.gguf
 
-fuzz: setup-run ## every property test, with 200 times the usual number of cases
-	PROPTEST_CASES=50000 cargo test --release --locked --lib
+fuzz: setup-lint ## every fuzz target for a minute, and the property tests with many more cases
+	scripts/fuzz 60
+	PROPTEST_CASES=20000 cargo test --locked --lib
 
 helm: setup-lint ## lints and renders the chart
 	.cache/venv/bin/python tests/clients/helm_chart.py helm/cordon

@@ -223,7 +223,7 @@ impl Upstream {
         let shared = Arc::new(Shared {
             seen: Mutex::default(),
             wires: Mutex::default(),
-            behaviour: Mutex::new(Arc::new(|seen| replies::echo(seen))),
+            behaviour: Mutex::new(Arc::new(replies::echo)),
             arrived: Notify::new(),
             connections: AtomicUsize::new(0),
         });
