@@ -10,7 +10,9 @@
 //! is written twice, and the original goes in JSON-escaped. A placeholder that is not of this exchange,
 //! invented or typed by the caller, is passed on as it is.
 //!
-//! Limits: one kept tail a channel, shorter than three times the longest placeholder. Arguments are
+//! Limits: one kept tail a channel, shorter than three times the longest placeholder; [`MAX_RESTORED`]
+//! bytes of originals an exchange, after which placeholders stay as they are, because an upstream that
+//! repeats the placeholder of a long text could otherwise make megabytes of every few bytes. Arguments are
 //! escaped once: JSON that a tool call carries as a text inside its JSON stays valid outside, and may
 //! need more inside if the original holds quotes or line ends.
 
@@ -20,12 +22,17 @@ use zeroize::Zeroizing;
 
 use crate::Originals;
 
+/// The most bytes of originals that one exchange's reply gets.
+const MAX_RESTORED: usize = 64 << 20;
+
 /// Puts originals back, channel by channel. See the head of this module.
 pub struct Reidentifier {
     /// Placeholders without their brackets and originals, sorted.
     known: Vec<Known>,
     /// Ends of channels that may become a placeholder.
     tails: HashMap<String, Tail>,
+    /// Bytes of originals that may still be put in.
+    left: usize,
 }
 
 struct Known {
@@ -58,6 +65,7 @@ impl Reidentifier {
         Self {
             known,
             tails: HashMap::new(),
+            left: MAX_RESTORED,
         }
     }
 
@@ -110,7 +118,7 @@ impl Reidentifier {
 
     /// Writes `text` with originals to `out`, and gives the end that must be kept back, if more may
     /// come.
-    fn rewrite<'t>(&self, text: &'t str, arguments: bool, ended: bool, out: &mut String) -> &'t str {
+    fn rewrite<'t>(&mut self, text: &'t str, arguments: bool, ended: bool, out: &mut String) -> &'t str {
         if self.known.is_empty() {
             out.push_str(text);
             return "";
@@ -123,16 +131,20 @@ impl Reidentifier {
             .and_then(|rest| memchr::memchr2(b'[', b'\\', rest))
         {
             let start = from + found;
-            match self.read(&bytes[start..], arguments) {
+            match read(&self.known, &bytes[start..], arguments) {
                 Reading::Placeholder { known, length } => {
-                    out.push_str(&text[done..start]);
-                    out.push_str(if arguments {
+                    let original = if arguments {
                         &known.escaped
                     } else {
                         &known.original
-                    });
+                    };
                     from = start + length;
-                    done = from;
+                    if let Some(left) = self.left.checked_sub(original.len()) {
+                        self.left = left;
+                        out.push_str(&text[done..start]);
+                        out.push_str(original);
+                        done = from;
+                    }
                 }
                 Reading::Unfinished if !ended => {
                     out.push_str(&text[done..start]);
@@ -144,60 +156,6 @@ impl Reidentifier {
         out.push_str(&text[done..]);
         ""
     }
-
-    /// Reads what starts at a `[` or backslash.
-    fn read(&self, bytes: &[u8], arguments: bool) -> Reading<'_> {
-        let escape: &[u8] = if arguments { br"\\" } else { br"\" };
-        let mut rest = bytes;
-        let escaped = match skip(&mut rest, escape) {
-            Skip::Whole => true,
-            Skip::Unfinished => return Reading::Unfinished,
-            Skip::Absent => false,
-        };
-        match rest.split_first() {
-            None => return Reading::Unfinished,
-            Some((b'[', after)) => rest = after,
-            Some(_) => return Reading::Other,
-        }
-        // The names that go on as the text does so far; they lie side by side in the sorted list.
-        let mut left = self.known.as_slice();
-        let mut matched = 0;
-        loop {
-            let Some((&byte, after)) = rest.split_first() else {
-                return Reading::Unfinished;
-            };
-            match byte {
-                b'A'..=b'Z' | b'0'..=b'9' | b'_' => {
-                    left = narrow(left, matched, byte);
-                    if left.is_empty() {
-                        return Reading::Other;
-                    }
-                    matched += 1;
-                    rest = after;
-                }
-                b'\\' => {
-                    match skip(&mut rest, escape) {
-                        Skip::Whole => {}
-                        Skip::Unfinished if closes_or_goes_on(left, matched, escaped) => {
-                            return Reading::Unfinished;
-                        }
-                        Skip::Unfinished | Skip::Absent => return Reading::Other,
-                    }
-                    match rest.first() {
-                        None if closes_or_goes_on(left, matched, escaped) => return Reading::Unfinished,
-                        // Taken by the next turn of the loop.
-                        Some(b'_') => {}
-                        Some(b']') if escaped => {
-                            return complete(left, matched, bytes.len() - rest.len() + 1);
-                        }
-                        _ => return Reading::Other,
-                    }
-                }
-                b']' if !escaped => return complete(left, matched, bytes.len() - after.len()),
-                _ => return Reading::Other,
-            }
-        }
-    }
 }
 
 impl fmt::Debug for Reidentifier {
@@ -206,6 +164,60 @@ impl fmt::Debug for Reidentifier {
             .field("originals", &self.known.len())
             .field("channels_held", &self.tails.len())
             .finish()
+    }
+}
+
+/// Reads what starts at a `[` or backslash.
+fn read<'a>(known: &'a [Known], bytes: &[u8], arguments: bool) -> Reading<'a> {
+    let escape: &[u8] = if arguments { br"\\" } else { br"\" };
+    let mut rest = bytes;
+    let escaped = match skip(&mut rest, escape) {
+        Skip::Whole => true,
+        Skip::Unfinished => return Reading::Unfinished,
+        Skip::Absent => false,
+    };
+    match rest.split_first() {
+        None => return Reading::Unfinished,
+        Some((b'[', after)) => rest = after,
+        Some(_) => return Reading::Other,
+    }
+    // The names that go on as the text does so far; they lie side by side in the sorted list.
+    let mut left = known;
+    let mut matched = 0;
+    loop {
+        let Some((&byte, after)) = rest.split_first() else {
+            return Reading::Unfinished;
+        };
+        match byte {
+            b'A'..=b'Z' | b'0'..=b'9' | b'_' => {
+                left = narrow(left, matched, byte);
+                if left.is_empty() {
+                    return Reading::Other;
+                }
+                matched += 1;
+                rest = after;
+            }
+            b'\\' => {
+                match skip(&mut rest, escape) {
+                    Skip::Whole => {}
+                    Skip::Unfinished if closes_or_goes_on(left, matched, escaped) => {
+                        return Reading::Unfinished;
+                    }
+                    Skip::Unfinished | Skip::Absent => return Reading::Other,
+                }
+                match rest.first() {
+                    None if closes_or_goes_on(left, matched, escaped) => return Reading::Unfinished,
+                    // Taken by the next turn of the loop.
+                    Some(b'_') => {}
+                    Some(b']') if escaped => {
+                        return complete(left, matched, bytes.len() - rest.len() + 1);
+                    }
+                    _ => return Reading::Other,
+                }
+            }
+            b']' if !escaped => return complete(left, matched, bytes.len() - after.len()),
+            _ => return Reading::Other,
+        }
     }
 }
 

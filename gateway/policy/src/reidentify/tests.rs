@@ -125,6 +125,15 @@ fn an_exchange_without_originals_passes_everything_at_once() {
 }
 
 #[test]
+fn an_upstream_cannot_make_a_flood_of_a_few_bytes() {
+    let long = "x".repeat(MAX_RESTORED / 4);
+    let mut r = Reidentifier::new(originals(&[("[CODE_ABCD]", &long)]));
+    let shown = r.whole(&"[CODE_ABCD]".repeat(100), false);
+    assert_eq!(shown.len(), MAX_RESTORED + 96 * "[CODE_ABCD]".len());
+    assert!(shown.ends_with("[CODE_ABCD]"));
+}
+
+#[test]
 fn debug_shows_counts_only() {
     let mut r = sample();
     let _ = r.push("c", "[EMAIL_", false);
