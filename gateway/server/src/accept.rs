@@ -1,0 +1,196 @@
+//! Accept: what the listeners hand over becomes a request whose head was looked at.
+//!
+//! It implements the interception room's [`Exchanges`]: a CONNECT is identified and then intercepted,
+//! tunnelled or refused; a request enters the pipeline in a task of its own, so that a caller who
+//! leaves never cuts a record short. It leaves the body to decode.
+//!
+//! On failure: a refusal and a record; a panic in an exchange is a 500 and fails closed.
+
+use std::{sync::Arc, time::Instant};
+
+use cordon_audit::{Event, TunnelClosed, TunnelOpened};
+use cordon_domain::{Actor, Dialect, Door, ExchangeId};
+use cordon_intercept::{
+    AnswerBody, Arrival, ConnectAnswer, ConnectAsk, Exchanges, TunnelRecord, TurnedAway, strip_request,
+};
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header, request::Parts};
+use hyper::body::Incoming;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+use crate::{
+    config::OtherHosts,
+    gate::Gate,
+    pipeline::{
+        self,
+        audit::{self, Draft},
+        identify::{self, Caller},
+    },
+    refusal::Cause,
+};
+
+/// Headers that prove who a caller is to a provider. They are not inspected, and go to no upstream
+/// but the cloud that the caller addressed.
+const PROVIDER_CREDENTIALS: [&str; 7] = [
+    "authorization",
+    "x-api-key",
+    "api-key",
+    "x-goog-api-key",
+    "cookie",
+    "openai-organization",
+    "openai-project",
+];
+
+/// A request whose head is fit to be looked at further.
+pub struct Accepted {
+    /// HTTP method.
+    pub method: Method,
+    /// Path without the query.
+    pub path: String,
+    /// Path and query as sent.
+    pub path_and_query: String,
+    /// Headers as they came, for identify alone.
+    pub presented: HeaderMap,
+    /// End-to-end headers without any credentials.
+    pub headers: HeaderMap,
+    /// The caller's credentials for the provider.
+    pub credentials: Vec<(HeaderName, HeaderValue)>,
+    /// The body, unread.
+    pub body: Incoming,
+    /// The exchange's place among those under way, held to its end.
+    pub place: OwnedSemaphorePermit,
+}
+
+/// The accept stage.
+pub fn accept(
+    gate: &Gate,
+    arrival: &Arrival<Caller>,
+    request: Request<Incoming>,
+) -> Result<Accepted, Cause> {
+    let place = gate.places.clone().try_acquire_owned().map_err(|_| Cause::Busy)?;
+    let (Parts { method, uri, headers: presented, .. }, body) = request.into_parts();
+    if presented.contains_key(header::UPGRADE) {
+        return Err(Cause::Upgrade);
+    }
+    let mut headers = presented.clone();
+    strip_request(&mut headers);
+    for name in [header::HOST, header::CONTENT_LENGTH, header::ACCEPT_ENCODING, header::EXPECT] {
+        headers.remove(name);
+    }
+    let ours: Vec<HeaderName> =
+        headers.keys().filter(|name| name.as_str().starts_with("x-cordon-")).cloned().collect();
+    for name in ours {
+        headers.remove(name);
+    }
+    let mut credentials = Vec::new();
+    for name in PROVIDER_CREDENTIALS {
+        let name = HeaderName::from_static(name);
+        while let Some(value) = headers.remove(&name) {
+            // A Cordon key is for us alone. At the gateway every credential is.
+            if arrival.door == Door::Proxy && identify::key_in(&value).is_none() {
+                credentials.push((name.clone(), value));
+            }
+        }
+    }
+    let path_and_query = uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
+    Ok(Accepted {
+        method,
+        path: uri.path().to_owned(),
+        path_and_query,
+        presented,
+        headers,
+        credentials,
+        body,
+        place,
+    })
+}
+
+/// The door of the house: what the interception room calls.
+pub struct Doorway(pub Arc<Gate>);
+
+impl Exchanges for Doorway {
+    type Caller = Caller;
+
+    async fn connect(&self, ask: ConnectAsk) -> ConnectAnswer<Caller> {
+        let gate = &self.0;
+        let rules = gate.rules.load_full();
+        let exchange = ExchangeId::new();
+        let refuse = async |actor: Actor, cause: Cause| {
+            let draft = Draft::connect(gate, exchange, &ask, actor);
+            ConnectAnswer::Refuse(audit::refuse(gate, draft, cause).await)
+        };
+        let caller = match identify::at_connect(gate, &rules, &ask) {
+            Ok(caller) => caller,
+            Err(cause) => return refuse(Actor::unidentified(), cause).await,
+        };
+        if gate.config.intercepts(&ask.host) {
+            return ConnectAnswer::Intercept(caller);
+        }
+        if gate.config.intercept.other_hosts == OtherHosts::Refuse {
+            return refuse(caller.0.as_ref().clone(), Cause::NotOffered("a tunnel to this host; the configuration refuses hosts that are not intercepted")).await;
+        }
+        let opened = TunnelOpened {
+            exchange,
+            actor: caller.0.as_ref().clone(),
+            peer: ask.peer,
+            host: ask.host.clone(),
+            port: ask.port,
+        };
+        match gate.recorder.event(Event::TunnelOpened(opened)).await {
+            Ok(()) => {
+                gate.metrics.tunnels.inc();
+                ConnectAnswer::Tunnel(Box::new(OpenTunnel { gate: gate.clone(), exchange, since: Instant::now() }))
+            }
+            Err(_) => refuse(caller.0.as_ref().clone(), Cause::Audit).await,
+        }
+    }
+
+    async fn exchange(&self, arrival: Arrival<Caller>, request: Request<Incoming>) -> Response<AnswerBody> {
+        let gate = self.0.clone();
+        let left = CancellationToken::new();
+        // Dropped with this future when the connection goes away.
+        let _guard = left.clone().drop_guard();
+        let watched = left.clone();
+        let task = self.0.tasks.spawn(async move {
+            pipeline::exchange(gate, arrival, request, watched).await
+        });
+        match task.await {
+            Ok(response) => response,
+            Err(_) => {
+                error!("an exchange failed inside");
+                audit::render(Dialect::Unknown, &Cause::Internal.refusal(ExchangeId::new()))
+            }
+        }
+    }
+
+    async fn turned_away(&self, turned: TurnedAway<Caller>) -> Response<AnswerBody> {
+        audit::turned_away(&self.0, turned).await
+    }
+}
+
+/// A tunnel under way; its end is recorded exactly once.
+struct OpenTunnel {
+    gate: Arc<Gate>,
+    exchange: ExchangeId,
+    since: Instant,
+}
+
+impl TunnelRecord for OpenTunnel {
+    fn closed(self: Box<Self>, up: u64, down: u64) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            self.gate.metrics.tunnels.dec();
+            self.gate.metrics.tunnel_bytes(up, down);
+            let closed = TunnelClosed {
+                exchange: self.exchange,
+                bytes_up: up,
+                bytes_down: down,
+                duration_ms: u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX),
+            };
+            if self.gate.recorder.event(Event::TunnelClosed(closed)).await.is_err() {
+                error!(exchange = %self.exchange, "the end of a tunnel could not be recorded; it will be sealed as unknown");
+            }
+        })
+    }
+}

@@ -1,0 +1,158 @@
+//! The command line: what `cordon --help` documents. Each command is a file of its name.
+//!
+//! Exit codes: 0 fine, 1 the answer is no (found, invalid, not verified), 2 wrong usage or could
+//! not run.
+
+mod audit;
+mod ca;
+mod check;
+mod doctor;
+mod env;
+mod key;
+mod model;
+mod policy;
+mod scan;
+mod up;
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    bench,
+    config::{self, Config},
+};
+
+/// Data-private gateway and audit proxy for companies whose employees use language models.
+#[derive(Parser)]
+#[command(name = "cordon", version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run everything with embedded defaults: CA, keys, SQLite store, default policy, on-prem model.
+    #[command(after_help = "Example:\n  cordon up --dir ~/cordon")]
+    Up(up::Up),
+    /// Run with a configuration file.
+    #[command(after_help = "Example:\n  cordon serve --config /etc/cordon/cordon.yaml")]
+    Serve(up::Serve),
+    /// Check configuration, policy and detectors; errors as file:line:column, exit 1.
+    #[command(after_help = "Example:\n  cordon check --config cordon.yaml")]
+    Check(check::Check),
+    /// Print what a program exports to go through the proxy.
+    #[command(after_help = "Example:\n  eval \"$(cordon env)\"")]
+    Env(env::Env),
+    /// Try this machine's settings against a running gateway and say what is wrong.
+    #[command(after_help = "Example:\n  cordon doctor")]
+    Doctor(doctor::Doctor),
+    /// Make, export or rotate the interception CA.
+    #[command(after_help = "Example:\n  cordon ca init --config cordon.yaml")]
+    Ca(ca::Ca),
+    /// Find sensitive data in files or standard input; exit 1 when something was found.
+    #[command(after_help = "Example:\n  git diff | cordon scan -")]
+    Scan(scan::Scan),
+    /// Test policies and print their schema.
+    #[command(after_help = "Example:\n  cordon policy test policies/default.yaml")]
+    Policy(policy::Policy),
+    /// Make, list and revoke API keys.
+    #[command(after_help = "Example:\n  cordon key create --user j.kim --group engineering")]
+    Key(key::Key),
+    /// Search and verify the audit.
+    #[command(after_help = "Example:\n  cordon audit search --user j.kim --since 2026-11-01")]
+    Audit(audit::Audit),
+    /// List, show and pull model weights.
+    #[command(after_help = "Example:\n  cordon model pull file:SmolLM2-135M-Instruct.Q4_1.gguf")]
+    Model(model::Model),
+    /// Load on loopback against a built-in upstream, with and without Cordon; ends with one JSON line.
+    #[command(after_help = "Example:\n  cordon bench --seconds 10")]
+    Bench(bench::Bench),
+}
+
+/// Which installation a command is about.
+#[derive(Args, Clone, Default)]
+pub struct Where {
+    /// Configuration file.
+    #[arg(long, value_name = "FILE", conflicts_with = "dir")]
+    pub config: Option<PathBuf>,
+    /// State folder of `cordon up`.
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+impl Where {
+    /// The configuration: the file named, or the folder's `cordon.yaml`, or defaults in the folder.
+    pub fn load(&self) -> Result<Config> {
+        if let Some(file) = &self.config {
+            return load(file);
+        }
+        let dir = self.dir.clone().unwrap_or_else(config::default_dir);
+        let dir = std::path::absolute(&dir).with_context(|| format!("cannot use {}", dir.display()))?;
+        let file = dir.join("cordon.yaml");
+        let mut config = if file.is_file() { load(&file)? } else { Config::default() };
+        config.dir = dir;
+        Ok(config)
+    }
+}
+
+fn load(file: &Path) -> Result<Config> {
+    Config::load(file).map_err(|errors| {
+        anyhow::anyhow!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    })
+}
+
+impl Cli {
+    /// Runs the command.
+    pub fn run(self) -> ExitCode {
+        let outcome = match self.command {
+            Command::Up(up) => up.run(),
+            Command::Serve(serve) => serve.run(),
+            Command::Check(check) => check.run(),
+            Command::Env(env) => env.run(),
+            Command::Doctor(doctor) => doctor.run(),
+            Command::Ca(ca) => ca.run(),
+            Command::Scan(scan) => scan.run(),
+            Command::Policy(policy) => policy.run(),
+            Command::Key(key) => key.run(),
+            Command::Audit(audit) => audit.run(),
+            Command::Model(model) => model.run(),
+            Command::Bench(bench) => bench.run(),
+        };
+        match outcome {
+            Ok(code) => code,
+            Err(error) => {
+                complain(&format!("cordon: {error:#}"));
+                ExitCode::from(2)
+            }
+        }
+    }
+}
+
+/// The answer is no.
+pub const NO: u8 = 1;
+
+/// Prints a line to standard output; a reader that left early is no error.
+pub fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// Prints a line to standard error.
+pub fn complain(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// A runtime for commands that need one.
+pub fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the asynchronous runtime")
+}

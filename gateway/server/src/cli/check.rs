@@ -1,0 +1,70 @@
+//! `cordon check`: what is wrong with configuration, policy and detectors, without running anything.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Result;
+use clap::Args;
+
+use super::{NO, say};
+use crate::{
+    config::Config,
+    installation::Installation,
+    rules::Rules,
+    supervise,
+};
+
+/// Arguments of `cordon check`.
+#[derive(Args)]
+pub struct Check {
+    /// Configuration file.
+    #[arg(long, value_name = "FILE", required_unless_present = "schema")]
+    config: Option<PathBuf>,
+    /// Print the JSON schema of the configuration file instead.
+    #[arg(long)]
+    schema: bool,
+}
+
+impl Check {
+    /// Runs it.
+    pub fn run(self) -> Result<ExitCode> {
+        let Some(file) = self.config.filter(|_| !self.schema) else {
+            say(Config::schema().trim_end());
+            return Ok(ExitCode::SUCCESS);
+        };
+        let config = match Config::load(&file) {
+            Ok(config) => config,
+            Err(errors) => {
+                errors.iter().for_each(|error| say(&error.to_string()));
+                return Ok(ExitCode::from(NO));
+            }
+        };
+        let mut wrong = 0;
+        let mut bad = |line: String| {
+            wrong += 1;
+            say(&line);
+        };
+        if let Err(error) = Rules::check(&config) {
+            bad(format!("{error:#}"));
+        }
+        if let Err((path, error)) = config.extra_roots() {
+            bad(format!("intercept.extra_roots: {}: {}", path.display(), error.kind()));
+        }
+        // What a first start makes or a later step installs is worth a word, but no error.
+        let installation = Installation::of(&config);
+        if !installation.root().exists() {
+            say(&format!("note: there is no CA in {} yet; `cordon ca init` makes one", installation.ca().display()));
+        }
+        if config.engine.url.is_none() {
+            let binary = supervise::find_binary(config.engine.binary.as_deref()).map(|_| ());
+            let model = supervise::find_model(config.engine.model.as_deref(), &installation.models()).map(|_| ());
+            for missing in [binary, model].into_iter().filter_map(Result::err) {
+                say(&format!("note: {missing}"));
+            }
+        }
+        if wrong > 0 {
+            return Ok(ExitCode::from(NO));
+        }
+        say("ok");
+        Ok(ExitCode::SUCCESS)
+    }
+}

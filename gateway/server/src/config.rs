@@ -1,0 +1,678 @@
+//! The configuration file: one YAML file, every key with a default, so that an empty file is valid.
+//!
+//! The only place in Cordon that reads the environment. Secrets are written as `${env:NAME}` or
+//! `${file:PATH}` and resolved here; a relative path counts from the configuration file's folder.
+//! The published JSON schema is `docs/config.schema.json`, made from these types.
+//!
+//! On failure: one [`ConfigError`] a problem, each with file, line and column.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use cordon_domain::{Dialect, UpstreamKind};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Hosts that are intercepted unless the configuration lists others: the endpoints of the
+/// providers that `upstreams` names by default, and the web applications that employees use.
+/// What Cordon does not understand on them is refused, not passed.
+const DEFAULT_HOSTS: [&str; 14] = [
+    "api.openai.com",
+    "api.anthropic.com",
+    "chatgpt.com",
+    "claude.ai",
+    "generativelanguage.googleapis.com",
+    "gemini.google.com",
+    "copilot.microsoft.com",
+    "api.mistral.ai",
+    "api.groq.com",
+    "api.deepseek.com",
+    "api.x.ai",
+    "api.perplexity.ai",
+    "api.cohere.com",
+    "openrouter.ai",
+];
+
+/// The whole configuration.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Folder of all state: CA, keys, spool, SQLite store, model weights.
+    pub dir: PathBuf,
+    /// Addresses to listen on; port 0 takes a free one.
+    pub listen: Listen,
+    /// The reverse gateway.
+    pub gateway: Gateway,
+    /// The forward proxy.
+    pub intercept: Intercept,
+    /// Policy file; the embedded default policy when absent.
+    pub policy: Option<PathBuf>,
+    /// Further detector files (or folders of them), in the form of `policies/detectors/*.yaml`.
+    pub detectors: Vec<PathBuf>,
+    /// The on-prem model.
+    pub engine: Engine,
+    /// Providers and clusters that the policy may route to, by name.
+    pub upstreams: BTreeMap<String, Upstream>,
+    /// Where records rest: `sqlite`, or a PostgreSQL URL (best as `${env:DATABASE_URL}`).
+    pub store: Setting,
+    /// How callers are recognised.
+    pub identity: IdentityConfig,
+    /// Limits on what is read and how long is waited.
+    pub limits: Limits,
+    /// Logs.
+    pub log: Log,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            dir: PathBuf::from("cordon-state"),
+            listen: Listen::default(),
+            gateway: Gateway::default(),
+            intercept: Intercept::default(),
+            policy: None,
+            detectors: Vec::new(),
+            engine: Engine::default(),
+            upstreams: BTreeMap::from([
+                (
+                    "openai".to_owned(),
+                    Upstream::cloud("api.openai.com", &[Dialect::OpenaiChat, Dialect::OpenaiResponses]),
+                ),
+                ("anthropic".to_owned(), Upstream::cloud("api.anthropic.com", &[Dialect::AnthropicMessages])),
+            ]),
+            store: Setting("sqlite".to_owned()),
+            identity: IdentityConfig::default(),
+            limits: Limits::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+/// Addresses to listen on.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Listen {
+    /// Reverse gateway (TLS).
+    pub gateway: SocketAddr,
+    /// Forward proxy (plain HTTP/1.1 with CONNECT).
+    pub proxy: SocketAddr,
+    /// Health, metrics, CA certificate, PAC file (plain HTTP; keep it off public networks).
+    pub admin: SocketAddr,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        let at = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+        Self { gateway: at(8443), proxy: at(8888), admin: at(8889) }
+    }
+}
+
+/// The reverse gateway's own certificate.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gateway {
+    /// DNS names and IP addresses that callers use for the gateway; its certificate holds them.
+    /// `cordon ca init` constrains the gateway's intermediate to them.
+    pub names: Vec<String>,
+    /// Certificate chain file (PEM) of the company's own, in place of one from our authority.
+    pub certificate: Option<PathBuf>,
+    /// Private key file (PEM) to `certificate`.
+    pub key: Option<PathBuf>,
+}
+
+impl Default for Gateway {
+    fn default() -> Self {
+        Self {
+            names: ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec(),
+            certificate: None,
+            key: None,
+        }
+    }
+}
+
+/// The forward proxy.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Intercept {
+    /// Hosts whose TLS is intercepted, each with its subdomains. The intermediate CA is
+    /// constrained to exactly these: after a change run `cordon ca rotate`.
+    pub hosts: Vec<String>,
+    /// What happens to a CONNECT to any other host.
+    pub other_hosts: OtherHosts,
+    /// Files of further CA certificates (PEM) that upstreams are verified against, beside the
+    /// system's. There is no switch that turns verification off.
+    pub extra_roots: Vec<PathBuf>,
+    /// Whether tunnels may lead to loopback, link-local and private addresses.
+    pub allow_private_tunnels: bool,
+}
+
+impl Default for Intercept {
+    fn default() -> Self {
+        Self {
+            hosts: DEFAULT_HOSTS.map(str::to_owned).to_vec(),
+            other_hosts: OtherHosts::Tunnel,
+            extra_roots: Vec::new(),
+            allow_private_tunnels: false,
+        }
+    }
+}
+
+/// What happens to a CONNECT to a host that is not intercepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OtherHosts {
+    /// Bytes are passed unread, and recorded as a tunnel.
+    Tunnel,
+    /// It is refused, and recorded.
+    Refuse,
+}
+
+/// The on-prem model: a process of ours to spawn, or one that runs elsewhere.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Engine {
+    /// `cordon-engine`'s path; beside `cordon` itself or on `PATH` when absent.
+    pub binary: Option<PathBuf>,
+    /// Weights (GGUF); the one file under `DIR/models` when absent.
+    pub model: Option<PathBuf>,
+    /// Name that callers see; the weights' file name when absent.
+    pub alias: Option<String>,
+    /// Requests that are answered at the same time.
+    pub slots: u16,
+    /// LLM tokens of context a slot.
+    pub context: u32,
+    /// CPU threads; all cores when absent.
+    pub threads: Option<u16>,
+    /// Layers on the GPU, for an engine built with a GPU feature.
+    pub gpu_layers: Option<u32>,
+    /// URL of an engine that is already running; nothing is spawned then.
+    pub url: Option<String>,
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self {
+            binary: None,
+            model: None,
+            alias: None,
+            slots: 4,
+            context: 4096,
+            threads: None,
+            gpu_layers: None,
+            url: None,
+        }
+    }
+}
+
+/// A provider or a cluster.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Upstream {
+    /// `cloud` (outside the building) or `cluster` (inside).
+    #[schemars(with = "String")]
+    pub kind: UpstreamKind,
+    /// Hosts that callers of the forward proxy address it by; the first is where gateway
+    /// requests go.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    /// Base URL instead of `https://HOST`, for clusters: `http://10.0.0.5:8000`.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// Address to dial instead of what DNS says (`IP:PORT`). The TLS name stays the host's.
+    #[serde(default)]
+    pub address: Option<SocketAddr>,
+    /// `passthrough` sends the caller's own provider key on (forward proxy only); else the key
+    /// that Cordon uses, as `${env:NAME}` or `${file:PATH}`.
+    #[serde(default = "passthrough")]
+    pub credentials: Setting,
+    /// Dialects it speaks; a request in another is translated to `openai-chat` where possible.
+    #[serde(default = "chat_only")]
+    #[schemars(with = "Vec<String>")]
+    pub dialects: Vec<Dialect>,
+    /// Model name to ask for instead of the caller's.
+    #[serde(default)]
+    pub model: Option<String>,
+}
+
+fn passthrough() -> Setting {
+    Setting("passthrough".to_owned())
+}
+
+fn chat_only() -> Vec<Dialect> {
+    vec![Dialect::OpenaiChat]
+}
+
+impl Upstream {
+    fn cloud(host: &str, dialects: &[Dialect]) -> Self {
+        Self {
+            kind: UpstreamKind::Cloud,
+            hosts: vec![host.to_owned()],
+            url: None,
+            address: None,
+            credentials: passthrough(),
+            dialects: dialects.to_vec(),
+            model: None,
+        }
+    }
+}
+
+/// How callers are recognised.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct IdentityConfig {
+    /// Whether callers on loopback may go without a key.
+    pub anonymous_loopback: bool,
+    /// File of API keys; `DIR/keys.json` when absent. `cordon key` writes it.
+    pub keys: Option<PathBuf>,
+    /// File of the 32-byte key behind API key hashes, placeholders and commitments, in hex;
+    /// made as `DIR/installation.key` when absent. All replicas must have the same.
+    pub installation_key: Option<PathBuf>,
+}
+
+/// Limits on what is read and how long is waited.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Bytes of a request body, decoded.
+    pub body_bytes: usize,
+    /// Bytes of a reply that is not streamed.
+    pub reply_bytes: usize,
+    /// How much larger than its encoded form a body may be.
+    pub expansion_ratio: usize,
+    /// Depth of nested JSON.
+    pub json_depth: usize,
+    /// Texts in one body.
+    pub segments: usize,
+    /// Exchanges under way at once; more get 503.
+    pub exchanges: usize,
+    /// Tunnels open at once.
+    pub tunnels: usize,
+    /// Seconds to connect to an upstream.
+    pub connect_seconds: u64,
+    /// Seconds until an upstream begins its reply.
+    pub reply_seconds: u64,
+    /// Seconds without a byte of a body or a stream.
+    pub idle_seconds: u64,
+    /// Seconds that streams get to end at shutdown.
+    pub drain_seconds: u64,
+    /// Bytes of records waiting on disk for the store; past it requests get 503.
+    pub spool_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 32 << 20,
+            reply_bytes: 32 << 20,
+            expansion_ratio: 200,
+            json_depth: 64,
+            segments: 100_000,
+            exchanges: 1024,
+            tunnels: 4096,
+            connect_seconds: 10,
+            reply_seconds: 600,
+            idle_seconds: 300,
+            drain_seconds: 30,
+            spool_bytes: 4 << 30,
+        }
+    }
+}
+
+impl Limits {
+    /// Time without a byte of a body or a stream.
+    pub fn idle(&self) -> Duration {
+        Duration::from_secs(self.idle_seconds)
+    }
+}
+
+/// Logs, which go to standard error and hold no request text.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// `pretty` or `json`.
+    pub format: LogFormat,
+    /// A `tracing` directive, e.g. `info` or `cordon_server=debug`.
+    pub level: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Pretty, level: "info".to_owned() }
+    }
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A value that may be a secret: plain text, `${env:NAME}` or `${file:PATH}`.
+#[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Setting(String);
+
+impl Setting {
+    /// The value, once resolved.
+    pub fn value(&self) -> &str {
+        &self.0
+    }
+
+    fn resolve(&mut self, base: &Path) -> Result<(), String> {
+        let Some(inside) = self.0.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) else {
+            return Ok(());
+        };
+        let value = match inside.split_once(':') {
+            Some(("env", name)) => std::env::var(name)
+                .map_err(|_| format!("environment variable {name} is not set or not UTF-8"))?,
+            Some(("file", path)) => {
+                let path = base.join(path);
+                std::fs::read_to_string(&path)
+                    .map_err(|error| format!("cannot read {}: {}", path.display(), error.kind()))?
+            }
+            _ => return Err("a reference is written ${env:NAME} or ${file:PATH}".to_owned()),
+        };
+        self.0 = value.trim().to_owned();
+        Ok(())
+    }
+}
+
+impl From<&str> for Setting {
+    fn from(value: &str) -> Self {
+        Self(value.to_owned())
+    }
+}
+
+impl fmt::Debug for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Setting(..)")
+    }
+}
+
+/// A problem in the configuration, where it is.
+#[derive(Debug, thiserror::Error)]
+#[error("{file}:{line}:{column}: {message}")]
+pub struct ConfigError {
+    /// The file as it was named.
+    pub file: String,
+    /// Line, from 1.
+    pub line: u64,
+    /// Column, from 1.
+    pub column: u64,
+    /// What is wrong and what to write instead.
+    pub message: String,
+}
+
+impl Config {
+    /// Reads and checks a file. Relative paths in it count from its folder.
+    pub fn load(path: &Path) -> Result<Self, Vec<ConfigError>> {
+        let name = path.display().to_string();
+        let error = |line, column, message: String| ConfigError { file: name.clone(), line, column, message };
+        let source = std::fs::read_to_string(path)
+            .map_err(|fault| vec![error(1, 1, format!("cannot be read: {}", fault.kind()))])?;
+        let base = path.parent().unwrap_or(Path::new("."));
+        Self::parse(&source, base).map_err(|faults| {
+            faults.into_iter().map(|(at, message)| error(at.0, at.1, message)).collect()
+        })
+    }
+
+    /// Parses a source text; errors are ((line, column), message).
+    fn parse(source: &str, base: &Path) -> Result<Self, Vec<((u64, u64), String)>> {
+        let blank = source.lines().all(|line| {
+            let line = line.trim();
+            line.is_empty() || line.starts_with('#') || line == "---"
+        });
+        let mut config: Self = if blank {
+            Self::default()
+        } else {
+            serde_saphyr::from_str(source).map_err(|fault| {
+                let at = fault.location().map_or((1, 1), |at| (at.line(), at.column()));
+                vec![(at, first_line(&fault.to_string()))]
+            })?
+        };
+        config.anchor(base);
+        let mut faults = Vec::new();
+        let mut fault = |key: &str, message: String| faults.push((position(source, key), message));
+        if let Err(message) = config.store.resolve(base) {
+            fault("store", message);
+        }
+        for (name, upstream) in &mut config.upstreams {
+            if let Err(message) = upstream.credentials.resolve(base) {
+                fault(name, format!("credentials of upstream `{name}`: {message}"));
+            }
+            if name == "engine" || name == "requested" {
+                fault(name, format!("`{name}` has a meaning of its own in policies; name the upstream otherwise"));
+            }
+            match upstream.kind {
+                UpstreamKind::Engine => fault(
+                    name,
+                    format!("upstream `{name}`: kind is `cloud` or `cluster`; the engine has its own section"),
+                ),
+                UpstreamKind::Cloud if upstream.hosts.is_empty() => {
+                    fault(name, format!("cloud upstream `{name}` needs `hosts`"));
+                }
+                UpstreamKind::Cluster if upstream.hosts.is_empty() && upstream.url.is_none() => {
+                    fault(name, format!("cluster upstream `{name}` needs `url` or `hosts`"));
+                }
+                _ => {}
+            }
+            if let Some(url) = &upstream.url
+                && !(url.starts_with("http://") || url.starts_with("https://"))
+            {
+                fault(name, format!("`url` of upstream `{name}` must begin with http:// or https://"));
+            }
+            if upstream.kind == UpstreamKind::Cloud
+                && upstream.url.as_deref().is_some_and(|url| url.starts_with("http://"))
+            {
+                fault(name, format!("cloud upstream `{name}` must be reached over https"));
+            }
+        }
+        if config.gateway.certificate.is_some() != config.gateway.key.is_some() {
+            fault("gateway", "`certificate` and `key` go together".to_owned());
+        }
+        let store = config.store.value();
+        if store != "sqlite" && !store.starts_with("postgres://") && !store.starts_with("postgresql://") {
+            fault("store", "write `sqlite` or a postgres:// URL (best as ${env:DATABASE_URL})".to_owned());
+        }
+        for (key, value) in [
+            ("body_bytes", config.limits.body_bytes),
+            ("reply_bytes", config.limits.reply_bytes),
+            ("json_depth", config.limits.json_depth),
+            ("segments", config.limits.segments),
+            ("exchanges", config.limits.exchanges),
+            ("expansion_ratio", config.limits.expansion_ratio),
+        ] {
+            if value == 0 {
+                fault(key, format!("`{key}` must be at least 1"));
+            }
+        }
+        if config.engine.slots == 0 || config.engine.context == 0 {
+            fault("engine", "`slots` and `context` must be at least 1".to_owned());
+        }
+        if faults.is_empty() { Ok(config) } else { Err(faults) }
+    }
+
+    /// Makes relative paths count from `base`.
+    fn anchor(&mut self, base: &Path) {
+        let mut fix = |path: &mut PathBuf| {
+            if path.is_relative() {
+                *path = base.join(&*path);
+            }
+        };
+        fix(&mut self.dir);
+        self.detectors.iter_mut().for_each(&mut fix);
+        self.intercept.extra_roots.iter_mut().for_each(&mut fix);
+        for path in [
+            &mut self.policy,
+            &mut self.engine.binary,
+            &mut self.engine.model,
+            &mut self.gateway.certificate,
+            &mut self.gateway.key,
+            &mut self.identity.keys,
+            &mut self.identity.installation_key,
+        ] {
+            path.iter_mut().for_each(&mut fix);
+        }
+    }
+
+    /// Reads the extra CA files that upstreams are verified against.
+    pub fn extra_roots(&self) -> Result<Vec<String>, (PathBuf, std::io::Error)> {
+        self.intercept
+            .extra_roots
+            .iter()
+            .map(|path| std::fs::read_to_string(path).map_err(|error| (path.clone(), error)))
+            .collect()
+    }
+
+    /// Whether a host is intercepted: it is listed, or a subdomain of one that is.
+    pub fn intercepts(&self, host: &str) -> bool {
+        self.intercept.hosts.iter().any(|listed| host_within(host, listed))
+    }
+
+    /// The JSON schema of the file.
+    pub fn schema() -> String {
+        let mut text =
+            serde_json::to_string_pretty(&schemars::schema_for!(Config)).expect("a schema is plain JSON");
+        text.push('\n');
+        text
+    }
+}
+
+/// Whether `host` is `listed` or lies under it.
+pub fn host_within(host: &str, listed: &str) -> bool {
+    let host = host.trim_end_matches('.');
+    host.eq_ignore_ascii_case(listed)
+        || (host.len() > listed.len()
+            && host.as_bytes()[host.len() - listed.len() - 1] == b'.'
+            && host.as_bytes()[host.len() - listed.len()..].eq_ignore_ascii_case(listed.as_bytes()))
+}
+
+/// Folder of state for `cordon up` when none is named: `$XDG_DATA_HOME/cordon`, else
+/// `~/.local/share/cordon`, else `./cordon-state`.
+pub fn default_dir() -> PathBuf {
+    let from = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    from("XDG_DATA_HOME")
+        .or_else(|| from("HOME").map(|home| home.join(".local/share")))
+        .map_or_else(|| PathBuf::from("cordon-state"), |data| data.join("cordon"))
+}
+
+/// Directories where a program is looked for, in `PATH`'s order.
+pub fn search_path() -> Vec<PathBuf> {
+    std::env::var_os("PATH").map_or_else(Vec::new, |path| std::env::split_paths(&path).collect())
+}
+
+/// The hub that `cordon model pull hf:...` asks: `HF_ENDPOINT` as the hub's own programs read it.
+pub fn hub_endpoint() -> String {
+    std::env::var("HF_ENDPOINT").unwrap_or_else(|_| "https://huggingface.co".to_owned())
+}
+
+/// `DATABASE_URL`, which `cordon up` honours.
+pub fn database_url() -> Option<String> {
+    std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty())
+}
+
+/// The proxy and CA variables of this process, for `cordon doctor`.
+pub fn proxy_environment() -> BTreeMap<String, String> {
+    const NAMES: [&str; 10] = [
+        "HTTPS_PROXY",
+        "https_proxy",
+        "HTTP_PROXY",
+        "http_proxy",
+        "NO_PROXY",
+        "no_proxy",
+        "SSL_CERT_FILE",
+        "NODE_EXTRA_CA_CERTS",
+        "CODEX_CA_CERTIFICATE",
+        "REQUESTS_CA_BUNDLE",
+    ];
+    NAMES
+        .iter()
+        .filter_map(|name| std::env::var(name).ok().map(|value| ((*name).to_owned(), value)))
+        .collect()
+}
+
+fn first_line(message: &str) -> String {
+    message.lines().next().unwrap_or_default().to_owned()
+}
+
+/// Where a key first stands in a source, for errors that are found after parsing.
+fn position(source: &str, key: &str) -> (u64, u64) {
+    source
+        .lines()
+        .enumerate()
+        .find_map(|(number, line)| {
+            let start = line.len() - line.trim_start().len();
+            let rest = line.trim_start().strip_prefix(key)?;
+            rest.trim_start().starts_with(':').then_some((number as u64 + 1, start as u64 + 1))
+        })
+        .unwrap_or((1, 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(source: &str) -> Result<Config, Vec<((u64, u64), String)>> {
+        Config::parse(source, Path::new("/etc/cordon"))
+    }
+
+    #[test]
+    fn an_empty_file_is_valid() {
+        for source in ["", "\n# nothing\n---\n", "{}"] {
+            let config = parse(source).unwrap();
+            assert_eq!(config.listen.gateway.port(), 8443);
+            assert_eq!(config.dir, Path::new("/etc/cordon/cordon-state"));
+        }
+    }
+
+    #[test]
+    fn errors_say_where() {
+        let faults = parse("listen:\n  gatway: 127.0.0.1:1\n").unwrap_err();
+        assert_eq!(faults[0].0.0, 2, "{faults:?}");
+        let faults = parse("limits:\n  json_depth: 0\n").unwrap_err();
+        assert_eq!(faults[0].0, (2, 3));
+        let faults = parse("store: mysql://x\n").unwrap_err();
+        assert_eq!(faults[0].0, (1, 1));
+        let faults = parse("store: ${env:CORDON_NO_SUCH_VARIABLE}\n").unwrap_err();
+        assert!(faults[0].1.contains("CORDON_NO_SUCH_VARIABLE"));
+    }
+
+    #[test]
+    fn a_cloud_upstream_is_reached_over_tls_only() {
+        let faults =
+            parse("upstreams:\n  x: { kind: cloud, hosts: [a.example], url: 'http://a.example' }\n").unwrap_err();
+        assert!(faults[0].1.contains("https"), "{faults:?}");
+    }
+
+    #[test]
+    fn subdomains_are_intercepted_and_lookalikes_are_not() {
+        let config = Config::default();
+        assert!(config.intercepts("api.openai.com") && config.intercepts("AB.ChatGPT.com."));
+        assert!(!config.intercepts("notchatgpt.com") && !config.intercepts("openai.com"));
+    }
+
+    #[test]
+    fn secrets_do_not_show() {
+        let config = parse("upstreams:\n  a: { kind: cloud, hosts: [a.example], credentials: sk-live }\n").unwrap();
+        assert!(!format!("{config:?}").contains("sk-live"));
+    }
+
+    #[test]
+    fn the_published_schema_is_current() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/config.schema.json");
+        let published = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            published == Config::schema(),
+            "docs/config.schema.json is out of date: run `cordon check --schema > docs/config.schema.json`"
+        );
+    }
+}

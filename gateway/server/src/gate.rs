@@ -1,0 +1,72 @@
+//! What every exchange needs, in one place: the rules of the moment, the upstreams, the recorder.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use arc_swap::ArcSwap;
+use cordon_audit::{CommitmentKey, Recorder};
+use cordon_domain::Clock;
+use cordon_policy::PlaceholderKey;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    config::Config,
+    metrics::Metrics,
+    rules::Rules,
+    supervise::{Engine, EngineState},
+    upstream::Upstreams,
+};
+
+/// The shared state of a running server.
+pub struct Gate {
+    /// The configuration it was started with.
+    pub config: Config,
+    /// Policy, detectors and API keys; replaced whole by a reload.
+    pub rules: ArcSwap<Rules>,
+    /// Where cleared requests go.
+    pub upstreams: Upstreams,
+    /// The same, as policy sees them.
+    pub policy_upstreams: Vec<cordon_policy::Upstream>,
+    /// The on-prem model.
+    pub engine: Engine,
+    /// Where records go.
+    pub recorder: Recorder,
+    /// Key behind placeholders.
+    pub placeholder_key: PlaceholderKey,
+    /// Key behind payload commitments.
+    pub commitment_key: CommitmentKey,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// When the server started, in seconds since 1970: `created` of the engine's model.
+    pub started: i64,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Exchanges and streams under way, which a shutdown waits for.
+    pub tasks: TaskTracker,
+    /// Places for exchanges under way.
+    pub places: Arc<Semaphore>,
+    /// Whether a shutdown has begun.
+    pub draining: AtomicBool,
+}
+
+impl Gate {
+    /// Why an exchange could not be answered now; nothing means ready.
+    pub fn unready(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        match self.engine.state() {
+            EngineState::Ready => {}
+            EngineState::Starting => reasons.push("the engine is starting".to_owned()),
+            EngineState::Down(reason) => reasons.push(format!("the engine is down: {reason}")),
+        }
+        if !self.recorder.healthy() {
+            reasons.push("records cannot be made durable; every exchange is refused".to_owned());
+        }
+        if self.draining.load(Ordering::Relaxed) {
+            reasons.push("shutting down".to_owned());
+        }
+        reasons
+    }
+}

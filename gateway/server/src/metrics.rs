@@ -1,0 +1,233 @@
+//! What Prometheus reads. Labels are of small, closed sets: never a user, a host of a tunnel, a
+//! model name from a caller, or any text of a request.
+
+use std::time::Duration;
+
+use cordon_domain::Dialect;
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
+
+/// Every metric of the proxy.
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    refusals: IntCounterVec,
+    stages: HistogramVec,
+    exchange: Histogram,
+    findings: IntCounterVec,
+    reply_findings: IntCounterVec,
+    engine_tokens: IntCounterVec,
+    /// Exchanges under way.
+    pub exchanges: IntGauge,
+    /// Tunnels open.
+    pub tunnels: IntGauge,
+    tunnel_bytes: IntCounterVec,
+    spool_depth: IntGauge,
+    engine_up: IntGauge,
+    engine_restarts: IntCounter,
+    reloads: IntCounterVec,
+    turned_away: IntCounterVec,
+}
+
+/// A stage of the path of a request, as a label.
+#[derive(Clone, Copy)]
+pub enum Stage {
+    /// Who is it.
+    Identify,
+    /// Reading and parsing the body.
+    Decode,
+    /// Detectors.
+    Inspect,
+    /// Policy.
+    Decide,
+    /// Edits.
+    Transform,
+    /// Until the upstream's first byte of a reply.
+    Route,
+    /// The reply, to its last byte.
+    Respond,
+    /// Until a record is durable.
+    Audit,
+}
+
+impl Stage {
+    const ALL: [Self; 8] = [
+        Self::Identify,
+        Self::Decode,
+        Self::Inspect,
+        Self::Decide,
+        Self::Transform,
+        Self::Route,
+        Self::Respond,
+        Self::Audit,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Identify => "identify",
+            Self::Decode => "decode",
+            Self::Inspect => "inspect",
+            Self::Decide => "decide",
+            Self::Transform => "transform",
+            Self::Route => "route",
+            Self::Respond => "respond",
+            Self::Audit => "audit",
+        }
+    }
+}
+
+impl Metrics {
+    /// A registry with every metric in it.
+    pub fn new() -> Self {
+        let registry = Registry::new_custom(Some("cordon".to_owned()), None).expect("the prefix is a plain word");
+        let counters = |name: &str, what: &str, labels: &[&str]| {
+            let metric = IntCounterVec::new(Opts::new(name, what), labels).expect("names are plain words");
+            registry.register(Box::new(metric.clone())).expect("each name is registered once");
+            metric
+        };
+        let gauge = |name: &str, what: &str| {
+            let metric = IntGauge::new(name, what).expect("names are plain words");
+            registry.register(Box::new(metric.clone())).expect("each name is registered once");
+            metric
+        };
+        let seconds = [
+            0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+            10.0, 30.0, 60.0, 300.0,
+        ];
+        let stages = HistogramVec::new(
+            HistogramOpts::new("stage_seconds", "Time spent in each stage of an exchange.").buckets(seconds.to_vec()),
+            &["stage"],
+        )
+        .expect("names are plain words");
+        registry.register(Box::new(stages.clone())).expect("each name is registered once");
+        let exchange = Histogram::with_opts(
+            HistogramOpts::new("exchange_seconds", "From a request's head to the last byte of its reply.")
+                .buckets(seconds.to_vec()),
+        )
+        .expect("names are plain words");
+        registry.register(Box::new(exchange.clone())).expect("each name is registered once");
+        let engine_restarts = IntCounter::new("engine_restarts_total", "Times the engine process was started again.")
+            .expect("names are plain words");
+        registry.register(Box::new(engine_restarts.clone())).expect("each name is registered once");
+        for stage in Stage::ALL {
+            let _ = stages.with_label_values(&[stage.name()]);
+        }
+        Self {
+            requests: counters(
+                "requests_total",
+                "Exchanges by dialect, decision and upstream.",
+                &["dialect", "decision", "upstream"],
+            ),
+            refusals: counters("refusals_total", "Exchanges refused, by the refusal's code.", &["code"]),
+            findings: counters("findings_total", "Findings in requests, by entity type.", &["entity"]),
+            reply_findings: counters("reply_findings_total", "Findings in replies, by entity type.", &["entity"]),
+            engine_tokens: counters(
+                "engine_tokens_total",
+                "LLM tokens that the engine read and wrote.",
+                &["direction"],
+            ),
+            exchanges: gauge("exchanges", "Exchanges under way."),
+            tunnels: gauge("tunnels", "Tunnels open."),
+            tunnel_bytes: counters("tunnel_bytes_total", "Bytes passed unread.", &["direction"]),
+            spool_depth: gauge("spool_depth", "Records waiting for the store."),
+            engine_up: gauge("engine_up", "1 while the engine answers."),
+            reloads: counters("reloads_total", "Reloads of policy, detectors and keys.", &["outcome"]),
+            turned_away: counters(
+                "turned_away_total",
+                "Connections and requests turned away before the path of a request, by cause.",
+                &["cause"],
+            ),
+            stages,
+            exchange,
+            engine_restarts,
+            registry,
+        }
+    }
+
+    /// Counts an exchange that was answered or refused.
+    pub fn request(&self, dialect: Dialect, decision: &str, upstream: &str) {
+        self.requests.with_label_values(&[dialect.name(), decision, upstream]).inc();
+    }
+
+    /// Counts a refusal.
+    pub fn refusal(&self, code: &'static str) {
+        self.refusals.with_label_values(&[code]).inc();
+    }
+
+    /// Notes how long a stage took.
+    pub fn stage(&self, stage: Stage, took: Duration) {
+        self.stages.with_label_values(&[stage.name()]).observe(took.as_secs_f64());
+    }
+
+    /// Notes how long a whole exchange took.
+    pub fn exchange(&self, took: Duration) {
+        self.exchange.observe(took.as_secs_f64());
+    }
+
+    /// Counts findings of a request.
+    pub fn findings(&self, entity: &str, count: u64) {
+        self.findings.with_label_values(&[entity]).inc_by(count);
+    }
+
+    /// Counts findings of a reply.
+    pub fn reply_findings(&self, entity: &str, count: u64) {
+        self.reply_findings.with_label_values(&[entity]).inc_by(count);
+    }
+
+    /// Counts LLM tokens of the engine.
+    pub fn engine_tokens(&self, input: u64, output: u64) {
+        self.engine_tokens.with_label_values(&["input"]).inc_by(input);
+        self.engine_tokens.with_label_values(&["output"]).inc_by(output);
+    }
+
+    /// Counts the bytes of a tunnel that closed.
+    pub fn tunnel_bytes(&self, up: u64, down: u64) {
+        self.tunnel_bytes.with_label_values(&["up"]).inc_by(up);
+        self.tunnel_bytes.with_label_values(&["down"]).inc_by(down);
+    }
+
+    /// Counts a start of the engine after its first.
+    pub fn engine_restarted(&self) {
+        self.engine_restarts.inc();
+    }
+
+    /// Counts a reload.
+    pub fn reload(&self, outcome: &'static str) {
+        self.reloads.with_label_values(&[outcome]).inc();
+    }
+
+    /// Counts a connection or request turned away by the listeners.
+    pub fn turned_away(&self, cause: &str) {
+        self.turned_away.with_label_values(&[cause]).inc();
+    }
+
+    /// Everything in Prometheus' text format 0.0.4.
+    pub fn render(&self, spool_depth: u64, engine_up: bool) -> Vec<u8> {
+        self.spool_depth.set(i64::try_from(spool_depth).unwrap_or(i64::MAX));
+        self.engine_up.set(i64::from(engine_up));
+        let mut text = Vec::new();
+        TextEncoder::new()
+            .encode(&self.registry.gather(), &mut text)
+            .expect("writing to memory does not fail");
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renders_what_was_counted() {
+        let metrics = Metrics::new();
+        metrics.request(Dialect::OpenaiChat, "redact", "engine");
+        metrics.engine_tokens(5, 7);
+        let text = String::from_utf8(metrics.render(3, true)).unwrap();
+        assert!(text.contains(
+            "cordon_requests_total{decision=\"redact\",dialect=\"openai-chat\",upstream=\"engine\"} 1"
+        ));
+        assert!(text.contains("cordon_engine_tokens_total{direction=\"output\"} 7"));
+        assert!(text.contains("cordon_spool_depth 3"));
+    }
+}

@@ -1,0 +1,62 @@
+//! The path of a request: one function that reads as the list in ARCHITECTURE.md.
+//!
+//! accept -> identify -> decode -> inspect -> decide -> transform -> route -> respond -> audit
+//!
+//! Each stage is a file of its name. A stage that cannot go on returns a [`Cause`]; [`crate::refusal`]
+//! turns it into the caller's dialect, and [`audit`] records it before the caller sees it.
+
+pub mod audit;
+pub mod decide;
+pub mod decode;
+pub mod identify;
+pub mod inspect;
+pub mod respond;
+pub mod route;
+pub mod transform;
+
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
+use cordon_intercept::{AnswerBody, Arrival};
+use futures_util::FutureExt;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tokio_util::sync::CancellationToken;
+
+use self::{audit::Draft, identify::Caller};
+use crate::{accept, gate::Gate, metrics::Stage, refusal::Cause};
+
+/// Answers one request, whatever happens: by a reply or by a refusal, and with a record of either.
+pub async fn exchange(
+    gate: Arc<Gate>,
+    arrival: Arrival<Caller>,
+    request: Request<Incoming>,
+    left: CancellationToken,
+) -> Response<AnswerBody> {
+    let mut draft = Draft::new(&gate, &arrival, &request);
+    // A panic in a stage refuses this exchange and is recorded like any other cause.
+    let passed = AssertUnwindSafe(pass(&gate, arrival, request, &left, &mut draft)).catch_unwind().await;
+    match passed.unwrap_or(Err(Cause::Internal)) {
+        Ok(response) => response,
+        Err(cause) => audit::refuse(&gate, draft, cause).await,
+    }
+}
+
+/// The path itself.
+async fn pass(
+    gate: &Arc<Gate>,
+    arrival: Arrival<Caller>,
+    request: Request<Incoming>,
+    left: &CancellationToken,
+    draft: &mut Draft,
+) -> Result<Response<AnswerBody>, Cause> {
+    let rules = gate.rules.load_full();
+    let accepted = accept::accept(gate, &arrival, request)?;
+    draft.actor = draft.time(Stage::Identify, || identify::identify(gate, &rules, &arrival, &accepted))?;
+    let decoded = decode::decode(gate, &rules, &arrival, accepted, draft).await?;
+    let found = inspect::inspect(&rules, &decoded, draft).await?;
+    let decision = decide::decide(gate, &rules, &decoded, &found, draft)?;
+    let (cleared, originals) = transform::transform(gate, &rules, &decision, &found, &decoded, draft)?;
+    audit::intend(gate, draft).await?;
+    let reply = route::route(gate, &decision, &decoded, cleared, left, draft).await?;
+    respond::respond(gate, &rules, reply, originals, draft, left).await
+}

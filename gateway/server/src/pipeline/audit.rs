@@ -1,0 +1,418 @@
+//! Audit: what is known of an exchange becomes its records.
+//!
+//! A [`Draft`] gathers the facts along the path. [`intend`] makes the decision durable before the
+//! first byte goes upstream, [`seal`] the end before the last byte goes downstream, and [`refuse`]
+//! records a refusal before its caller reads it. An exchange that ends before a decision has one
+//! record, `refused`.
+//!
+//! On failure: 503; what cannot be recorded is not answered.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use cordon_audit::{Commitment, Event, Intent, Outcome, Refused, Seal, Uninspected};
+use cordon_domain::{
+    Action, Actor, Decision, Dialect, Door, EntityType, ExchangeId, Fault, Finding, Refusal, UpstreamKind,
+};
+use cordon_intercept::{AnswerBody, Arrival, ConnectAsk, TurnedAway, full_body};
+use cordon_wire::Usage;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use tracing::{error, info, warn};
+
+use super::identify::Caller;
+use crate::{
+    gate::Gate,
+    metrics::{Metrics, Stage},
+    refusal::Cause,
+    rules::Rules,
+};
+
+/// The header that names the exchange to its caller.
+pub const EXCHANGE_HEADER: HeaderName = HeaderName::from_static("x-cordon-exchange");
+/// The header that names the decision to the caller.
+pub const DECISION_HEADER: HeaderName = HeaderName::from_static("x-cordon-decision");
+
+/// What is known of an exchange so far. It holds no text of it.
+#[derive(Clone)]
+pub struct Draft {
+    /// The exchange.
+    pub exchange: ExchangeId,
+    /// Counters that stages report to.
+    pub metrics: Arc<Metrics>,
+    /// Who asks, as far as known.
+    pub actor: Arc<Actor>,
+    /// The listener.
+    pub door: Door,
+    /// The dialect, once known.
+    pub dialect: Dialect,
+    /// The model asked for.
+    pub model: Option<String>,
+    /// Whether a stream is asked for.
+    pub stream: bool,
+    /// The reply's status.
+    pub status: u16,
+    /// The model that answered.
+    pub answered_model: Option<String>,
+    /// LLM tokens.
+    pub usage: Option<Usage>,
+    started: Instant,
+    first_byte: Option<Duration>,
+    peer: SocketAddr,
+    method: String,
+    host: Option<String>,
+    path: String,
+    request_bytes: u64,
+    request_commitment: Option<String>,
+    entities: BTreeMap<EntityType, u64>,
+    decided: Option<Decided>,
+    intended: bool,
+    uninspected: Option<&'static str>,
+    reply_bytes: u64,
+    reply_commitment: Commitment,
+    reply_entities: BTreeMap<EntityType, u64>,
+}
+
+#[derive(Clone)]
+struct Decided {
+    action: Action,
+    rule: Arc<str>,
+    policy_hash: String,
+    upstream: Arc<str>,
+    kind: Option<UpstreamKind>,
+}
+
+impl Draft {
+    /// The draft of a request that has just come in.
+    pub fn new<B>(gate: &Gate, arrival: &Arrival<Caller>, request: &Request<B>) -> Self {
+        let actor = arrival.caller.as_ref().map_or_else(|| Arc::new(Actor::unidentified()), |caller| caller.0.clone());
+        let mut draft = Self::blank(gate, ExchangeId::new(), actor, arrival.peer, arrival.door);
+        draft.method = request.method().as_str().to_owned();
+        draft.host = arrival.host.clone();
+        draft.path = request.uri().path().to_owned();
+        draft.dialect = cordon_wire::endpoint(&draft.method, draft.host.as_deref(), &draft.path)
+            .map_or(Dialect::Unknown, |endpoint| endpoint.dialect);
+        draft
+    }
+
+    /// The draft of a CONNECT.
+    pub fn connect(gate: &Gate, exchange: ExchangeId, ask: &ConnectAsk, actor: Actor) -> Self {
+        let mut draft = Self::blank(gate, exchange, Arc::new(actor), ask.peer, Door::Proxy);
+        draft.method = "CONNECT".to_owned();
+        draft.host = Some(ask.host.clone());
+        draft.path = "/".to_owned();
+        draft
+    }
+
+    fn blank(gate: &Gate, exchange: ExchangeId, actor: Arc<Actor>, peer: SocketAddr, door: Door) -> Self {
+        Self {
+            exchange,
+            metrics: gate.metrics.clone(),
+            actor,
+            door,
+            dialect: Dialect::Unknown,
+            model: None,
+            stream: false,
+            status: 0,
+            answered_model: None,
+            usage: None,
+            started: Instant::now(),
+            first_byte: None,
+            peer,
+            method: String::new(),
+            host: None,
+            path: String::new(),
+            request_bytes: 0,
+            request_commitment: None,
+            entities: BTreeMap::new(),
+            decided: None,
+            intended: false,
+            uninspected: None,
+            reply_bytes: 0,
+            reply_commitment: Commitment::new(&gate.commitment_key),
+            reply_entities: BTreeMap::new(),
+        }
+    }
+
+    /// Runs a stage that does not wait, and notes how long it took.
+    pub fn time<T>(&self, stage: Stage, run: impl FnOnce() -> T) -> T {
+        let started = Instant::now();
+        let outcome = run();
+        self.metrics.stage(stage, started.elapsed());
+        outcome
+    }
+
+    /// Notes the request's body.
+    pub fn request(&mut self, gate: &Gate, body: &Bytes) {
+        self.request_bytes = body.len() as u64;
+        self.request_commitment = Some(cordon_audit::commit(&gate.commitment_key, body));
+    }
+
+    /// Counts findings of the request.
+    pub fn findings(&mut self, findings: &[Finding]) {
+        for finding in findings {
+            *self.entities.entry(finding.entity.clone()).or_default() += 1;
+        }
+        for (entity, count) in &self.entities {
+            self.metrics.findings(entity.as_str(), *count);
+        }
+    }
+
+    /// Counts findings of the reply.
+    pub fn reply_findings(&mut self, findings: &[Finding]) {
+        for finding in findings {
+            *self.reply_entities.entry(finding.entity.clone()).or_default() += 1;
+        }
+        for (entity, count) in &self.reply_entities {
+            self.metrics.reply_findings(entity.as_str(), *count);
+        }
+    }
+
+    /// Notes the decision.
+    pub fn decided(&mut self, gate: &Gate, rules: &Rules, decision: &Decision) {
+        self.decided = Some(Decided {
+            action: decision.action,
+            rule: decision.rule.clone(),
+            policy_hash: rules.policy.hash().to_owned(),
+            upstream: decision.upstream.clone(),
+            kind: gate.upstreams.named(&decision.upstream).map(|upstream| upstream.kind),
+        });
+    }
+
+    /// Notes that something passes unread, and why.
+    pub fn uninspected(&mut self, why: &'static str) {
+        self.uninspected = Some(why);
+    }
+
+    /// The action, for the caller's header.
+    pub fn action(&self) -> Action {
+        self.decided.as_ref().map_or(Action::Block, |decided| decided.action)
+    }
+
+    /// Notes a whole reply.
+    pub fn reply(&mut self, body: &Bytes) {
+        self.reply_piece(body);
+    }
+
+    /// Notes a piece of a reply as it goes out.
+    pub fn reply_piece(&mut self, piece: &Bytes) {
+        self.first_byte.get_or_insert_with(|| self.started.elapsed());
+        self.reply_bytes += piece.len() as u64;
+        self.reply_commitment.update(piece);
+    }
+
+    fn intent(&self, decided: &Decided, refused: bool) -> Intent {
+        Intent {
+            exchange: self.exchange,
+            actor: self.actor.as_ref().clone(),
+            peer: self.peer,
+            door: self.door,
+            dialect: self.dialect,
+            method: self.method.clone(),
+            host: self.host.clone(),
+            path: self.path.clone(),
+            action: decided.action,
+            rule: decided.rule.to_string(),
+            policy_hash: decided.policy_hash.clone(),
+            entities: self.entities.clone(),
+            upstream: (!refused).then(|| decided.upstream.to_string()),
+            upstream_kind: decided.kind.filter(|_| !refused),
+            model: self.model.clone(),
+            stream: self.stream,
+            request_bytes: self.request_bytes,
+            request_commitment: self.request_commitment.clone(),
+        }
+    }
+
+    fn seal(&self, outcome: Outcome) -> Seal {
+        Seal {
+            model: self.answered_model.clone(),
+            input_tokens: self.usage.map(|usage| usage.input),
+            output_tokens: self.usage.map(|usage| usage.output),
+            latency_ms: milliseconds(self.started.elapsed()),
+            first_byte_ms: self.first_byte.map(milliseconds),
+            reply_bytes: self.reply_bytes,
+            reply_commitment: (self.reply_bytes > 0)
+                .then(|| self.reply_commitment.written()),
+            reply_entities: self.reply_entities.clone(),
+            ..Seal::new(self.exchange, outcome, self.status)
+        }
+    }
+
+    fn upstream_label(&self) -> &str {
+        self.decided.as_ref().filter(|_| self.intended).map_or("none", |decided| &decided.upstream)
+    }
+}
+
+/// Makes the decision durable. Nothing has gone upstream yet.
+pub async fn intend(gate: &Gate, draft: &mut Draft) -> Result<(), Cause> {
+    let started = Instant::now();
+    if let Some(reason) = draft.uninspected {
+        let event = Event::Uninspected(Uninspected {
+            exchange: draft.exchange,
+            actor: draft.actor.as_ref().clone(),
+            door: draft.door,
+            host: draft.host.clone(),
+            method: draft.method.clone(),
+            path: draft.path.clone(),
+            reason: reason.to_owned(),
+        });
+        gate.recorder.event(event).await.map_err(|_| Cause::Audit)?;
+    }
+    let decided = draft.decided.as_ref().ok_or(Cause::Internal)?;
+    gate.recorder.intent(draft.intent(decided, false)).await.map_err(|_| Cause::Audit)?;
+    draft.intended = true;
+    gate.metrics.stage(Stage::Audit, started.elapsed());
+    Ok(())
+}
+
+/// Makes the end of an exchange durable, and counts it.
+pub async fn seal(gate: &Gate, draft: &mut Draft, outcome: Outcome) -> Result<(), Cause> {
+    let started = Instant::now();
+    let sealed = gate.recorder.seal(draft.seal(outcome)).await;
+    gate.metrics.stage(Stage::Audit, started.elapsed());
+    gate.metrics.exchange(draft.started.elapsed());
+    gate.metrics.request(draft.dialect, draft.action().name(), draft.upstream_label());
+    if sealed.is_err() {
+        error!(exchange = %draft.exchange, "the end of an exchange could not be recorded; its answer was withheld");
+        return Err(Cause::Audit);
+    }
+    info!(
+        exchange = %draft.exchange,
+        dialect = draft.dialect.name(),
+        decision = draft.action().name(),
+        upstream = draft.upstream_label(),
+        status = draft.status,
+        outcome = outcome.name(),
+        milliseconds = milliseconds(draft.started.elapsed()),
+        "exchange"
+    );
+    Ok(())
+}
+
+/// Records a refusal and renders it in the caller's dialect.
+pub async fn refuse(gate: &Gate, mut draft: Draft, cause: Cause) -> Response<AnswerBody> {
+    let mut refusal = cause.refusal(draft.exchange);
+    draft.status = refusal.status;
+    let recorded = match &draft.decided {
+        None => {
+            let event = Event::Refused(Refused {
+                exchange: draft.exchange,
+                actor: draft.actor.as_ref().clone(),
+                peer: draft.peer,
+                door: draft.door,
+                dialect: draft.dialect,
+                method: draft.method.clone(),
+                host: draft.host.clone(),
+                path: draft.path.clone(),
+                status: refusal.status,
+                code: refusal.code.to_owned(),
+            });
+            gate.recorder.event(event).await
+        }
+        Some(decided) => {
+            let seal = draft.seal(cause.outcome());
+            if draft.intended {
+                gate.recorder.seal(seal).await
+            } else {
+                gate.recorder.sealed_intent(draft.intent(decided, true), seal).await
+            }
+        }
+    };
+    if recorded.is_err() {
+        error!(exchange = %draft.exchange, code = refusal.code, "a refusal could not be recorded");
+        refusal = Cause::Audit.refusal(draft.exchange);
+    }
+    info!(
+        exchange = %draft.exchange,
+        dialect = draft.dialect.name(),
+        code = refusal.code,
+        status = refusal.status,
+        "refused"
+    );
+    gate.metrics.refusal(refusal.code);
+    gate.metrics.request(draft.dialect, refusal.action.name(), draft.upstream_label());
+    gate.metrics.exchange(draft.started.elapsed());
+    render(draft.dialect, &refusal)
+}
+
+/// A refusal as a reply in a dialect.
+pub fn render(dialect: Dialect, refusal: &Refusal) -> Response<AnswerBody> {
+    let rendered = cordon_wire::refuse(dialect, refusal);
+    let mut response = Response::new(full_body(rendered.body));
+    *response.status_mut() = StatusCode::from_u16(rendered.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(rendered.content_type));
+    mark(headers, refusal.exchange, refusal.action);
+    if let Some(seconds) = refusal.retry_after {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    match refusal.status {
+        401 => headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"cordon\"")),
+        407 => headers.insert(header::PROXY_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"cordon\"")),
+        // RFC 9110, section 15.5.22, asks for the protocol that would do.
+        426 => headers.insert(header::UPGRADE, HeaderValue::from_static("HTTP/1.1")),
+        _ => None,
+    };
+    response
+}
+
+/// Names exchange and decision to the caller.
+pub fn mark(headers: &mut HeaderMap, exchange: ExchangeId, action: Action) {
+    if let Ok(id) = HeaderValue::from_str(&exchange.to_string()) {
+        headers.insert(EXCHANGE_HEADER, id);
+    }
+    headers.insert(DECISION_HEADER, HeaderValue::from_static(action.name()));
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Records and answers what a listener turned away before it became an exchange.
+///
+/// A handshake that fails before anybody said who they are is counted and logged, not recorded: nothing
+/// was asked for, and whoever can reach the port could fill the audit with them.
+pub async fn turned_away(gate: &Gate, turned: TurnedAway<Caller>) -> Response<AnswerBody> {
+    let exchange = ExchangeId::new();
+    let status = turned.reason.status();
+    gate.metrics.turned_away(turned.reason.code());
+    warn!(%exchange, door = turned.door.name(), cause = turned.reason.code(), "turned away");
+    let actor = turned.caller.as_ref().map_or_else(|| Arc::new(Actor::unidentified()), |caller| caller.0.clone());
+    let mut refusal = Refusal {
+        status: status.map_or(400, |status| status.as_u16()),
+        fault: match status {
+            Some(StatusCode::MISDIRECTED_REQUEST) => Fault::Misdirected,
+            Some(status) if status.is_server_error() => Fault::Upstream,
+            _ => Fault::Shape,
+        },
+        code: turned.reason.code(),
+        message: format!("{} (Cordon exchange {exchange})", turned.reason.message()),
+        action: Action::Block,
+        exchange,
+        retry_after: None,
+    };
+    if status.is_some() || turned.caller.is_some() {
+        let event = Event::Refused(Refused {
+            exchange,
+            actor: actor.as_ref().clone(),
+            peer: turned.peer,
+            door: turned.door,
+            dialect: Dialect::Unknown,
+            method: String::new(),
+            host: turned.host.clone(),
+            path: String::new(),
+            status: status.map_or(0, |status| status.as_u16()),
+            code: turned.reason.code().to_owned(),
+        });
+        if gate.recorder.event(event).await.is_err() {
+            error!(%exchange, "what was turned away could not be recorded");
+            refusal = Cause::Audit.refusal(exchange);
+        }
+    }
+    render(Dialect::Unknown, &refusal)
+}

@@ -1,0 +1,179 @@
+//! Decode: the dialect by host and path, the body into segments within limits.
+//!
+//! It reads the whole body before anything goes on: what was not read cannot be inspected. A host,
+//! path or shape that no dialect describes is an event of its own: refused, or passed and recorded as
+//! `uninspected` where the policy says so. It leaves the meaning of what it finds to inspect.
+//!
+//! On failure: 400, 413 or 415 in the caller's dialect.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cordon_domain::{Dialect, Segment, Splice, SpliceError};
+use cordon_intercept::{Arrival, content_encoding, decode_body, read_body};
+use cordon_policy::{Head, SpliceHead, Unknown};
+use cordon_wire::{Endpoint, Envelope, Limits, RequestBody};
+use http::{HeaderName, HeaderValue, Method};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{audit::Draft, identify::Caller};
+use crate::{accept::Accepted, gate::Gate, metrics::Stage, refusal::Cause, rules::Rules};
+
+/// A request that can be inspected, or one that the policy passes unread.
+pub struct Decoded {
+    /// HTTP method.
+    pub method: Method,
+    /// Path without the query.
+    pub path: String,
+    /// The intercepted host.
+    pub host: Option<String>,
+    /// What it is.
+    pub content: Content,
+    /// Headers, path and query.
+    pub head: HeadSegments,
+    /// The caller's credentials for the provider.
+    pub credentials: Vec<(HeaderName, HeaderValue)>,
+    /// The rules that the caller acknowledges.
+    pub acknowledged: Option<String>,
+    /// Whether the caller speaks as Anthropic's programs do, for lists of models.
+    pub anthropic: bool,
+    /// Held to the exchange's end.
+    pub place: OwnedSemaphorePermit,
+}
+
+/// The body of a request.
+pub enum Content {
+    /// Its dialect is known and its texts are segments.
+    Known(Arc<RequestBody>),
+    /// Nobody knows its shape; the policy says `unknown: pass`.
+    Unknown(Bytes),
+}
+
+impl Content {
+    /// The endpoint, when the dialect is known.
+    pub fn endpoint(&self) -> Option<Endpoint> {
+        match self {
+            Self::Known(body) => Some(body.endpoint()),
+            Self::Unknown(_) => None,
+        }
+    }
+}
+
+/// The decode stage.
+pub async fn decode(
+    gate: &Gate,
+    rules: &Rules,
+    arrival: &Arrival<Caller>,
+    accepted: Accepted,
+    draft: &mut Draft,
+) -> Result<Decoded, Cause> {
+    let started = std::time::Instant::now();
+    let limits = &gate.config.limits;
+    let endpoint = cordon_wire::endpoint(accepted.method.as_str(), arrival.host.as_deref(), &accepted.path);
+    let intercepted = arrival.host.is_some();
+    // Without TLS an intercepted host's name proves nothing, and what is answered could be read.
+    let known = endpoint.filter(|_| !intercepted || arrival.tls);
+    draft.dialect = known.map_or(Dialect::Unknown, |endpoint| endpoint.dialect);
+    if known.is_none() && (!intercepted || !arrival.tls || rules.policy.unknown() == Unknown::Block) {
+        return Err(Cause::Unknown { intercepted });
+    }
+
+    let encodings = content_encoding(&accepted.presented)?;
+    let raw = read_body(accepted.body, limits.body_bytes, limits.idle()).await?;
+    let head = HeadSegments::new(&accepted.headers, &accepted.path_and_query, encodings.is_empty());
+    let content = match known {
+        Some(endpoint) => {
+            let bytes = decode_body(&encodings, raw, limits.body_bytes, limits.expansion_ratio)?;
+            draft.request(gate, &bytes);
+            Content::Known(Arc::new(parse(endpoint, bytes, wire_limits(limits)).await?))
+        }
+        None => {
+            draft.request(gate, &raw);
+            Content::Unknown(raw)
+        }
+    };
+    if let Content::Known(body) = &content {
+        draft.model = body.model().map(str::to_owned);
+        draft.stream = body.stream();
+    }
+    gate.metrics.stage(Stage::Decode, started.elapsed());
+    Ok(Decoded {
+        method: accepted.method,
+        path: accepted.path,
+        host: arrival.host.clone(),
+        content,
+        head,
+        credentials: accepted.credentials,
+        acknowledged: accepted
+            .presented
+            .get(cordon_policy::ACKNOWLEDGE_HEADER)
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned),
+        anthropic: accepted.presented.contains_key("anthropic-version"),
+        place: accepted.place,
+    })
+}
+
+/// Bodies up to this size are parsed and inspected where they are; larger ones leave the
+/// asynchronous threads, so that one large prompt does not delay other callers.
+pub const INLINE_BYTES: usize = 16 << 10;
+
+async fn parse(endpoint: Endpoint, bytes: Bytes, limits: Limits) -> Result<RequestBody, Cause> {
+    if bytes.len() <= INLINE_BYTES {
+        return Ok(cordon_wire::decode(endpoint, bytes, &limits)?);
+    }
+    let parsed = tokio::task::spawn_blocking(move || cordon_wire::decode(endpoint, bytes, &limits)).await;
+    Ok(parsed.map_err(|_| Cause::Internal)??)
+}
+
+/// The wire room's limits as configured.
+pub fn wire_limits(limits: &crate::config::Limits) -> Limits {
+    Limits {
+        max_body: limits.body_bytes,
+        max_depth: limits.json_depth,
+        max_segments: limits.segments,
+        max_text: limits.body_bytes,
+    }
+}
+
+/// Headers, path and query as the policy room edits them.
+pub struct HeadSegments(Envelope);
+
+impl HeadSegments {
+    fn new(headers: &http::HeaderMap, path_and_query: &str, keep_encoding: bool) -> Self {
+        let pairs: Vec<(String, Vec<u8>)> = headers
+            .iter()
+            // The body goes on decoded, so the header that names its encoding does not.
+            .filter(|(name, _)| keep_encoding || *name != http::header::CONTENT_ENCODING)
+            .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
+            .collect();
+        Self(Envelope::new(&pairs, path_and_query))
+    }
+}
+
+impl SpliceHead for HeadSegments {
+    fn segments(&self) -> &[Segment] {
+        self.0.segments()
+    }
+
+    fn splice(&self, edits: &[cordon_domain::Edit]) -> Result<Head, SpliceError> {
+        let (headers, path_and_query) = self.0.splice(edits)?;
+        Ok(Head { headers, path_and_query })
+    }
+}
+
+/// A body without segments, for what passes unread.
+pub struct Unread(pub Bytes);
+
+impl Splice for Unread {
+    fn segments(&self) -> &[Segment] {
+        &[]
+    }
+
+    fn splice(&self, edits: &[cordon_domain::Edit]) -> Result<Bytes, SpliceError> {
+        match edits.first() {
+            Some(edit) => Err(SpliceError::NoSuchSegment(edit.segment)),
+            None => Ok(self.0.clone()),
+        }
+    }
+}

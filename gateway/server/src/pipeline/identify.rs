@@ -1,0 +1,131 @@
+//! Identify: who is asking.
+//!
+//! A Cordon key is taken from `Authorization: Bearer`, `x-api-key`, or Basic `Proxy-Authorization` (as
+//! the password, or as the user name when that is all a program can send). On an intercepted
+//! connection the CONNECT has said it already; a key among the request's own headers also counts.
+//!
+//! On failure: 407 at the proxy, 401 elsewhere, with the way to log in.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use cordon_domain::{Actor, Door};
+use cordon_intercept::{Arrival, ConnectAsk};
+use http::{HeaderMap, HeaderValue, header};
+
+use crate::{accept::Accepted, gate::Gate, keys::PREFIX, refusal::Cause, rules::Rules};
+
+/// Whom a CONNECT was identified as.
+#[derive(Clone, Debug)]
+pub struct Caller(pub Arc<Actor>);
+
+/// The identify stage.
+pub fn identify(
+    gate: &Gate,
+    rules: &Rules,
+    arrival: &Arrival<Caller>,
+    accepted: &Accepted,
+) -> Result<Arc<Actor>, Cause> {
+    let own = presented_key(&accepted.presented);
+    // An absolute-form request to the proxy never passed a CONNECT: its proxy header counts.
+    let proxied = proxy_key(&accepted.presented);
+    let proxy = arrival.door == Door::Proxy && arrival.caller.is_none();
+    if let Some(key) = own.or(proxied) {
+        return rules
+            .keys
+            .recognise(&key)
+            .map(Arc::new)
+            .map_err(|_| Cause::Unidentified { presented: true, proxy });
+    }
+    if let Some(caller) = &arrival.caller {
+        return Ok(caller.0.clone());
+    }
+    anonymous(gate, arrival.peer).ok_or(Cause::Unidentified { presented: false, proxy })
+}
+
+/// The same for a CONNECT.
+pub fn at_connect(gate: &Gate, rules: &Rules, ask: &ConnectAsk) -> Result<Caller, Cause> {
+    if let Some(key) = proxy_key(&ask.headers) {
+        let actor =
+            rules.keys.recognise(&key).map_err(|_| Cause::Unidentified { presented: true, proxy: true })?;
+        return Ok(Caller(Arc::new(actor)));
+    }
+    anonymous(gate, ask.peer).map(Caller).ok_or(Cause::Unidentified { presented: false, proxy: true })
+}
+
+fn anonymous(gate: &Gate, peer: SocketAddr) -> Option<Arc<Actor>> {
+    let permitted = gate.config.identity.anonymous_loopback && peer.ip().to_canonical().is_loopback();
+    permitted.then(|| Arc::new(Actor::anonymous_loopback()))
+}
+
+/// A Cordon key among the headers that a provider's program sends.
+fn presented_key(headers: &HeaderMap) -> Option<String> {
+    headers
+        .get_all(header::AUTHORIZATION)
+        .iter()
+        .chain(headers.get_all("x-api-key"))
+        .chain(headers.get_all("api-key"))
+        .find_map(key_in)
+}
+
+/// The Cordon key that a credential header holds, if it holds one.
+pub fn key_in(value: &HeaderValue) -> Option<String> {
+    let text = value.to_str().ok()?.trim();
+    let bare = match text.split_once(' ') {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("bearer") => rest.trim(),
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("basic") => return basic_key(rest.trim()),
+        Some(_) => return None,
+        None => text,
+    };
+    bare.starts_with(PREFIX).then(|| bare.to_owned())
+}
+
+/// The key in `Proxy-Authorization`. Unlike elsewhere it need not look like one to count: whatever
+/// stands there was meant for us.
+fn proxy_key(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(header::PROXY_AUTHORIZATION)?.to_str().ok()?.trim();
+    match text.split_once(' ') {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("basic") => {
+            Some(basic_key(rest.trim()).unwrap_or_default())
+        }
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("bearer") => Some(rest.trim().to_owned()),
+        _ => Some(String::new()),
+    }
+}
+
+/// The key in Basic credentials (RFC 7617): the password, else the user name.
+fn basic_key(encoded: &str) -> Option<String> {
+    let decoded = String::from_utf8(BASE64_STANDARD.decode(encoded).ok()?).ok()?;
+    let (user, password) = decoded.split_once(':').unwrap_or((&decoded, ""));
+    [password, user].into_iter().find(|part| part.starts_with(PREFIX)).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(text: &str) -> HeaderValue {
+        HeaderValue::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn keys_are_found_where_programs_put_them() {
+        assert_eq!(key_in(&value("Bearer cordon_a_b")).as_deref(), Some("cordon_a_b"));
+        assert_eq!(key_in(&value("cordon_a_b")).as_deref(), Some("cordon_a_b"));
+        assert_eq!(key_in(&value("Bearer sk-proj-1")), None);
+        for login in ["u:cordon_a_b", "cordon_a_b:", "cordon_a_b"] {
+            let basic = format!("Basic {}", BASE64_STANDARD.encode(login));
+            assert_eq!(key_in(&value(&basic)).as_deref(), Some("cordon_a_b"), "{login}");
+        }
+    }
+
+    #[test]
+    fn anything_said_to_the_proxy_counts_as_a_try() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(proxy_key(&headers), None);
+        headers.insert(header::PROXY_AUTHORIZATION, value("Basic dTpw"));
+        assert_eq!(proxy_key(&headers).as_deref(), Some(""));
+        headers.insert(header::PROXY_AUTHORIZATION, value("Negotiate abc"));
+        assert_eq!(proxy_key(&headers).as_deref(), Some(""));
+    }
+}

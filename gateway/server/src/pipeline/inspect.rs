@@ -1,0 +1,75 @@
+//! Inspect: findings over every text of the request, body first, then headers, path and query.
+//!
+//! It leaves what a finding means to decide. Large requests are inspected off the asynchronous
+//! threads. What was counted goes into the record and the metrics as entity types and numbers.
+//!
+//! On failure: the exchange is refused (or passed, where the policy file spells `fail_open`, and then
+//! recorded as uninspected).
+
+use std::{sync::Arc, time::Instant};
+
+use cordon_domain::{Finding, Role, Segment, Splice};
+use cordon_policy::SpliceHead;
+
+use super::{
+    audit::Draft,
+    decode::{Content, Decoded, INLINE_BYTES},
+};
+use crate::{metrics::Stage, refusal::Cause, rules::Rules};
+
+/// What was found.
+pub struct Found {
+    /// Findings; they index the body's segments, then the head's.
+    pub findings: Vec<Finding>,
+    /// The role of each of those segments.
+    pub roles: Vec<Role>,
+    /// Inspection failed and the policy says that the request passes all the same.
+    pub failed_open: bool,
+}
+
+/// The inspect stage.
+pub async fn inspect(rules: &Arc<Rules>, decoded: &Decoded, draft: &mut Draft) -> Result<Found, Cause> {
+    let started = Instant::now();
+    let head: Vec<Segment> = decoded.head.segments().to_vec();
+    let body = match &decoded.content {
+        Content::Known(body) => Some(body.clone()),
+        Content::Unknown(_) => None,
+    };
+    let roles: Vec<Role> = body
+        .iter()
+        .flat_map(|body| body.segments())
+        .chain(&head)
+        .map(|segment| segment.role)
+        .collect();
+    let bytes: usize = body.iter().flat_map(|body| body.segments()).map(|segment| segment.text.len()).sum();
+
+    let run = {
+        let rules = rules.clone();
+        move || {
+            let mut findings = body.as_ref().map_or_else(Vec::new, |body| rules.inspector.inspect_all(body.segments()));
+            let before = body.as_ref().map_or(0, |body| body.segments().len());
+            findings.extend(rules.inspector.inspect_all(&head).into_iter().map(|finding| Finding {
+                segment: finding.segment + before,
+                ..finding
+            }));
+            findings
+        }
+    };
+    // A panic of a detector is caught on either path: it must refuse this exchange, not end the process.
+    let outcome = if bytes <= INLINE_BYTES {
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).map_err(|_| ())
+    } else {
+        tokio::task::spawn_blocking(run).await.map_err(|_| ())
+    };
+    draft.metrics.stage(Stage::Inspect, started.elapsed());
+    match outcome {
+        Ok(findings) => {
+            draft.findings(&findings);
+            Ok(Found { findings, roles, failed_open: false })
+        }
+        Err(()) if rules.policy.fail_open() => {
+            Ok(Found { findings: Vec::new(), roles, failed_open: true })
+        }
+        Err(()) => Err(Cause::Inspection),
+    }
+}

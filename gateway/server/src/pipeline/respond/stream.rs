@@ -1,0 +1,275 @@
+//! A streamed reply: pumped event by event from the upstream to the caller, in a task of its own.
+//!
+//! The task ends in exactly one seal, whatever happens: the stream completed, the upstream died, the
+//! caller left, a limit was passed. The closing event waits for that seal; without it the caller
+//! gets an error event instead, so no answer is complete without its record.
+//!
+//! Limits: the wire room's on events and held bytes; [`INSPECTED_BYTES`] of text are inspected;
+//! `idle_seconds` without a byte end the stream.
+
+use std::{collections::BTreeMap, io, sync::Arc};
+
+use bytes::Bytes;
+use cordon_audit::Outcome;
+use cordon_intercept::AnswerBody;
+use cordon_policy::{Originals, Reidentifier};
+use cordon_wire::{Channel, Endpoint, Rewrite, StreamEditor, StreamTranslator, error_event};
+use futures_util::FutureExt;
+use http::{Response, response::Parts};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::{Frame, Incoming};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::task::TaskTracker;
+
+use super::{findings_in, unbuffered, used, wire_limits};
+use crate::{
+    gate::Gate,
+    pipeline::{
+        audit::{self, Draft},
+        route::Form,
+    },
+    refusal::Cause,
+    rules::Rules,
+    upstream::Upstream,
+};
+
+/// Pieces that may wait for a slow caller before the upstream is read no further.
+const WAITING_PIECES: usize = 16;
+/// How much of a stream's text is kept for inspection.
+const INSPECTED_BYTES: usize = 1 << 20;
+
+/// Starts the stream and gives its head.
+#[expect(clippy::too_many_arguments, reason = "a stream takes over everything that the exchange held")]
+pub fn open(
+    gate: &Arc<Gate>,
+    rules: &Arc<Rules>,
+    upstream: Arc<Upstream>,
+    mut parts: Parts,
+    body: Incoming,
+    form: Form,
+    originals: Originals,
+    draft: Draft,
+) -> Response<AnswerBody> {
+    unbuffered(&mut parts.headers);
+    audit::mark(&mut parts.headers, draft.exchange, draft.action());
+    let (pieces, caller) = mpsc::channel(WAITING_PIECES);
+    let pump = Pump {
+        gate: gate.clone(),
+        rules: rules.clone(),
+        upstream,
+        editor: Editor::new(gate, form, &draft, originals),
+        pieces,
+        draft,
+    };
+    let tasks: &TaskTracker = &gate.tasks;
+    tasks.spawn(pump.run(body));
+    let body = StreamBody::new(ReceiverStream::new(caller));
+    Response::from_parts(parts, BodyExt::boxed(body))
+}
+
+type Piece = Result<Frame<Bytes>, io::Error>;
+
+struct Pump {
+    gate: Arc<Gate>,
+    rules: Arc<Rules>,
+    upstream: Arc<Upstream>,
+    editor: Editor,
+    pieces: mpsc::Sender<Piece>,
+    draft: Draft,
+}
+
+/// How a stream ended, and what of it still waits for the seal.
+enum End {
+    /// With its closing event.
+    Complete(Bytes),
+    /// Broken, with the cause.
+    Broken(Cause),
+    /// The caller is gone.
+    Left,
+}
+
+impl Pump {
+    async fn run(mut self, mut body: Incoming) {
+        // A panic here must not leave the exchange without a seal.
+        let pumped = std::panic::AssertUnwindSafe(self.pump(&mut body)).catch_unwind().await;
+        let end = pumped.unwrap_or(End::Broken(Cause::Internal));
+        let outcome = match &end {
+            End::Complete(_) => Outcome::Completed,
+            End::Broken(cause) => cause.outcome(),
+            End::Left => Outcome::ClientLeft,
+        };
+        self.account(&end).await;
+        let sealed = audit::seal(&self.gate, &mut self.draft, outcome).await;
+        let last = match (end, sealed) {
+            (End::Left, _) => return,
+            (End::Complete(last), Ok(())) => last,
+            (End::Complete(_), Err(cause)) | (End::Broken(cause), _) => {
+                error_event(self.draft.dialect, &cause.refusal(self.draft.exchange))
+            }
+        };
+        if !last.is_empty() {
+            let _ = self.pieces.send(Ok(Frame::data(last))).await;
+        }
+        // The end of the upstream's body is read, so that its connection can be used again.
+        drop(self.pieces);
+        let rest = async { while let Some(Ok(_)) = body.frame().await {} };
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(1), rest).await;
+    }
+
+    async fn pump(&mut self, body: &mut Incoming) -> End {
+        let idle = self.gate.config.limits.idle();
+        loop {
+            let frame = tokio::select! {
+                biased;
+                () = self.pieces.closed() => return End::Left,
+                frame = tokio::time::timeout(idle, body.frame()) => frame,
+            };
+            let bytes = match frame {
+                Err(_) => return End::Broken(Cause::Reply("stalled")),
+                Ok(Some(Err(_))) => return self.broken_off().await,
+                Ok(None) => {
+                    return match self.editor.finish() {
+                        Ok(last) if self.editor.complete() => End::Complete(last),
+                        Ok(last) => {
+                            self.give(last).await;
+                            End::Broken(Cause::Reply("broke off"))
+                        }
+                        Err(cause) => End::Broken(cause),
+                    };
+                }
+                Ok(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(bytes) => bytes,
+                    Err(_) => continue,
+                },
+            };
+            match self.editor.push(&bytes) {
+                Ok(last) if self.editor.complete() => return End::Complete(last),
+                Ok(piece) => {
+                    if !self.give(piece).await {
+                        return End::Left;
+                    }
+                }
+                Err(cause) => return End::Broken(cause),
+            }
+        }
+    }
+
+    /// The upstream's connection died: what it had said is given, then the error.
+    async fn broken_off(&mut self) -> End {
+        if let Ok(rest) = self.editor.finish() {
+            self.give(rest).await;
+        }
+        End::Broken(Cause::Reply("broke off"))
+    }
+
+    async fn give(&mut self, piece: Bytes) -> bool {
+        if piece.is_empty() {
+            return true;
+        }
+        self.draft.reply_piece(&piece);
+        self.pieces.send(Ok(Frame::data(piece))).await.is_ok()
+    }
+
+    /// Puts what the stream told into the draft of its seal.
+    async fn account(&mut self, end: &End) {
+        if let End::Complete(last) = end {
+            self.draft.reply_piece(last);
+        }
+        let (usage, model) = self.editor.told();
+        used(&self.gate, &self.upstream, &mut self.draft, usage, model.as_deref());
+        let (rules, texts) = (self.rules.clone(), self.editor.take_texts());
+        if let Ok(findings) = tokio::task::spawn_blocking(move || findings_in(&rules, texts)).await {
+            self.draft.reply_findings(&findings);
+        }
+    }
+}
+
+/// Translation where needed, then originals back in.
+struct Editor {
+    translator: Option<StreamTranslator>,
+    /// None for a stream of unknown shape, which passes as it is.
+    editor: Option<StreamEditor>,
+    restore: Restore,
+    raw_ended: bool,
+}
+
+impl Editor {
+    fn new(gate: &Gate, form: Form, draft: &Draft, originals: Originals) -> Self {
+        let limits = wire_limits(&gate.config.limits);
+        let asked = draft.model.as_deref().unwrap_or_default();
+        let edits = |endpoint: Endpoint| Some(StreamEditor::new(endpoint, &limits));
+        let (translator, editor) = match form {
+            Form::Same(endpoint) => (None, edits(endpoint)),
+            Form::FromChat(endpoint) => (Some(StreamTranslator::new(endpoint, asked)), edits(endpoint)),
+            Form::Unknown | Form::Count => (None, None),
+        };
+        let restore = Restore { reidentifier: Reidentifier::new(originals), texts: BTreeMap::new(), kept: 0 };
+        Self { translator, editor, restore, raw_ended: false }
+    }
+
+    fn push(&mut self, bytes: &[u8]) -> Result<Bytes, Cause> {
+        let translated = match &mut self.translator {
+            Some(translator) => translator.push(bytes).map_err(|_| Cause::Reply("could not be understood"))?,
+            None => Bytes::copy_from_slice(bytes),
+        };
+        match &mut self.editor {
+            Some(editor) => {
+                editor.push(&translated, &mut self.restore).map_err(|_| Cause::Reply("is larger than the limit"))
+            }
+            None => Ok(translated),
+        }
+    }
+
+    fn finish(&mut self) -> Result<Bytes, Cause> {
+        self.raw_ended = true;
+        // The translator writes the closing events when it meets `[DONE]`. A stream that ends without
+        // it broke off, and gets one error event from us rather than another from there.
+        match &mut self.editor {
+            Some(editor) => editor.finish(&mut self.restore).map_err(|_| Cause::Reply("is larger than the limit")),
+            None => Ok(Bytes::new()),
+        }
+    }
+
+    /// Whether the closing event has come. A stream of unknown shape is complete when it ends.
+    fn complete(&self) -> bool {
+        self.editor.as_ref().map_or(self.raw_ended, StreamEditor::complete)
+    }
+
+    fn told(&self) -> (Option<cordon_wire::Usage>, Option<String>) {
+        self.editor.as_ref().map_or((None, None), |editor| (editor.usage(), editor.model().map(str::to_owned)))
+    }
+
+    fn take_texts(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.restore.texts).into_values().collect()
+    }
+}
+
+/// Puts originals back, and keeps what the upstream said for inspection.
+struct Restore {
+    reidentifier: Reidentifier,
+    texts: BTreeMap<Channel, String>,
+    kept: usize,
+}
+
+impl Rewrite for Restore {
+    fn whole(&mut self, text: &str, arguments: bool) -> String {
+        self.reidentifier.whole(text, arguments)
+    }
+
+    fn push(&mut self, channel: &Channel, piece: &str, arguments: bool) -> String {
+        if self.kept + piece.len() <= INSPECTED_BYTES {
+            self.kept += piece.len();
+            self.texts.entry(channel.clone()).or_default().push_str(piece);
+        }
+        self.reidentifier.push(channel.as_str(), piece, arguments)
+    }
+
+    fn holds(&self, channel: &Channel) -> bool {
+        self.reidentifier.holds(channel.as_str())
+    }
+
+    fn finish(&mut self, channel: &Channel) -> String {
+        self.reidentifier.finish(channel.as_str())
+    }
+}

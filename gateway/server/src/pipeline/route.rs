@@ -1,0 +1,206 @@
+//! Route: a cleared request to the upstream that the decision names.
+//!
+//! The engine and clusters get the body in a dialect that they speak, and none of the caller's
+//! headers; a cloud gets the caller's end-to-end headers and either the caller's own credentials
+//! (proxy, passthrough) or ours. Lists of the engine's models and its counts of LLM tokens are
+//! answered without a cloud.
+//!
+//! On failure: 502, 503 or 504 by cause; the record says `upstream_failed`.
+
+use std::{sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use cordon_domain::{Decision, Dialect, UpstreamKind};
+use cordon_policy::Cleared;
+use cordon_wire::{Endpoint, Operation};
+use http::{HeaderName, HeaderValue, Method, Response, header};
+use hyper::body::Incoming;
+use tokio_util::sync::CancellationToken;
+
+use super::{audit::Draft, decode::Decoded};
+use crate::{
+    gate::Gate,
+    metrics::Stage,
+    refusal::Cause,
+    supervise::EngineState,
+    upstream::{Credentials, Target, Upstream},
+};
+
+/// What came back.
+pub enum Reply {
+    /// Answered by us, from what the engine offers.
+    Local(Bytes),
+    /// An upstream's reply, its head read.
+    Upstream {
+        /// Who answers.
+        upstream: Arc<Upstream>,
+        /// The reply.
+        response: Response<Incoming>,
+        /// How its body becomes what the caller speaks.
+        form: Form,
+    },
+}
+
+/// How a reply's body relates to the caller's dialect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// It is in the caller's dialect.
+    Same(Endpoint),
+    /// It is in `openai-chat`, the caller's is another.
+    FromChat(Endpoint),
+    /// It is the engine's count of LLM tokens.
+    Count,
+    /// Nobody knows; it passes as it is.
+    Unknown,
+}
+
+/// The route stage.
+pub async fn route(
+    gate: &Gate,
+    decision: &Decision,
+    decoded: &Decoded,
+    cleared: Cleared,
+    left: &CancellationToken,
+    draft: &mut Draft,
+) -> Result<Reply, Cause> {
+    let started = Instant::now();
+    let upstream = gate.upstreams.named(&decision.upstream).ok_or(Cause::Internal)?.clone();
+    if upstream.kind == UpstreamKind::Engine {
+        if decoded.content.endpoint().is_some_and(|endpoint| endpoint.operation == Operation::ListModels) {
+            return list_models(gate, decoded, draft);
+        }
+        if gate.engine.state() != EngineState::Ready {
+            return Err(Cause::EngineDown);
+        }
+    }
+    let Addressed { method, cleared, target, extra, form } = address(gate, &upstream, decoded, cleared, draft)?;
+    // A caller who leaves takes the request with it, so that no slot of the engine works for nobody.
+    let response = tokio::select! {
+        biased;
+        () = left.cancelled() => return Err(Cause::ClientLeft),
+        response = upstream.client.send(&method, cleared, target, &extra) => response?,
+    };
+    gate.metrics.stage(Stage::Route, started.elapsed());
+    Ok(Reply::Upstream { upstream, response, form })
+}
+
+/// A request ready to be sent.
+struct Addressed {
+    method: Method,
+    cleared: Cleared,
+    target: Target,
+    extra: Vec<(HeaderName, HeaderValue)>,
+    form: Form,
+}
+
+/// Puts a request into the upstream's dialect and gives it the headers that belong there.
+fn address(
+    gate: &Gate,
+    upstream: &Upstream,
+    decoded: &Decoded,
+    cleared: Cleared,
+    draft: &Draft,
+) -> Result<Addressed, Cause> {
+    let method = decoded.method.clone();
+    let Some(endpoint) = decoded.content.endpoint() else {
+        if upstream.kind == UpstreamKind::Engine {
+            // Nothing that nobody understands can be answered by a language model.
+            return Err(Cause::Unknown { intercepted: true });
+        }
+        let extra = credentials(gate, upstream, decoded, draft.dialect)?;
+        return Ok(Addressed { method, cleared, target: Target::AsCleared, extra, form: Form::Unknown });
+    };
+    let speaks = upstream.dialects.contains(&endpoint.dialect) || endpoint.dialect == Dialect::Models;
+    if upstream.kind == UpstreamKind::Cloud {
+        let extra = credentials(gate, upstream, decoded, endpoint.dialect)?;
+        if speaks {
+            return Ok(Addressed { method, cleared, target: Target::AsCleared, extra, form: Form::Same(endpoint) });
+        }
+        let mut extra = extra;
+        extra.push((header::CONTENT_TYPE, HeaderValue::from_static("application/json")));
+        let (cleared, form) = to_chat(upstream, endpoint, cleared, draft)?;
+        return Ok(Addressed { method, cleared, target: Target::Path(CHAT_PATH.to_owned()), extra, form });
+    }
+
+    // In the building: none of the caller's headers are needed, so none are sent.
+    let mut extra = match &upstream.credentials {
+        Credentials::Own(_) => credentials(gate, upstream, decoded, Dialect::OpenaiChat)?,
+        Credentials::Passthrough | Credentials::None => Vec::new(),
+    };
+    extra.push((header::CONTENT_TYPE, HeaderValue::from_static("application/json")));
+    let exchange = HeaderValue::from_str(&draft.exchange.to_string()).map_err(|_| Cause::Internal)?;
+    extra.push((HeaderName::from_static("x-cordon-exchange"), exchange));
+    let own_path = || Target::Path(decoded.path.clone());
+    match endpoint.operation {
+        Operation::CountTokens if upstream.kind == UpstreamKind::Engine => {
+            let (cleared, _) = to_chat(upstream, endpoint, cleared, draft)?;
+            Ok(Addressed { method, cleared, target: Target::Path("/count".to_owned()), extra, form: Form::Count })
+        }
+        Operation::CountTokens if !speaks => Err(Cause::NotOffered("counts of LLM tokens")),
+        Operation::Generate if !speaks || endpoint.dialect == Dialect::OpenaiChat => {
+            let (cleared, form) = to_chat(upstream, endpoint, cleared, draft)?;
+            Ok(Addressed { method, cleared, target: Target::Path(CHAT_PATH.to_owned()), extra, form })
+        }
+        Operation::Generate | Operation::CountTokens | Operation::ListModels => {
+            Ok(Addressed { method, cleared, target: own_path(), extra, form: Form::Same(endpoint) })
+        }
+    }
+}
+
+const CHAT_PATH: &str = "/v1/chat/completions";
+
+/// The body in `openai-chat`, asking for the upstream's own model.
+fn to_chat(upstream: &Upstream, endpoint: Endpoint, cleared: Cleared, draft: &Draft) -> Result<(Cleared, Form), Cause> {
+    let model = upstream.model.as_deref().or(draft.model.as_deref()).unwrap_or("default").to_owned();
+    let cleared = cleared.translate(
+        |body, (endpoint, model): (Endpoint, String)| cordon_wire::request_to_chat(endpoint, body, &model),
+        (endpoint, model),
+    )?;
+    let form = match endpoint.dialect {
+        Dialect::OpenaiChat => Form::Same(endpoint),
+        _ => Form::FromChat(endpoint),
+    };
+    Ok((cleared, form))
+}
+
+/// Credentials for a provider: the caller's own, or ours in the dialect's header.
+fn credentials(
+    gate: &Gate,
+    upstream: &Upstream,
+    decoded: &Decoded,
+    dialect: Dialect,
+) -> Result<Vec<(HeaderName, HeaderValue)>, Cause> {
+    match &upstream.credentials {
+        Credentials::None => Ok(Vec::new()),
+        Credentials::Passthrough => {
+            // Somebody's key for one provider is not shown to another.
+            let addressed = decoded.host.as_deref().and_then(|host| gate.upstreams.by_host(host));
+            match addressed {
+                Some(addressed) if addressed.name == upstream.name => Ok(decoded.credentials.clone()),
+                _ => Err(Cause::NoCredentials),
+            }
+        }
+        Credentials::Own(key) if dialect == Dialect::AnthropicMessages || decoded.anthropic => {
+            Ok(vec![(HeaderName::from_static("x-api-key"), key.clone())])
+        }
+        Credentials::Own(key) => {
+            let mut value = HeaderValue::from_bytes(&[b"Bearer ", key.as_bytes()].concat())
+                .map_err(|_| Cause::Internal)?;
+            value.set_sensitive(true);
+            Ok(vec![(header::AUTHORIZATION, value)])
+        }
+    }
+}
+
+/// The engine's models, in the caller's shape.
+fn list_models(gate: &Gate, decoded: &Decoded, draft: &mut Draft) -> Result<Reply, Cause> {
+    let models = [(gate.engine.alias.to_string(), gate.started)];
+    let asked = decoded.path.strip_prefix("/v1/models/");
+    draft.answered_model = None;
+    let body = match asked {
+        None => cordon_wire::models_list(decoded.anthropic, &models),
+        Some(id) if id == gate.engine.alias.as_ref() => cordon_wire::model_one(decoded.anthropic, id, gate.started),
+        Some(_) => return Err(Cause::NotOffered("this model; `GET /v1/models` lists those on offer")),
+    };
+    Ok(Reply::Local(body))
+}

@@ -1,0 +1,224 @@
+//! The one place where a cause becomes what a caller sees.
+//!
+//! Messages are made of rule names, entity types, counts and limits. Nothing of a request, of an
+//! upstream's words, or of another error's text goes into them.
+
+use cordon_audit::Outcome;
+use cordon_domain::{Action, Decision, ExchangeId, Fault, Refusal};
+use cordon_intercept::{EncodingError, ReadError};
+use cordon_policy::TransformRefused;
+use cordon_wire::{DecodeError, TranslateError};
+
+use crate::upstream::UpstreamError;
+
+/// Why an exchange ends in a refusal.
+#[derive(Debug)]
+pub enum Cause {
+    /// No key, or none that is known. At the proxy the answer is 407, elsewhere 401.
+    Unidentified {
+        /// Whether a key was there.
+        presented: bool,
+        /// Whether the proxy's own header is the one to use.
+        proxy: bool,
+    },
+    /// More exchanges under way than configured.
+    Busy,
+    /// A WebSocket or another upgrade was asked for.
+    Upgrade,
+    /// The body could not be read to its end.
+    Read(ReadError),
+    /// The body's content encoding.
+    Encoding(EncodingError),
+    /// The body is not what its dialect says.
+    Decode(DecodeError),
+    /// No dialect describes the host, path or method, and the policy does not pass it.
+    Unknown {
+        /// Whether it came to an intercepted host.
+        intercepted: bool,
+    },
+    /// The policy blocks or coaches; the message is the policy's.
+    Policy {
+        /// What was decided.
+        decision: Decision,
+        /// Rule, counts and advice.
+        message: String,
+    },
+    /// Inspection itself failed.
+    Inspection,
+    /// Edits could not be made.
+    Transform(TransformRefused),
+    /// The request cannot be put into the upstream's dialect.
+    Translate(TranslateError),
+    /// The upstream does not offer what was asked for.
+    NotOffered(&'static str),
+    /// The policy sends it to an upstream for which no key is configured.
+    NoCredentials,
+    /// The engine is not there yet, or not any more.
+    EngineDown,
+    /// The engine refused it, in words that are our own engine's.
+    EngineRefused {
+        /// Its HTTP status.
+        status: u16,
+        /// Its message.
+        message: String,
+    },
+    /// The upstream could not be asked.
+    Upstream(UpstreamError),
+    /// The upstream's reply broke off, is malformed, or is over a limit.
+    Reply(&'static str),
+    /// An error status of an upstream whose dialect is not the caller's.
+    UpstreamStatus(u16),
+    /// The record could not be made durable.
+    Audit,
+    /// The caller left; nobody reads the answer.
+    ClientLeft,
+    /// A defect of ours.
+    Internal,
+}
+
+impl From<ReadError> for Cause {
+    fn from(error: ReadError) -> Self {
+        Self::Read(error)
+    }
+}
+
+impl From<EncodingError> for Cause {
+    fn from(error: EncodingError) -> Self {
+        Self::Encoding(error)
+    }
+}
+
+impl From<DecodeError> for Cause {
+    fn from(error: DecodeError) -> Self {
+        Self::Decode(error)
+    }
+}
+
+impl From<TransformRefused> for Cause {
+    fn from(error: TransformRefused) -> Self {
+        Self::Transform(error)
+    }
+}
+
+impl From<TranslateError> for Cause {
+    fn from(error: TranslateError) -> Self {
+        Self::Translate(error)
+    }
+}
+
+impl From<UpstreamError> for Cause {
+    fn from(error: UpstreamError) -> Self {
+        Self::Upstream(error)
+    }
+}
+
+/// Seconds after which an engine that is starting is worth another try.
+const ENGINE_RETRY: u32 = 5;
+const SHORT_RETRY: u32 = 1;
+
+impl Cause {
+    /// What the caller is told.
+    pub fn refusal(&self, exchange: ExchangeId) -> Refusal {
+        let told = |status, fault, code, message: String| Refusal {
+            status,
+            fault,
+            code,
+            message: format!("{message} (Cordon exchange {exchange})"),
+            action: self.action(),
+            exchange,
+            retry_after: self.retry_after(),
+        };
+        match self {
+            Self::Unidentified { presented, proxy } => {
+                let what = if *presented { "This Cordon API key is not known or was revoked." } else { "Cordon needs to know who you are." };
+                if *proxy {
+                    told(407, Fault::Identity, "cordon_proxy_login", format!(
+                        "{what} Put your key into the proxy setting: HTTPS_PROXY=http://cordon:YOUR_KEY@HOST:PORT. Your administrator makes a key with `cordon key create`."
+                    ))
+                } else {
+                    told(401, Fault::Identity, "cordon_login", format!(
+                        "{what} Send your key as `Authorization: Bearer YOUR_KEY` or as `x-api-key`. Your administrator makes a key with `cordon key create`."
+                    ))
+                }
+            }
+            Self::Busy => told(503, Fault::Internal, "cordon_busy", "Cordon has as many requests under way as it is configured for. Try again shortly.".into()),
+            Self::Upgrade => told(426, Fault::Upgrade, "cordon_upgrade_not_inspected", "Cordon does not inspect WebSockets yet, so they are not passed. Use plain HTTPS requests.".into()),
+            Self::Read(ReadError::TooLarge { .. }) => told(413, Fault::Limit, "cordon_body_too_large", "The request body is larger than Cordon is configured to inspect. Send less at once.".into()),
+            Self::Read(_) => told(400, Fault::Shape, "cordon_body_incomplete", "The request body ended early or stalled, so it could not be inspected. Send it again.".into()),
+            Self::Encoding(EncodingError::Unsupported { .. }) => told(415, Fault::Encoding, "cordon_encoding_unsupported", "The body's content-encoding cannot be inspected. Use gzip, deflate, br, zstd, or none.".into()),
+            Self::Encoding(EncodingError::TooLarge { .. } | EncodingError::Ratio { .. }) => told(413, Fault::Limit, "cordon_body_too_large", "The request body is larger, once decoded, than Cordon is configured to inspect. Send less at once.".into()),
+            Self::Encoding(_) => told(400, Fault::Shape, "cordon_encoding_malformed", "The body is not what its content-encoding says, so it could not be inspected.".into()),
+            Self::Decode(error) if error.status() == 413 => told(413, Fault::Limit, "cordon_body_too_large", format!("Cordon could not inspect the request: {}. Send less at once.", error.message())),
+            Self::Decode(error) => told(400, Fault::Shape, "cordon_body_malformed", format!("Cordon could not inspect the request: {}.", error.message())),
+            Self::Unknown { intercepted: true } => told(400, Fault::Shape, "cordon_unknown_shape", "Cordon does not know how to inspect this kind of request to this host, and the policy blocks what is not inspected. Ask your security team if you need it.".into()),
+            Self::Unknown { intercepted: false } => told(404, Fault::NotFound, "cordon_unknown_path", "Cordon does not serve this path. It serves /v1/chat/completions, /v1/responses, /v1/messages, /v1/messages/count_tokens and /v1/models.".into()),
+            Self::Policy { message, .. } => told(400, Fault::Policy, match self.action() {
+                Action::Coach => "cordon_policy_coach",
+                _ => "cordon_policy_block",
+            }, message.clone()),
+            Self::Inspection => told(503, Fault::Internal, "cordon_inspection_failed", "Cordon could not inspect this request, so it was not passed on. Try again; if it happens again, tell your security team.".into()),
+            Self::Transform(_) => told(503, Fault::Internal, "cordon_transform_failed", "Cordon could not remove what must not leave from this request, so it was not passed on. Tell your security team.".into()),
+            Self::Translate(error) => told(400, Fault::Shape, "cordon_not_translatable", format!("The model that the policy chose cannot take this request: {error}.")),
+            Self::NotOffered(what) => told(400, Fault::Shape, "cordon_not_offered", format!("The model that the policy chose does not offer {what}.")),
+            Self::NoCredentials => told(400, Fault::Upstream, "cordon_no_credentials", "The policy sends this request to a provider for which Cordon has no key. Ask your administrator to configure `credentials` for it.".into()),
+            Self::EngineDown => told(503, Fault::Upstream, "cordon_engine_down", "The on-prem model is starting or restarting. Try again shortly.".into()),
+            Self::EngineRefused { status, message } => told(
+                if (400..600).contains(status) { *status } else { 502 },
+                match status { 400..=499 => Fault::Shape, _ => Fault::Upstream },
+                "cordon_engine_refused",
+                format!("The on-prem model cannot answer: {message}"),
+            ),
+            Self::Upstream(UpstreamError::TimedOut) => told(504, Fault::Upstream, "cordon_upstream_timeout", "The provider did not answer in time.".into()),
+            Self::Upstream(UpstreamError::Unsendable) => told(400, Fault::Shape, "cordon_unsendable", "A header or the path of this request is no valid HTTP.".into()),
+            Self::Upstream(_) => told(502, Fault::Upstream, "cordon_upstream_unreachable", "The provider cannot be reached, or its certificate does not verify.".into()),
+            Self::Reply(what) => told(502, Fault::Upstream, "cordon_upstream_reply", format!("The provider's reply {what}, so it was not passed on.")),
+            Self::UpstreamStatus(status) => told(
+                if (400..500).contains(status) { *status } else { 502 },
+                Fault::Upstream, "cordon_upstream_error", format!("The model that the policy chose answered with HTTP status {status}."),
+            ),
+            Self::Audit => told(503, Fault::Internal, "cordon_audit_unavailable", "Cordon cannot record this request at the moment, so it was not answered. Try again shortly.".into()),
+            Self::ClientLeft => told(499, Fault::Internal, "cordon_client_left", "The caller left.".into()),
+            Self::Internal => told(500, Fault::Internal, "cordon_internal", "Something failed inside Cordon; the request was not passed on. Tell your administrator.".into()),
+        }
+    }
+
+    /// How the record calls it, for an exchange that got as far as a decision.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Upstream(_)
+            | Self::Reply(_)
+            | Self::UpstreamStatus(_)
+            | Self::EngineDown
+            | Self::EngineRefused { .. }
+            | Self::NoCredentials => Outcome::UpstreamFailed,
+            Self::ClientLeft => Outcome::ClientLeft,
+            Self::Inspection | Self::Transform(_) | Self::Audit | Self::Internal => Outcome::Internal,
+            Self::Unidentified { .. }
+            | Self::Busy
+            | Self::Upgrade
+            | Self::Read(_)
+            | Self::Encoding(_)
+            | Self::Decode(_)
+            | Self::Unknown { .. }
+            | Self::Policy { .. }
+            | Self::Translate(_)
+            | Self::NotOffered(_) => Outcome::Refused,
+        }
+    }
+
+    fn action(&self) -> Action {
+        match self {
+            Self::Policy { decision, .. } => decision.action,
+            _ => Action::Block,
+        }
+    }
+
+    fn retry_after(&self) -> Option<u32> {
+        match self {
+            Self::EngineDown => Some(ENGINE_RETRY),
+            Self::EngineRefused { status: 429 | 503, .. } => Some(ENGINE_RETRY),
+            Self::Busy | Self::Audit => Some(SHORT_RETRY),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! What a running installation tells about itself: the JSON line of `up` and `serve`, and the same
+//! in `DIR/running.json`, so that `cordon env` and `cordon doctor` find ports that were taken free.
+
+use std::{io, net::SocketAddr, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    config::Config,
+    installation::{Installation, replace_private},
+    serve::store_url,
+};
+
+/// Addresses and paths, as printed once all is ready.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Running {
+    /// Base URL of the reverse gateway.
+    pub gateway: String,
+    /// URL of the forward proxy.
+    pub proxy: String,
+    /// URL of the admin listener.
+    pub admin: String,
+    /// Path of our root certificate.
+    pub ca: PathBuf,
+    /// Path of system roots and our root in one file.
+    pub bundle: PathBuf,
+    /// The API key that `up` made; absent for `serve`, and never in `running.json`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Path of the SQLite store, or the database's URL without its password.
+    pub store: String,
+}
+
+impl Running {
+    /// Describes an installation that listens on the given addresses.
+    pub fn new(config: &Config, gateway: SocketAddr, proxy: SocketAddr, admin: SocketAddr) -> Self {
+        let installation = Installation::of(config);
+        // A wildcard address is no destination; the first name of the certificate is.
+        let named = config.gateway.names.iter().find(|name| name.parse::<std::net::IpAddr>().is_err());
+        let host = match named {
+            Some(name) if gateway.ip().is_unspecified() => format!("{name}:{}", gateway.port()),
+            _ => reachable(gateway).to_string(),
+        };
+        Self {
+            gateway: format!("https://{host}"),
+            proxy: format!("http://{}", reachable(proxy)),
+            admin: format!("http://{}", reachable(admin)),
+            ca: installation.root(),
+            bundle: installation.bundle(),
+            key: None,
+            // Its `Display` leaves the password out.
+            store: store_url(config, &installation).map_or_else(|_| "unknown".to_owned(), |store| store.to_string()),
+        }
+    }
+
+    /// What runs in this state folder, or what its configuration says would.
+    pub fn or_configured(config: &Config) -> Self {
+        std::fs::read_to_string(path(config))
+            .ok()
+            .and_then(|text| serde_json::from_str(&text).ok())
+            .unwrap_or_else(|| {
+                Self::new(config, config.listen.gateway, config.listen.proxy, config.listen.admin)
+            })
+    }
+
+    /// Leaves word in the state folder.
+    pub fn announce(&self, config: &Config) -> io::Result<()> {
+        let quiet = Self { key: None, ..self.clone() };
+        replace_private(&path(config), &serde_json::to_string(&quiet).expect("addresses and paths are plain JSON"))
+    }
+
+    /// Takes the word back.
+    pub fn withdraw(config: &Config) {
+        let _ = std::fs::remove_file(path(config));
+    }
+}
+
+fn path(config: &Config) -> PathBuf {
+    config.dir.join("running.json")
+}
+
+/// An address to connect to, for one that is listened on: the wildcard is no destination.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    }
+    address
+}

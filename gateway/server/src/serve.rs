@@ -1,0 +1,270 @@
+//! A running server: start-up in order, until a signal, then shutdown in order.
+//!
+//! Start: state folder and keys, authority, rules, spool and store, engine, upstreams, listeners.
+//! Shutdown: listeners stop accepting and drain (GOAWAY, streams end), exchanges are sealed, the engine
+//! stops, the spool is flushed and shipped as far as the time allows.
+//!
+//! On failure at start: one line that says what is missing and how to mend it, exit 2.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use arc_swap::ArcSwap;
+use cordon_audit::{AuditConfig, CommitmentKey, Event, Recorder, Shipping, Started, Stopped, StoreUrl};
+use cordon_domain::{Clock, Dialect, Door, SystemClock, UpstreamKind};
+use cordon_intercept::{
+    Authority, GatewayTls, Interceptor, ListenerLimits, Pages, Scope, TunnelRules, gateway_tls_from_pem, upstream_tls,
+};
+use cordon_policy::PlaceholderKey;
+use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, warn};
+
+use crate::{
+    accept::Doorway,
+    config::{Config, LogFormat},
+    gate::Gate,
+    installation::Installation,
+    metrics::Metrics,
+    rules::{self, Rules},
+    running::Running,
+    site::AdminSite,
+    supervise::{self, EngineState},
+    upstream::{Credentials, Upstream, UpstreamClient, Upstreams},
+};
+
+/// Time the spool gets at shutdown to ship what it holds; the rest ships at the next start.
+const SHIP_AT_SHUTDOWN: Duration = Duration::from_secs(5);
+
+/// Starts the log.
+pub fn start_log(config: &Config) -> Result<()> {
+    let level = tracing_subscriber::EnvFilter::try_new(&config.log.level).context("log.level is no tracing directive")?;
+    let log = tracing_subscriber::fmt().with_env_filter(level).with_writer(std::io::stderr);
+    match config.log.format {
+        LogFormat::Pretty => log.try_init(),
+        LogFormat::Json => log.json().try_init(),
+    }
+    .map_err(|_| anyhow::anyhow!("the log was started twice"))
+}
+
+/// Runs until SIGINT or SIGTERM. `ready` is called once, when everything answers.
+pub async fn run(config: Config, config_file: Option<PathBuf>, ready: impl FnOnce(&Running)) -> Result<()> {
+    let mut server = Server::start(config, config_file).await?;
+    let running = server.running.clone();
+    running.announce(&server.gate.config).context("the state folder cannot be written")?;
+    if let EngineState::Down(reason) = server.gate.engine.clone().settled().await {
+        warn!(%reason, "the engine is not there; requests that need it get 503");
+    }
+    ready(&running);
+    let reason = wait_for_signal().await?;
+    info!(reason, "shutting down");
+    server.stop(reason).await
+}
+
+/// Everything that runs.
+pub struct Server {
+    /// What exchanges share.
+    pub gate: Arc<Gate>,
+    /// Addresses and paths.
+    pub running: Running,
+    shipping: Option<Shipping>,
+    listeners: TaskTracker,
+    services: TaskTracker,
+    /// Listeners and background work end by this.
+    stop: CancellationToken,
+    /// The engine and the admin listener outlive the listeners: exchanges drain over them.
+    stop_last: CancellationToken,
+}
+
+impl Server {
+    /// Starts everything; listeners accept when it returns.
+    pub async fn start(config: Config, config_file: Option<PathBuf>) -> Result<Self> {
+        let installation = Installation::of(&config);
+        installation.create()?;
+        let key = installation.key()?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let authority = Authority::load(&installation.ca(), scope(&config), clock.clone())
+            .context("the certificate authority cannot be used (`cordon ca init` makes one, `cordon ca rotate` renews it)")?;
+        cordon_intercept::write_bundle(&installation.bundle(), authority.root_pem())?;
+        let rules = Rules::load(&config)?;
+        let extra = config
+            .extra_roots()
+            .map_err(|(path, error)| anyhow::anyhow!("intercept.extra_roots: {}: {}", path.display(), error.kind()))?;
+        let tls = upstream_tls(&extra)?;
+
+        let (recorder, shipping) = open_audit(&config, &installation, clock.clone()).await?;
+        let metrics = Arc::new(Metrics::new());
+        let (listeners, services) = (TaskTracker::new(), TaskTracker::new());
+        let (stop, stop_last) = (CancellationToken::new(), CancellationToken::new());
+        let engine =
+            supervise::watch_engine(&config.engine, &installation, metrics.clone(), &services, stop_last.clone());
+        let upstreams = upstreams(&config, &engine, &tls)?;
+
+        let (gateway, proxy, admin) = tokio::try_join!(
+            bind("gateway", config.listen.gateway),
+            bind("proxy", config.listen.proxy),
+            bind("admin", config.listen.admin),
+        )?;
+        let running = Running::new(&config, gateway.local_addr()?, proxy.local_addr()?, admin.local_addr()?);
+        let started = Started {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            policy_hash: rules.policy.hash().to_owned(),
+            fail_open: rules.policy.fail_open(),
+        };
+        recorder.event(Event::Started(started)).await.context("the start cannot be recorded")?;
+
+        let gate = Arc::new(Gate {
+            policy_upstreams: upstreams
+                .all()
+                .map(|upstream| cordon_policy::Upstream { name: upstream.name.clone(), kind: upstream.kind })
+                .collect(),
+            upstreams,
+            engine,
+            recorder,
+            placeholder_key: PlaceholderKey::new(key.derive("placeholders")),
+            commitment_key: CommitmentKey::from_bytes(key.derive("payload-commitments")),
+            metrics,
+            started: clock.now().unix_timestamp(),
+            clock,
+            tasks: TaskTracker::new(),
+            places: Arc::new(Semaphore::new(config.limits.exchanges)),
+            draining: AtomicBool::new(false),
+            rules: ArcSwap::from_pointee(rules),
+            config,
+        });
+        let pages = Pages {
+            ca_pem: authority.root_pem().to_owned(),
+            proxy: running.proxy.trim_start_matches("http://").to_owned(),
+            gateway: running.gateway.clone(),
+            hosts: gate.config.intercept.hosts.clone(),
+        };
+        let interceptor = Arc::new(interceptor(&gate, authority, pages.clone())?);
+        for (listener, door) in [(gateway, Door::Gateway), (proxy, Door::Proxy)] {
+            listeners.spawn(cordon_intercept::serve(listener, door, interceptor.clone(), stop.clone()));
+        }
+        let site = Arc::new(AdminSite { gate: gate.clone(), pages });
+        services.spawn(cordon_console::serve(admin, site, stop_last.clone().cancelled_owned()));
+        services.spawn(rules::keep_fresh(gate.clone(), config_file, stop.clone()));
+        Ok(Self { gate, running, shipping: Some(shipping), listeners, services, stop, stop_last })
+    }
+
+    /// Drains and stops everything.
+    pub async fn stop(&mut self, reason: &str) -> Result<()> {
+        self.gate.draining.store(true, Ordering::Relaxed);
+        Running::withdraw(&self.gate.config);
+        self.stop.cancel();
+        self.listeners.close();
+        self.listeners.wait().await;
+        // The connections are gone; what is left are seals of callers who left with them.
+        self.gate.tasks.close();
+        let drain = Duration::from_secs(self.gate.config.limits.drain_seconds);
+        if tokio::time::timeout(drain, self.gate.tasks.wait()).await.is_err() {
+            warn!(left = self.gate.tasks.len(), "exchanges did not end in time; the next start seals them as unknown");
+        }
+        self.stop_last.cancel();
+        self.services.close();
+        self.services.wait().await;
+        let _ = self.gate.recorder.event(Event::Stopped(Stopped { reason: reason.to_owned() })).await;
+        if let Some(shipping) = self.shipping.take() {
+            let left = shipping.shutdown(SHIP_AT_SHUTDOWN).await;
+            if left > 0 {
+                warn!(left, "records stay in the spool; the next start ships them");
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn bind(what: &str, address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("listen.{what}: {address} cannot be listened on (another program may use it; --{what}-port takes another)")
+    })
+}
+
+/// What the authority must be able to vouch for.
+pub fn scope(config: &Config) -> Scope {
+    Scope { hosts: config.intercept.hosts.clone(), gateway_names: config.gateway.names.clone() }
+}
+
+/// Opens spool and store.
+async fn open_audit(
+    config: &Config,
+    installation: &Installation,
+    clock: Arc<dyn Clock>,
+) -> Result<(Recorder, Shipping)> {
+    let store = store_url(config, installation)?;
+    let mut audit = AuditConfig::new(installation.spool(), store, host_name());
+    audit.spool.max_bytes = config.limits.spool_bytes;
+    Ok(cordon_audit::open(audit, clock).await?)
+}
+
+/// This machine's name, for people who read which writer a record is from.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match name.trim() {
+        "" => "cordon".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
+/// The store that a configuration names.
+pub fn store_url(config: &Config, installation: &Installation) -> Result<StoreUrl> {
+    Ok(match config.store.value() {
+        "sqlite" => StoreUrl::Sqlite(installation.sqlite()),
+        url => url.parse()?,
+    })
+}
+
+fn upstreams(config: &Config, engine: &supervise::Engine, tls: &rustls::ClientConfig) -> Result<Upstreams> {
+    let on_prem = Upstream {
+        name: "engine".into(),
+        kind: UpstreamKind::Engine,
+        dialects: vec![Dialect::OpenaiChat],
+        model: Some(engine.alias.clone()),
+        credentials: Credentials::None,
+        client: UpstreamClient::of_engine(&engine.address, tls, &config.limits).context("engine.url")?,
+    };
+    Upstreams::new(&config.upstreams, &config.intercept.hosts, on_prem, tls, &config.limits).context("upstreams")
+}
+
+fn interceptor(gate: &Arc<Gate>, authority: Authority, pages: Pages) -> Result<Interceptor<Doorway>> {
+    let config = &gate.config;
+    let limits = ListenerLimits {
+        drain: Duration::from_secs(config.limits.drain_seconds),
+        ..ListenerLimits::default()
+    };
+    let mut tunnels = TunnelRules { max_tunnels: config.limits.tunnels, ..TunnelRules::default() };
+    if config.intercept.allow_private_tunnels {
+        tunnels.permitted_networks = ["0.0.0.0/0", "::/0"]
+            .iter()
+            .map(|all| all.parse().context("the networks of all addresses"))
+            .collect::<Result<_>>()?;
+    }
+    let interceptor = Interceptor::new(Doorway(gate.clone()), Arc::new(authority), pages)
+        .with_limits(limits)
+        .with_tunnels(tunnels);
+    let (Some(certificate), Some(key)) = (&config.gateway.certificate, &config.gateway.key) else {
+        return Ok(interceptor);
+    };
+    let read = |path: &Path| {
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    let own = gateway_tls_from_pem(&read(certificate)?, &read(key)?)?;
+    Ok(interceptor.with_gateway_tls(GatewayTls::Configured(Arc::new(own))))
+}
+
+async fn wait_for_signal() -> Result<&'static str> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted.map(|()| "signal").context("signals cannot be watched"),
+        _ = terminate.recv() => Ok("signal"),
+    }
+}

@@ -1,0 +1,379 @@
+//! Upstreams: the engine, clusters and clouds, and the only way to them.
+//!
+//! A body goes out by [`UpstreamClient::send`] alone, which takes a [`Cleared`]: what did not pass
+//! inspect, decide and transform does not compile. Certificates are always verified, against the
+//! system's roots and the configured ones. Replies are asked for unencoded, so that they can be
+//! inspected as they stream.
+//!
+//! On failure: an [`UpstreamError`] by cause, never with a word of the upstream's own.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use cordon_domain::{Dialect, UpstreamKind};
+use cordon_policy::Cleared;
+use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::Client,
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::{config, supervise::EngineAddress};
+
+/// An upstream could not be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum UpstreamError {
+    /// No connection: refused, unknown name, or a certificate that does not verify.
+    #[error("the upstream cannot be reached, or its certificate does not verify")]
+    Unreachable,
+    /// It did not begin a reply in time.
+    #[error("the upstream did not answer in time")]
+    TimedOut,
+    /// The connection broke before a reply began.
+    #[error("the upstream closed the connection before it answered")]
+    Broken,
+    /// What was to be sent is no valid request (a header or path that HTTP does not permit).
+    #[error("the request cannot be written as HTTP")]
+    Unsendable,
+}
+
+/// One upstream, ready to be asked.
+pub struct Upstream {
+    /// As the configuration names it.
+    pub name: Arc<str>,
+    /// Where it stands.
+    pub kind: UpstreamKind,
+    /// Dialects it speaks.
+    pub dialects: Vec<Dialect>,
+    /// Model name to ask for instead of the caller's.
+    pub model: Option<Arc<str>>,
+    /// Whose key is sent.
+    pub credentials: Credentials,
+    /// The connection pool.
+    pub client: UpstreamClient,
+}
+
+/// Whose key an upstream gets.
+#[derive(Clone)]
+pub enum Credentials {
+    /// The caller's own, from an exchange through the forward proxy.
+    Passthrough,
+    /// Ours.
+    Own(HeaderValue),
+    /// None: the engine.
+    None,
+}
+
+/// Every upstream that the configuration names.
+pub struct Upstreams {
+    named: BTreeMap<Arc<str>, Arc<Upstream>>,
+    hosts: Vec<(String, Arc<str>)>,
+}
+
+impl Upstreams {
+    /// Builds the clients. `tls` is used for every `https` upstream.
+    pub fn new(
+        configured: &BTreeMap<String, config::Upstream>,
+        intercepted: &[String],
+        engine: Upstream,
+        tls: &rustls::ClientConfig,
+        limits: &config::Limits,
+    ) -> Result<Self, UpstreamError> {
+        let mut named = BTreeMap::new();
+        let mut hosts: Vec<(String, Arc<str>)> = Vec::new();
+        for (name, entry) in configured {
+            let base = match (&entry.url, entry.hosts.first()) {
+                (Some(url), _) => url.clone(),
+                (None, Some(host)) => format!("https://{host}"),
+                (None, None) => return Err(UpstreamError::Unsendable),
+            };
+            let credentials = match entry.credentials.value() {
+                "passthrough" => Credentials::Passthrough,
+                key => {
+                    let mut value =
+                        HeaderValue::from_str(key).map_err(|_| UpstreamError::Unsendable)?;
+                    value.set_sensitive(true);
+                    Credentials::Own(value)
+                }
+            };
+            let name: Arc<str> = name.as_str().into();
+            hosts.extend(entry.hosts.iter().map(|host| (host.clone(), name.clone())));
+            named.insert(
+                name.clone(),
+                Arc::new(Upstream {
+                    name,
+                    kind: entry.kind,
+                    dialects: entry.dialects.clone(),
+                    model: entry.model.as_deref().map(Arc::from),
+                    credentials,
+                    client: UpstreamClient::over_tls(&base, entry.address, tls, limits)?,
+                }),
+            );
+        }
+        // An intercepted host that nobody configured is a cloud of its own name, so that policy and
+        // records can speak of it.
+        for host in intercepted {
+            if hosts.iter().any(|(known, _)| known.eq_ignore_ascii_case(host)) {
+                continue;
+            }
+            let name: Arc<str> = host.as_str().into();
+            hosts.push((host.clone(), name.clone()));
+            named.insert(
+                name.clone(),
+                Arc::new(Upstream {
+                    name,
+                    kind: UpstreamKind::Cloud,
+                    dialects: vec![
+                        Dialect::OpenaiChat,
+                        Dialect::OpenaiResponses,
+                        Dialect::AnthropicMessages,
+                    ],
+                    model: None,
+                    credentials: Credentials::Passthrough,
+                    client: UpstreamClient::over_tls(&format!("https://{host}"), None, tls, limits)?,
+                }),
+            );
+        }
+        named.insert(engine.name.clone(), Arc::new(engine));
+        Ok(Self { named, hosts })
+    }
+
+    /// An upstream by its name.
+    pub fn named(&self, name: &str) -> Option<&Arc<Upstream>> {
+        self.named.get(name)
+    }
+
+    /// The upstream that a caller addressed by host.
+    pub fn by_host(&self, host: &str) -> Option<&Arc<Upstream>> {
+        let exact = self.hosts.iter().find(|(known, _)| known.eq_ignore_ascii_case(host));
+        exact
+            .or_else(|| self.hosts.iter().find(|(known, _)| config::host_within(host, known)))
+            .and_then(|(_, name)| self.named.get(name))
+    }
+
+    /// The cloud that a gateway caller means by a dialect: the first by name with a key of ours.
+    pub fn by_dialect(&self, dialect: Dialect) -> Option<&Arc<Upstream>> {
+        self.named.values().find(|upstream| {
+            upstream.kind == UpstreamKind::Cloud
+                && matches!(upstream.credentials, Credentials::Own(_))
+                && upstream.dialects.contains(&dialect)
+        })
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        self.named.values()
+    }
+}
+
+/// What of a cleared request's head is sent.
+pub enum Target {
+    /// All of it: headers, path and query.
+    AsCleared,
+    /// Nothing: another path, and no headers but ours.
+    Path(String),
+}
+
+/// A pool of connections to one upstream.
+#[derive(Clone)]
+pub struct UpstreamClient {
+    base: String,
+    pool: Pool,
+    reply_limit: Duration,
+}
+
+#[derive(Clone)]
+enum Pool {
+    Tcp(Client<HttpsConnector<Dial>, Full<Bytes>>),
+    Unix(Client<DialUnix, Full<Bytes>>),
+}
+
+impl UpstreamClient {
+    fn over_tls(
+        base: &str,
+        address: Option<SocketAddr>,
+        tls: &rustls::ClientConfig,
+        limits: &config::Limits,
+    ) -> Result<Self, UpstreamError> {
+        base.parse::<Uri>().map_err(|_| UpstreamError::Unsendable)?;
+        let dial = Dial { address, limit: Duration::from_secs(limits.connect_seconds) };
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls.clone())
+            .https_or_http()
+            .enable_all_versions()
+            .wrap_connector(dial);
+        Ok(Self {
+            base: base.trim_end_matches('/').to_owned(),
+            pool: Pool::Tcp(pooled().build(connector)),
+            reply_limit: Duration::from_secs(limits.reply_seconds),
+        })
+    }
+
+    /// The engine's client, by socket or URL.
+    pub fn of_engine(
+        address: &EngineAddress,
+        tls: &rustls::ClientConfig,
+        limits: &config::Limits,
+    ) -> Result<Self, UpstreamError> {
+        match address {
+            EngineAddress::Url(url) => Self::over_tls(url, None, tls, limits),
+            EngineAddress::Socket(path) => Ok(Self {
+                base: "http://engine".to_owned(),
+                pool: Pool::Unix(pooled().build(DialUnix { path: Arc::new(path.clone()) })),
+                reply_limit: Duration::from_secs(limits.reply_seconds),
+            }),
+        }
+    }
+
+    /// Sends a cleared request; returns when the reply's head is there.
+    ///
+    /// `extra` are headers of our own making: credentials, and the exchange id for the engine.
+    pub async fn send(
+        &self,
+        method: &Method,
+        cleared: Cleared,
+        target: Target,
+        extra: &[(HeaderName, HeaderValue)],
+    ) -> Result<Response<Incoming>, UpstreamError> {
+        let (body, head) = cleared.into_parts();
+        let (path, sent) = match target {
+            Target::AsCleared => (head.path_and_query, head.headers),
+            Target::Path(path) => (path, Vec::new()),
+        };
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.base))
+            .body(Full::new(body))
+            .map_err(|_| UpstreamError::Unsendable)?;
+        let headers = request.headers_mut();
+        for (name, value) in &sent {
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| UpstreamError::Unsendable)?;
+            let value = HeaderValue::from_bytes(value).map_err(|_| UpstreamError::Unsendable)?;
+            headers.append(name, value);
+        }
+        for (name, value) in extra {
+            headers.insert(name, value.clone());
+        }
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let answer = async {
+            match &self.pool {
+                Pool::Tcp(client) => client.request(request).await,
+                Pool::Unix(client) => client.request(request).await,
+            }
+        };
+        match tokio::time::timeout(self.reply_limit, answer).await {
+            Err(_) => Err(UpstreamError::TimedOut),
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) if error.is_connect() => Err(UpstreamError::Unreachable),
+            Ok(Err(_)) => Err(UpstreamError::Broken),
+        }
+    }
+}
+
+fn pooled() -> hyper_util::client::legacy::Builder {
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder.pool_timer(TokioTimer::new()).timer(TokioTimer::new()).pool_idle_timeout(Duration::from_secs(60));
+    builder
+}
+
+/// Asks an engine that somebody else runs whether it is up. It sends no text.
+pub struct EngineClient {
+    url: String,
+    pool: Client<Dial, Full<Bytes>>,
+}
+
+impl EngineClient {
+    /// For probing; a socket engine is watched by its process instead.
+    pub fn new(address: &EngineAddress) -> Self {
+        let url = match address {
+            EngineAddress::Url(url) => url.clone(),
+            EngineAddress::Socket(_) => "http://engine".to_owned(),
+        };
+        Self { url, pool: pooled().build(Dial { address: None, limit: Duration::from_secs(2) }) }
+    }
+
+    /// Whether `/health` says 200.
+    pub async fn healthy(&self) -> Result<bool, UpstreamError> {
+        let uri: Uri = format!("{}/health", self.url).parse().map_err(|_| UpstreamError::Unsendable)?;
+        match tokio::time::timeout(Duration::from_secs(5), self.pool.get(uri)).await {
+            Ok(Ok(response)) => Ok(response.status().is_success()),
+            Ok(Err(_)) => Err(UpstreamError::Unreachable),
+            Err(_) => Err(UpstreamError::TimedOut),
+        }
+    }
+}
+
+/// Dials TCP, to a fixed address where one is configured.
+#[derive(Clone)]
+struct Dial {
+    address: Option<SocketAddr>,
+    limit: Duration,
+}
+
+type Dialling<S> = Pin<Box<dyn Future<Output = io::Result<TokioIo<S>>> + Send>>;
+
+impl tower::Service<Uri> for Dial {
+    type Response = TokioIo<TcpStream>;
+    type Error = io::Error;
+    type Future = Dialling<TcpStream>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let Self { address, limit } = self.clone();
+        Box::pin(async move {
+            let dial = async {
+                match address {
+                    Some(address) => TcpStream::connect(address).await,
+                    None => {
+                        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+                        let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("http") { 80 } else { 443 });
+                        TcpStream::connect((host, port)).await
+                    }
+                }
+            };
+            let stream = tokio::time::timeout(limit, dial)
+                .await
+                .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+            stream.set_nodelay(true)?;
+            Ok(TokioIo::new(stream))
+        })
+    }
+}
+
+/// Dials the engine's Unix socket, whatever the URI.
+#[derive(Clone)]
+struct DialUnix {
+    path: Arc<PathBuf>,
+}
+
+impl tower::Service<Uri> for DialUnix {
+    type Response = TokioIo<UnixStream>;
+    type Error = io::Error;
+    type Future = Dialling<UnixStream>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let path = self.path.clone();
+        Box::pin(async move { Ok(TokioIo::new(UnixStream::connect(&*path).await?)) })
+    }
+}
