@@ -229,6 +229,11 @@ const LANGUAGES: &[(&str, &[&str])] = &[
     ("language: markup", &["<div", "</", "<html", "<head", "<script", "<style", "<span", "<table", "<a ", "<p>", "<!DOCTYPE"]),
 ];
 
+/// What lines of code start with in many languages.
+const STATEMENTS: &[&str] = &[
+    "return ", "return;", "if (", "for (", "while (", "} else", "else {", "switch (", "case ", "catch (", "try {", "do {", "break;", "continue;",
+];
+
 struct LineScore {
     /// Three and more is surely code, two is code, one may be, below zero is prose.
     points: i32,
@@ -240,6 +245,10 @@ fn score(line: &str) -> LineScore {
     let none = |points| LineScore { points, language: None };
     if trimmed.is_empty() {
         return none(0);
+    }
+    if matches!(trimmed, "{" | "}" | "[" | "]" | "}," | "],") {
+        // Either code or data: it goes on with what it is in.
+        return none(1);
     }
     if is_data(trimmed) {
         return none(0);
@@ -266,11 +275,12 @@ fn score(line: &str) -> LineScore {
     points += i32::from(is_assignment(trimmed)) + i32::from(has_call(trimmed)) + i32::from(indented && ends > 0);
     let language = LANGUAGES.iter().position(|(_, starts)| starts.iter().any(|start| trimmed.starts_with(start)));
     let short_keyword = matches!(trimmed, "end" | "fi" | "done" | "begin" | "then" | "else" | "BEGIN" | "else:" | "try:" | "endmodule" | "});" | "}," | ")");
-    if short_keyword {
+    let statement = STATEMENTS.iter().any(|start| trimmed.starts_with(start));
+    if short_keyword || statement {
         points += 2;
     }
     // A keyword counts where the line is not a sentence.
-    let sentence = is_sentence(trimmed, words);
+    let sentence = is_sentence(trimmed, words) && !(statement && indented);
     if language.is_some() && !sentence {
         points += 2;
     }
@@ -285,7 +295,7 @@ fn score(line: &str) -> LineScore {
 
 /// JSON members, CSV rows, YAML pairs, log lines and list items hold data.
 fn is_data(line: &str) -> bool {
-    let json = (line.starts_with('"') && line.contains("\":")) || matches!(line, "{" | "}" | "[" | "]" | "}," | "],");
+    let json = line.starts_with('"') && line.contains("\":");
     let pair = line.split_once(": ").is_some_and(|(key, value)| {
         key.trim_start_matches("- ").bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b' '))
             && !value.ends_with([';', '{', '('])

@@ -6,11 +6,14 @@
 //!
 //! On failure: [`DetectorError`]s with file, line and column.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, OnceLock},
+};
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use cordon_domain::EntityType;
-use regex_automata::{meta, util::syntax};
+use regex_automata::{PatternID, meta, util::syntax};
 use serde_saphyr::Spanned;
 
 use crate::{
@@ -38,6 +41,50 @@ pub struct DetectorInfo {
     pub examples: Vec<String>,
     /// Texts that it must find nothing in.
     pub counter_examples: Vec<String>,
+}
+
+/// A pattern, compiled when it is first needed: most texts need few of them, and most programs that
+/// load the embedded files are short-lived.
+pub(crate) struct Pattern {
+    source: String,
+    compiled: OnceLock<Compiled>,
+}
+
+pub(crate) struct Compiled {
+    pub(crate) regex: meta::Regex,
+    /// The capture group that is the value.
+    pub(crate) group: usize,
+}
+
+impl Pattern {
+    /// Patterns of the embedded files are `trusted` to compile, as a test compiles them all; others are
+    /// compiled at once, so that a mistake is told when the file is loaded.
+    fn new(source: String, trusted: bool) -> Result<Self, String> {
+        let compiled = OnceLock::new();
+        if !trusted {
+            let _ = compiled.set(Compiled::new(&source)?);
+        }
+        Ok(Self { source, compiled })
+    }
+
+    pub(crate) fn compiled(&self) -> &Compiled {
+        self.compiled.get_or_init(|| {
+            Compiled::new(&self.source).expect("a test compiles every pattern of the embedded files")
+        })
+    }
+}
+
+impl Compiled {
+    fn new(source: &str) -> Result<Self, String> {
+        let config = meta::Config::new().nfa_size_limit(Some(MAX_PATTERN_BYTES)).onepass_size_limit(Some(1 << 18));
+        let regex = meta::Regex::builder()
+            .configure(config)
+            .syntax(syntax::Config::new().unicode(true).utf8(true))
+            .build(source)
+            .map_err(|error| error.syntax_error().map_or_else(|| error.to_string(), ToString::to_string))?;
+        let group = regex.group_info().to_index(PatternID::ZERO, "value").unwrap_or(0);
+        Ok(Self { regex, group })
+    }
 }
 
 /// A cheap look at the bytes that says where a pattern is worth running.
@@ -77,9 +124,7 @@ pub(crate) enum Start {
 
 pub(crate) struct Detector {
     pub(crate) info: DetectorInfo,
-    pub(crate) regex: meta::Regex,
-    /// The capture group that is the value.
-    pub(crate) group: usize,
+    pub(crate) pattern: Pattern,
     pub(crate) start: Start,
     pub(crate) before: usize,
     pub(crate) after: usize,
@@ -163,12 +208,13 @@ impl Lexicon {
 ///
 /// # Errors
 /// Every mistake found.
-pub(crate) fn compile(files: &[(&str, &str)]) -> Result<Detectors, Vec<DetectorError>> {
+pub(crate) fn compile(embedded: &[(&str, &str)], extra: &[(&str, &str)]) -> Result<Detectors, Vec<DetectorError>> {
     let mut errors = Vec::new();
     let mut all: Vec<Detector> = Vec::new();
     let mut lexicon = Lexicon::default();
     let mut keywords: Vec<Vec<u16>> = Vec::new();
-    for (file, yaml) in files {
+    let trusted = embedded.iter().map(|file| (file, true));
+    for ((file, yaml), trusted) in trusted.chain(extra.iter().map(|file| (file, false))) {
         let parsed = match load::read(file, yaml) {
             Ok(parsed) => parsed,
             Err(error) => {
@@ -182,7 +228,7 @@ pub(crate) fn compile(files: &[(&str, &str)]) -> Result<Detectors, Vec<DetectorE
             } else if all.len() == MAX_DETECTORS {
                 errors.push(at(file, &spec.id, format!("more than {MAX_DETECTORS} detectors")));
             } else {
-                match detector(file, spec, &parsed.define, &mut lexicon) {
+                match detector(file, spec, &parsed.define, trusted, &mut lexicon) {
                     Ok((detector, words)) => {
                         all.push(detector);
                         keywords.push(words);
@@ -242,23 +288,14 @@ fn at<T>(file: &str, place: &Spanned<T>, message: impl Into<String>) -> Detector
 fn detector(
     file: &str,
     spec: &Spec,
-    define: &std::collections::BTreeMap<String, Spanned<String>>,
+    define: &BTreeMap<String, Spanned<String>>,
+    trusted: bool,
     lexicon: &mut Lexicon,
 ) -> Result<(Detector, Vec<u16>), DetectorError> {
     let entity = spec.entity.value.parse().map_err(|e| at(file, &spec.entity, format!("{e}")))?;
     let pattern = expand(&spec.pattern.value, define).map_err(|m| at(file, &spec.pattern, m))?;
-    let regex = meta::Regex::builder()
-        .configure(meta::Config::new().nfa_size_limit(Some(MAX_PATTERN_BYTES)).onepass_size_limit(Some(1 << 18)))
-        .syntax(syntax::Config::new().unicode(true).utf8(true))
-        .build(&pattern)
-        .map_err(|error| {
-            let reason = error.syntax_error().map_or_else(|| error.to_string(), ToString::to_string);
-            at(file, &spec.pattern, format!("the pattern does not compile: {reason}"))
-        })?;
-    let group = regex
-        .group_info()
-        .to_index(regex_automata::PatternID::ZERO, "value")
-        .unwrap_or(0);
+    let pattern = Pattern::new(pattern, trusted)
+        .map_err(|reason| at(file, &spec.pattern, format!("the pattern does not compile: {reason}")))?;
 
     let mut ids = |words: &[Spanned<String>]| -> Result<Vec<u16>, DetectorError> {
         words.iter().map(|word| lexicon.id(&word.value).map_err(|m| at(file, word, m))).collect()
@@ -326,8 +363,7 @@ fn detector(
             examples: texts(&spec.examples),
             counter_examples: texts(&spec.counter_examples),
         },
-        regex,
-        group,
+        pattern,
         start,
         before: spec.before,
         after: spec.after,
@@ -345,12 +381,13 @@ fn detector(
 /// Puts the named parts into a pattern. Definitions may use earlier ones; eight rounds end any circle.
 fn expand(
     pattern: &str,
-    define: &std::collections::BTreeMap<String, Spanned<String>>,
+    define: &BTreeMap<String, Spanned<String>>,
 ) -> Result<String, String> {
     let mut pattern = pattern.to_owned();
     for _ in 0..8 {
         if !pattern.contains("{{") {
-            return Ok(pattern);
+            // Views hold every digit as an ASCII digit, so the classes for all scripts would be a waste.
+            return Ok(pattern.replace("\\d", "[0-9]").replace("\\w", "[0-9A-Za-z_]"));
         }
         for (name, part) in define {
             pattern = pattern.replace(&format!("{{{{{name}}}}}"), &format!("(?:{})", part.value));
@@ -367,7 +404,7 @@ mod tests {
     use super::*;
 
     fn mistakes(yaml: &str) -> Vec<String> {
-        compile(&[("own.yaml", yaml)]).err().unwrap().iter().map(ToString::to_string).collect()
+        compile(&[], &[("own.yaml", yaml)]).err().unwrap().iter().map(ToString::to_string).collect()
     }
 
     const TAIL: &str = "    score: 0.9\n    examples: ['⟦a⟧']\n    counter_examples: ['b']\n";
@@ -391,6 +428,16 @@ mod tests {
         let head = "detectors:\n  - id: a\n    entity: A\n    pattern: 'a'\n";
         assert!(mistakes(&format!("{head}    gate: dots\n{TAIL}"))[0].contains("no such gate"));
         assert!(mistakes(&format!("{head}    keywords: [a]\n    validator: x\n{TAIL}"))[0].contains("luhn"));
+    }
+
+    #[test]
+    fn every_embedded_pattern_compiles() {
+        let all = compile(crate::inspector::EMBEDDED, &[]).ok().unwrap().all;
+        let wrong: Vec<String> = all
+            .iter()
+            .filter_map(|d| Compiled::new(&d.pattern.source).err().map(|reason| format!("{}: {reason}", d.info.id)))
+            .collect();
+        assert!(wrong.is_empty(), "{wrong:?}");
     }
 
     #[test]

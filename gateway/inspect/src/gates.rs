@@ -9,6 +9,8 @@ use crate::detector::Gate;
 
 /// How far ahead of its first digit a candidate starts, for the `+`, `(` or country letters before it.
 const LEAD: usize = 3;
+/// How far behind its last digit a candidate ends, for an extension.
+const TAIL: usize = 8;
 /// Digits that a candidate of the digit gate must have: the shortest thing looked for has seven.
 const LEAST_DIGITS: usize = 7;
 /// The longest address behind its house number.
@@ -89,7 +91,7 @@ pub(crate) fn walk(text: &str, mut found: impl FnMut(Candidate)) {
         }
         let word = start..at;
         if digits >= 3 && digits < word.len() && word.len() <= CODE_BYTES {
-            found(Candidate { gate: Gate::Code, span: word.clone(), digits });
+            found(Candidate { gate: Gate::Code, span: with_neighbours(text, word.clone()), digits });
         }
         if bytes[start..at].len() >= 2
             && class(bytes[start]) == class(bytes[start]) & (LETTER | HEX)
@@ -145,7 +147,7 @@ fn number(text: &str, first: usize, found: &mut impl FnMut(Candidate)) -> usize 
         }
     }
     if digits >= LEAST_DIGITS {
-        let span = boundary(text, first.saturating_sub(LEAD))..boundary(text, (end + 2).min(text.len()));
+        let span = boundary(text, first.saturating_sub(LEAD))..text.ceil_char_boundary((end + TAIL).min(text.len()));
         found(Candidate { gate: Gate::Digits, span, digits });
     }
     end
@@ -159,11 +161,20 @@ fn groups(text: &str, first: usize, found: &mut impl FnMut(Candidate)) -> usize 
     while end < bytes.len() && class(bytes[end]) & (HEX | JOINT) != 0 {
         joints += usize::from(matches!(bytes[end], b':' | b'-'));
         end += 1;
+        // The zone of a link-local address is a name.
+        if bytes[end - 1] == b'%' {
+            end += bytes[end..].iter().take(16).take_while(|b| b.is_ascii_alphanumeric()).count();
+        }
     }
     if joints >= 2 {
-        found(Candidate { gate: Gate::Groups, span: first..end, digits: 0 });
+        found(Candidate { gate: Gate::Groups, span: with_neighbours(text, first..end), digits: 0 });
     }
     end
+}
+
+/// The range and one character on either side, which patterns ask about.
+fn with_neighbours(text: &str, span: Range<usize>) -> Range<usize> {
+    boundary(text, span.start.saturating_sub(1))..text.ceil_char_boundary((span.end + 1).min(text.len()))
 }
 
 /// The character boundary at or before `at`.
@@ -187,11 +198,11 @@ mod tests {
 
     #[test]
     fn finds_numbers_codes_and_groups() {
-        assert_eq!(seen("call +1 (202) 555-0147 now", Gate::Digits), ["l +1 (202) 555-0147 n"]);
+        assert_eq!(seen("call +1 (202) 555-0147 now", Gate::Digits), ["l +1 (202) 555-0147 now"]);
         assert_eq!(seen("is DE89 3704", Gate::Iban), ["DE89 3704"]);
-        assert_eq!(seen("at fe80::1%eth0", Gate::Groups), ["fe80::1%e"]);
-        assert_eq!(seen("mac 00:1a:2b:3c:4d:5e.", Gate::Groups), ["00:1a:2b:3c:4d:5e."]);
-        assert_eq!(seen("id RSSMRA85T10A562S", Gate::Code), ["RSSMRA85T10A562S"]);
+        assert_eq!(seen("at fe80::1%eth0", Gate::Groups), [" fe80::1%eth0"]);
+        assert_eq!(seen("mac 00:1a:2b:3c:4d:5e.", Gate::Groups), [" 00:1a:2b:3c:4d:5e."]);
+        assert_eq!(seen("id RSSMRA85T10A562S", Gate::Code), [" RSSMRA85T10A562S"]);
     }
 
     #[test]

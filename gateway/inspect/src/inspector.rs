@@ -24,7 +24,7 @@ use crate::{
 pub const MAX_FINDINGS: usize = 20_000;
 
 /// The detector files that are part of the program.
-const EMBEDDED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/detector_files.rs"));
+pub(crate) const EMBEDDED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/detector_files.rs"));
 
 /// Finds what is sensitive in texts. Compiled once, shared by all threads.
 pub struct Inspector {
@@ -49,9 +49,8 @@ impl Inspector {
     /// # Errors
     /// Every mistake in the files, with file, line and column.
     pub fn load(extra: &[(String, String)]) -> Result<Self, Vec<DetectorError>> {
-        let extra = extra.iter().map(|(name, yaml)| (name.as_str(), yaml.as_str()));
-        let files: Vec<(&str, &str)> = EMBEDDED.iter().copied().chain(extra).collect();
-        let detectors = detector::compile(&files)?;
+        let extra: Vec<(&str, &str)> = extra.iter().map(|(name, yaml)| (name.as_str(), yaml.as_str())).collect();
+        let detectors = detector::compile(EMBEDDED, &extra)?;
         let regions = detectors.all.iter().map(|d| d.info.entity.family() == "CONFIDENTIAL").collect();
         Ok(Self {
             detectors,

@@ -171,7 +171,14 @@ fn name_at(text: &str, word: Range<usize>, buffer: &mut String) -> Option<Name> 
         };
         return Some(Name { span: word.start..end, score, evidence: "given name or surname listed" });
     }
-    (known && surnames == 0).then(|| Name { span: word.clone(), score: 0.55, evidence: "given name listed" })
+    (known && surnames == 0 && !follows_place_word(text, word.start)).then(|| Name { span: word.clone(), score: 0.55, evidence: "given name listed" })
+}
+
+/// `San Diego`, `Port David`: what stands before a given name can make it a place.
+fn follows_place_word(text: &str, start: usize) -> bool {
+    const BEFORE: &[&str] =
+        &["San", "Santa", "St.", "Saint", "Los", "Port", "Fort", "New", "North", "South", "East", "West", "Lake", "Mount", "Villa", "El"];
+    text[..start].strip_suffix(' ').is_some_and(|before| BEFORE.iter().any(|word| before.ends_with(word)))
 }
 
 /// The next word, one space further on the same line.

@@ -157,12 +157,13 @@ impl Pass<'_> {
         if anchored == Anchored::Yes {
             from = window.start;
         }
-        let mut captures = self.captures[slot].take().unwrap_or_else(|| detector.regex.create_captures());
+        let pattern = detector.pattern.compiled();
+        let mut captures = self.captures[slot].take().unwrap_or_else(|| pattern.regex.create_captures());
         while from < window.end {
             let input = Input::new(self.text).span(from..window.end).anchored(anchored);
-            detector.regex.search_captures(&input, &mut captures);
+            pattern.regex.search_captures(&input, &mut captures);
             let Some(whole) = captures.get_match() else { break };
-            let value = captures.get_group(detector.group).unwrap_or_else(|| whole.span());
+            let value = captures.get_group(pattern.group).unwrap_or_else(|| whole.span());
             let value = value.start..value.end;
             let judged = if value.is_empty() { None } else { self.judge(detector, index, value.clone()) };
             match judged {

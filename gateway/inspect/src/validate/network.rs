@@ -29,6 +29,8 @@ pub(super) fn email(value: &str) -> Verdict {
 
 /// Telephone: as many digits as a number has (E.164 has fifteen at most), not one digit over and over.
 pub(super) fn phone(value: &str) -> Verdict {
+    // An extension is not part of the number.
+    let value = value.split(['x', 'X', 'e', '#']).next().unwrap_or_default();
     let digits = digits(value);
     if !(7..=15).contains(&digits.len()) || is_monotone(&digits) {
         return Verdict::Wrong;
