@@ -119,10 +119,40 @@ pub enum CommitmentKeyError {
 /// The commitment to a body, as 64 hex digits.
 #[must_use]
 pub fn commit(key: &CommitmentKey, bytes: &[u8]) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key.0.as_ref()).expect("HMAC takes keys of any length");
-    mac.update(b"cordon payload v1\0");
-    mac.update(bytes);
-    hex::encode(mac.finalize().into_bytes())
+    let mut commitment = Commitment::new(key);
+    commitment.update(bytes);
+    commitment.written()
+}
+
+/// A commitment to a body that goes by in pieces; however it is cut, it comes out as [`commit`] of the whole.
+#[derive(Clone)]
+pub struct Commitment(Hmac<Sha256>);
+
+impl Commitment {
+    /// The commitment to no bytes yet.
+    #[must_use]
+    pub fn new(key: &CommitmentKey) -> Self {
+        let mut mac = Hmac::<Sha256>::new_from_slice(key.0.as_ref()).expect("HMAC takes keys of any length");
+        mac.update(b"cordon payload v1\0");
+        Self(mac)
+    }
+
+    /// Takes the next piece in.
+    pub fn update(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// The commitment to all pieces so far, as 64 hex digits.
+    #[must_use]
+    pub fn written(&self) -> String {
+        hex::encode(self.0.clone().finalize().into_bytes())
+    }
+}
+
+impl fmt::Debug for Commitment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Commitment(..)")
+    }
 }
 
 #[cfg(test)]
@@ -152,6 +182,10 @@ mod tests {
         assert_ne!(commit(&a, b"body"), commit(&b, b"body"));
         assert_ne!(commit(&a, b"body"), commit(&a, b"body2"));
         assert_eq!(commit(&a, b"").len(), 64);
+        let mut pieces = Commitment::new(&a);
+        pieces.update(b"bo");
+        pieces.update(b"dy");
+        assert_eq!(pieces.written(), commit(&a, b"body"));
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub use record::{
 };
 
 mod commitment;
-pub use commitment::{CommitmentKey, CommitmentKeyError, commit};
+pub use commitment::{Commitment, CommitmentKey, CommitmentKeyError, commit};
 
 mod recorder;
 pub use recorder::{AuditConfig, AuditMetrics, OpenError, Recorder, Shipping, open};

@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use crate::{
-    disk::RealDisk,
+    disk::{Disk, RealDisk},
     record::{Body, Event, Intent, Seal},
     ship::Shipper,
     spool::{
@@ -96,7 +96,7 @@ pub async fn open(config: AuditConfig, clock: Arc<dyn Clock>) -> Result<(Recorde
     } = config;
     let (writer, shared) = {
         let clock = Arc::clone(&clock);
-        tokio::task::spawn_blocking(move || open_spool(spool, clock))
+        tokio::task::spawn_blocking(move || open_spool(RealDisk, spool, clock))
             .await
             .map_err(|_| OpenError::Thread)??
     };
@@ -135,10 +135,11 @@ pub async fn open(config: AuditConfig, clock: Arc<dyn Clock>) -> Result<(Recorde
     Ok((recorder, shipping))
 }
 
-fn open_spool(
+pub(crate) fn open_spool<D: Disk>(
+    disk: D,
     config: SpoolConfig,
     clock: Arc<dyn Clock>,
-) -> Result<(Writer<RealDisk>, Arc<Shared>), OpenError> {
+) -> Result<(Writer<D>, Arc<Shared>), OpenError> {
     let recovered = recover(&config.dir)?;
     if let Some(bytes) = recovered.torn {
         tracing::warn!(
@@ -165,12 +166,12 @@ fn open_spool(
         writable: AtomicBool::new(true),
         full: AtomicBool::new(false),
         counters: Counters::default(),
-        _lock: recovered.lock.try_clone().map_err(|source| SpoolError::Io {
+        lock: recovered.lock.try_clone().map_err(|source| SpoolError::Io {
             path: config.dir.clone(),
             source,
         })?,
     });
-    let mut writer = Writer::new(RealDisk, config, clock, Arc::clone(&shared), &recovered);
+    let mut writer = Writer::new(disk, config, clock, Arc::clone(&shared), &recovered);
     writer.start()?;
     Ok((writer, shared))
 }
@@ -341,6 +342,10 @@ impl Shipping {
         {
             shipper.abort();
             let _ = shipper.await;
+        }
+        // Recorders may outlive this; the directory is free all the same, as nothing writes there any more.
+        if let Err(error) = self.shared.lock.unlock() {
+            tracing::warn!(%error, "audit spool: the lock cannot be given up before the process ends");
         }
         self.shared.depth()
     }

@@ -22,6 +22,8 @@ use crate::record::{EntryHash, WriterId, canonical};
 
 const MAGIC: &[u8; 8] = b"CORDSPL1";
 const FRAME_HEAD: usize = 8;
+/// No chain gets there; it keeps arithmetic on what a file claims from overflowing.
+pub(crate) const MAX_SEQUENCE: u64 = 1 << 53;
 const FIRST_OF_WRITE: u32 = 1 << 31;
 
 /// What a segment starts from; enough to go on from it without the segments before it.
@@ -144,7 +146,9 @@ impl<'a> Segment<'a> {
                     frame.end,
                 ))
             })
-            .filter(|(header, _)| header.segment == number);
+            .filter(|(header, _)| {
+                header.segment == number && (1..=MAX_SEQUENCE).contains(&header.first_sequence)
+            });
         match header {
             Some((header, body)) => Ok(Self { header, body, file }),
             // The header is synced before the first entry is written, so an entry proves that it was there.

@@ -126,6 +126,7 @@ impl Shipper {
                 if cursor_dirty && (stopping || cursor_at.is_none_or(|at| at.elapsed() >= CURSOR_EVERY)) {
                     self.save_cursor(link).await?;
                     (cursor_at, cursor_dirty) = (Some(Instant::now()), false);
+                    self.remove_finished(link);
                 }
                 if stopping {
                     store.close().await;

@@ -38,6 +38,9 @@ pub(crate) mod reader;
 pub(crate) mod recover;
 pub(crate) mod writer;
 
+#[cfg(test)]
+mod tests;
+
 /// Where the spool lies and how large it may grow.
 #[derive(Clone, Debug)]
 pub struct SpoolConfig {
@@ -141,8 +144,8 @@ pub(crate) struct Shared {
     pub(crate) writable: AtomicBool,
     pub(crate) full: AtomicBool,
     pub(crate) counters: Counters,
-    /// Held for its lock.
-    pub(crate) _lock: File,
+    /// Locked while the spool is open.
+    pub(crate) lock: File,
 }
 
 #[derive(Debug, Default)]

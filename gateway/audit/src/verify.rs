@@ -318,24 +318,31 @@ impl Chain<'_> {
             let mut rows = page.iter().peekable();
             while let Some(row) = rows.next() {
                 let read = self.record(row, last.sequence + 1)?;
-                if read.previous_hash != last.hash {
-                    // Two neighbours disagree. If what follows holds this one's hash, this one is as it was, and the one before is not.
-                    let next_hash = rows.peek().and_then(|next| previous_hash(next));
-                    let holds = next_hash
-                        .or_else(|| (read.link.sequence == self.head.sequence).then_some(self.head.hash));
-                    let this_is_whole = holds == Some(read.link.hash) && last.sequence > 0;
-                    let sequence = if this_is_whole {
-                        last.sequence
-                    } else {
-                        read.link.sequence
+                // What the chain holds for this record: the one behind it says, or the position if it is the last.
+                let next = rows.peek();
+                let vouched_for = || {
+                    let holds = match next {
+                        Some(next) => previous_hash(next),
+                        None => (read.link.sequence == self.head.sequence).then_some(self.head.hash),
                     };
+                    holds == Some(read.link.hash)
+                };
+                if read.previous_hash != last.hash {
+                    // Two neighbours disagree. If this one is vouched for, it is as it was, and the one before it is not.
+                    let before = last.sequence > 0 && vouched_for();
+                    let sequence = if before { last.sequence } else { read.link.sequence };
                     return Err(self.broken(sequence, Fault::Altered).into());
                 }
                 if self
                     .witness
                     .is_some_and(|w| w.sequence == read.link.sequence && w.hash != read.link.hash)
                 {
-                    return Err(self.broken(read.link.sequence, Fault::Rewritten).into());
+                    let fault = if vouched_for() {
+                        Fault::Rewritten
+                    } else {
+                        Fault::Altered
+                    };
+                    return Err(self.broken(read.link.sequence, fault).into());
                 }
                 last = read.link;
             }

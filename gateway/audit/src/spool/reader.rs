@@ -98,7 +98,10 @@ impl Reader {
         } else {
             info.end.unwrap_or(info.body)
         };
-        let next = segments.range(number + 1..=active.max(number)).next();
+        let next = segments
+            .range(number + 1..)
+            .next()
+            .filter(|(next, _)| **next <= active);
         Some((end, next.map(|(number, info)| (*number, info.body))))
     }
 

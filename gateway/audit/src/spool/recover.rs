@@ -20,7 +20,7 @@ use super::{CursorFile, Link, SegmentInfo, cursor_path, segment_path};
 use crate::{
     disk::replace_file,
     record::{Entry, EntryHash, WriterId},
-    segment::{Segment, SegmentHeader, Tail, Unreadable},
+    segment::{MAX_SEQUENCE, Segment, SegmentHeader, Tail, Unreadable},
 };
 
 const HEADER_PART: u64 = 64 << 10;
@@ -361,7 +361,10 @@ fn read_writer(dir: &Path) -> Result<Option<WriterId>, SpoolError> {
 
 /// The `cursor` file of a spool directory, without opening the spool.
 pub(crate) fn read_cursor(dir: &Path) -> Result<Option<CursorFile>, SpoolError> {
-    read_small(&cursor_path(dir), |text| serde_json::from_str(text).ok())
+    let whole = |cursor: &CursorFile| cursor.shipped.sequence <= MAX_SEQUENCE;
+    read_small(&cursor_path(dir), |text| {
+        serde_json::from_str(text).ok().filter(whole)
+    })
 }
 
 fn read_small<T>(path: &Path, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, SpoolError> {

@@ -174,7 +174,7 @@ impl<D: Disk> Writer<D> {
     ) {
         let opens = bodies.iter().find_map(Body::opens);
         let closes = bodies.iter().find_map(Body::closes);
-        if done.is_closed() && closes.is_none() {
+        if done.is_closed() && opens.is_some() && closes.is_none() {
             // The caller left before anything was written; nothing depends on this record.
             return;
         }
@@ -182,6 +182,9 @@ impl<D: Disk> Writer<D> {
             Ok(()) => group.waiting.push(Waiting { done, opens, closes }),
             Err(why) => {
                 self.shared.counters.refused.fetch_add(1, Relaxed);
+                if why == AuditUnavailable::Full {
+                    self.shared.full.store(true, Relaxed);
+                }
                 self.owe(closes, why);
                 let _ = done.send(Err(why));
             }
@@ -271,6 +274,9 @@ impl<D: Disk> Writer<D> {
         }
         for Waiting { done, opens, closes } in group.waiting {
             if let Err(why) = result {
+                if why == AuditUnavailable::Full {
+                    self.shared.full.store(true, Relaxed);
+                }
                 self.shared.counters.refused.fetch_add(1, Relaxed);
                 self.owe(closes, why);
             }
@@ -495,10 +501,11 @@ impl<D: Disk> Writer<D> {
         usable + rest
     }
 
+    /// Says when intents fit again. A whole segment must have become free, so that it does not change its mind with each entry.
     fn note_space(&self) {
-        self.shared
-            .full
-            .store(self.space() <= self.config.reserve_bytes, Relaxed);
+        if self.space() >= self.config.reserve_bytes + self.config.segment_bytes {
+            self.shared.full.store(false, Relaxed);
+        }
     }
 
     fn why_unavailable(&self) -> AuditUnavailable {

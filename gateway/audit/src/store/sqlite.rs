@@ -1,6 +1,12 @@
 //! The store in one SQLite file, the default where no database is configured.
 
-use std::{path::Path, time::Duration};
+use std::{
+    fs::{self, OpenOptions},
+    io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::Path,
+    time::Duration,
+};
 
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Row as _, SqlitePool, TypeInfo, ValueRef,
@@ -30,9 +36,12 @@ impl Sqlite {
         if !create && !path.exists() {
             return Err(StoreError::NotThere(path.display().to_string()));
         }
+        if create {
+            make_file(path).map_err(sqlx::Error::Io)?;
+        }
         let options = SqliteConnectOptions::new()
             .filename(path)
-            .create_if_missing(create)
+            .create_if_missing(false)
             .journal_mode(SqliteJournalMode::Wal)
             // The spool lets go of what was committed here, so each commit is synced.
             .synchronous(SqliteSynchronous::Full)
@@ -126,6 +135,19 @@ impl Engine for Sqlite {
     async fn close(&self) {
         self.0.close().await;
     }
+}
+
+/// An empty file for its owner only; SQLite gives the files beside it the same permissions.
+fn make_file(path: &Path) -> io::Result<()> {
+    if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    }
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path)
+        .map(drop)
 }
 
 fn insert(rows: usize) -> String {

@@ -1,0 +1,9 @@
+//! The audit room against real databases: SQLite files, and the PostgreSQL that `DATABASE_URL` names (by
+//! default one on this machine, database `test`), each test in a schema of its own.
+
+mod databases;
+mod killing;
+mod relay;
+mod searching;
+mod shipping;
+mod tampering;
