@@ -354,7 +354,6 @@ impl Authority {
         for host in &scope.hosts {
             verify(&*self.leaf(host)?, host)?;
         }
-        let gateway = self.gateway_leaf()?;
         for name in &scope.gateway_names {
             let permitted = match name.parse::<IpAddr>() {
                 Ok(address) => self.gateway.permitted.address(address),
@@ -363,6 +362,9 @@ impl Authority {
             if !permitted {
                 return Err(AuthorityError::HostNotPermitted { host: name.clone() });
             }
+        }
+        let gateway = self.gateway_leaf()?;
+        for name in &scope.gateway_names {
             verify(&gateway, name)?;
         }
         Ok(())

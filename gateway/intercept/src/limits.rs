@@ -36,7 +36,7 @@ impl Default for ListenerLimits {
             idle: Duration::from_secs(120),
             write_stall: Duration::from_secs(60),
             max_header_bytes: 64 * 1024,
-            max_headers: 128,
+            max_headers: 100,
             max_streams: 128,
             ping: Duration::from_secs(30),
             drain: Duration::from_secs(60),

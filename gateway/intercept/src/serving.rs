@@ -41,6 +41,8 @@ use crate::{
 
 /// hyper's least read buffer; below it its builder panics.
 const LEAST_HEADER_BYTES: usize = 8192;
+/// hyper's own limit of header fields.
+const HEADERS_ON_STACK: usize = 100;
 /// How long an idle connection that was told to close may take to do so.
 const CLOSING: Duration = Duration::from_secs(5);
 
@@ -89,8 +91,11 @@ where
             // hyper's own header timer runs through idle time too; the pulse tells them apart.
             .header_read_timeout(None)
             .max_header_size(header_bytes)
-            .max_buf_size(header_bytes.max(64 * 1024))
-            .max_headers(limits.max_headers);
+            .max_buf_size(header_bytes.max(64 * 1024));
+        // hyper keeps its own number of headers on the stack; any other is allocated for each request.
+        if limits.max_headers != HEADERS_ON_STACK {
+            builder.max_headers(limits.max_headers);
+        }
         builder
     };
     match speaks {

@@ -156,10 +156,13 @@ pub(crate) async fn run<S: Exchanges>(
         let prefix = caller.take_prefix();
         let mut caller = caller.into_inner().into_inner();
         let passed = {
-            let intercepted =
-                |name: &str| normal_host(name).is_none_or(|name| shared.authority.load().permits(&name));
+            // The server let this very name be tunnelled, so only another one is an attempt to evade.
+            let evades = |name: &str| {
+                normal_host(name)
+                    .is_none_or(|name| name != target.host && shared.authority.load().permits(&name))
+            };
             let passing = async {
-                let first = first_flight(&mut caller, &mut upstream, prefix, &meter, intercepted).await?;
+                let first = first_flight(&mut caller, &mut upstream, prefix, &meter, evades).await?;
                 pass(caller, upstream, first, &meter).await;
                 Ok(())
             };
@@ -192,7 +195,7 @@ async fn first_flight(
     upstream: &mut TcpStream,
     prefix: bytes::Bytes,
     meter: &Meter,
-    intercepted: impl Fn(&str) -> bool,
+    evades: impl Fn(&str) -> bool,
 ) -> Result<Vec<u8>, Reason> {
     let mut held = prefix.to_vec();
     let mut hello = Hello::default();
@@ -202,7 +205,7 @@ async fn first_flight(
         match hello.read(held.get(fresh..).unwrap_or_default()) {
             Seen::Unfinished => {}
             Seen::NotTls | Seen::Nameless => return Ok(held),
-            Seen::Named(name) if intercepted(&name) => return Err(Reason::TunnelEvades),
+            Seen::Named(name) if evades(&name) => return Err(Reason::TunnelEvades),
             Seen::Named(_) => return Ok(held),
             Seen::Unreadable => return Err(Reason::TunnelUnreadable),
         }

@@ -24,13 +24,11 @@ async fn exchanges_in_flight_finish_and_then_serve_returns() {
     stage.notes.began.notified().await;
 
     stage.shutdown.cancel();
-    // GOAWAY reaches the second caller while its exchange is still open.
-    while second.ready().await.is_ok() {
+    // The listener is closed while both exchanges are still open.
+    while TcpStream::connect(stage.proxy).await.is_ok() {
         tokio::task::yield_now().await;
     }
     assert!(!stage.serving.is_finished());
-    stage.notes.go.notify_one();
-    stage.notes.go.notify_one();
     let (proxy, gateway) = (stage.proxy, stage.gateway);
     for (slow, http1) in [(slow1, true), (slow2, false)] {
         stage.notes.go.notify_one();
@@ -41,6 +39,8 @@ async fn exchanges_in_flight_finish_and_then_serve_returns() {
         assert_eq!(text(answer).await, (StatusCode::OK, "slow but whole".into()));
     }
     timeout(SOON, stage.serving).await.unwrap().unwrap();
+    // GOAWAY: the second caller keeps nothing open.
+    assert!(timeout(SOON, second.ready()).await.unwrap().is_err());
     for address in [proxy, gateway] {
         assert!(TcpStream::connect(address).await.is_err());
     }

@@ -113,3 +113,16 @@ async fn at_the_connection_limit_callers_wait_and_are_then_served() {
     drop(first);
     assert!(head_of(&mut second).await.starts_with("HTTP/1.1 200"));
 }
+
+#[tokio::test]
+async fn a_caller_that_takes_nothing_is_cut_and_the_answer_dropped() {
+    let limits = ListenerLimits {
+        write_stall: SHORT,
+        ..ListenerLimits::default()
+    };
+    let stage = Stage::with(limits, loopback_rules(), false).await;
+    let mut stream = stage.tls(HOST, stage.trusting(&[])).await;
+    let request = format!("GET /endless HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stage.notes.dropped.notified().await;
+}

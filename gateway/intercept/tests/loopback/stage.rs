@@ -14,7 +14,8 @@ use cordon_intercept::{
     Reason, Scope, TunnelRecord, TunnelRules, TurnedAway, empty_body, full_body, read_body, serve,
 };
 use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::{
     body::Incoming,
     client::conn::{http1, http2},
@@ -33,19 +34,30 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_util::sync::CancellationToken;
 
-pub const HOST: &str = "api.openai.com";
+pub(crate) const HOST: &str = "api.openai.com";
 
 /// What the stand-in notes.
 #[derive(Default)]
-pub struct Notes {
-    pub turned_away: Mutex<Vec<Reason>>,
-    pub arrivals: Mutex<Vec<Arrival<&'static str>>>,
+pub(crate) struct Notes {
+    pub(crate) turned_away: Mutex<Vec<Reason>>,
+    pub(crate) arrivals: Mutex<Vec<Arrival<&'static str>>>,
     /// `/slow` says that it began, and waits to be let go.
-    pub began: Notify,
-    pub go: Notify,
+    pub(crate) began: Notify,
+    pub(crate) go: Notify,
+    /// The body of `/endless` was dropped.
+    pub(crate) dropped: Notify,
 }
 
-pub struct Fake {
+/// Lives in an answer's body.
+struct SaysWhenDropped(Arc<Notes>);
+
+impl Drop for SaysWhenDropped {
+    fn drop(&mut self) {
+        self.0.dropped.notify_one();
+    }
+}
+
+pub(crate) struct Fake {
     notes: Arc<Notes>,
     closed: mpsc::UnboundedSender<(u64, u64)>,
 }
@@ -96,6 +108,14 @@ impl Exchanges for Fake {
                     answer
                 }
             },
+            "/endless" => {
+                let sent = SaysWhenDropped(Arc::clone(&self.notes));
+                let pieces = futures_util::stream::repeat_with(move || {
+                    let _still_sending = &sent;
+                    Ok(Frame::data(Bytes::from_static(&[b'x'; 16 * 1024])))
+                });
+                Response::new(StreamBody::new(pieces).boxed())
+            }
             "/socket" => {
                 let mut answer = Response::new(empty_body());
                 *answer.status_mut() = match request.headers().get("upgrade") {
@@ -115,19 +135,19 @@ impl Exchanges for Fake {
 }
 
 /// Both listeners over one authority.
-pub struct Stage {
-    pub proxy: SocketAddr,
-    pub gateway: SocketAddr,
-    pub notes: Arc<Notes>,
-    pub closed: mpsc::UnboundedReceiver<(u64, u64)>,
-    pub shutdown: CancellationToken,
-    pub serving: JoinHandle<()>,
+pub(crate) struct Stage {
+    pub(crate) proxy: SocketAddr,
+    pub(crate) gateway: SocketAddr,
+    pub(crate) notes: Arc<Notes>,
+    pub(crate) closed: mpsc::UnboundedReceiver<(u64, u64)>,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) serving: JoinHandle<()>,
     root: CertificateDer<'static>,
     _dir: tempfile::TempDir,
 }
 
 /// Tunnels in these tests end on loopback.
-pub fn loopback_rules() -> TunnelRules {
+pub(crate) fn loopback_rules() -> TunnelRules {
     TunnelRules {
         permitted_networks: vec!["127.0.0.0/8".parse().unwrap()],
         ..TunnelRules::default()
@@ -135,11 +155,11 @@ pub fn loopback_rules() -> TunnelRules {
 }
 
 impl Stage {
-    pub async fn usual() -> Self {
+    pub(crate) async fn usual() -> Self {
         Self::with(ListenerLimits::default(), loopback_rules(), false).await
     }
 
-    pub async fn with(limits: ListenerLimits, rules: TunnelRules, plain: bool) -> Self {
+    pub(crate) async fn with(limits: ListenerLimits, rules: TunnelRules, plain: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let scope = Scope {
             hosts: vec![HOST.into(), "api.anthropic.com".into()],
@@ -184,7 +204,7 @@ impl Stage {
     }
 
     /// TLS that trusts nothing but the stage's root.
-    pub fn trusting(&self, alpn: &[&str]) -> ClientConfig {
+    pub(crate) fn trusting(&self, alpn: &[&str]) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(self.root.clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -198,13 +218,13 @@ impl Stage {
     }
 
     /// A CONNECT that must succeed.
-    pub async fn connect(&self, target: &str) -> TcpStream {
+    pub(crate) async fn connect(&self, target: &str) -> TcpStream {
         let (stream, head) = self.try_connect(target).await;
         assert!(head.starts_with("HTTP/1.1 200"), "{head}");
         stream
     }
 
-    pub async fn try_connect(&self, target: &str) -> (TcpStream, String) {
+    pub(crate) async fn try_connect(&self, target: &str) -> (TcpStream, String) {
         let mut stream = TcpStream::connect(self.proxy).await.unwrap();
         let ask = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
         stream.write_all(ask.as_bytes()).await.unwrap();
@@ -213,25 +233,25 @@ impl Stage {
     }
 
     /// CONNECT to `HOST`, then TLS naming `sni`.
-    pub async fn tls(&self, sni: &str, config: ClientConfig) -> TlsStream<TcpStream> {
+    pub(crate) async fn tls(&self, sni: &str, config: ClientConfig) -> TlsStream<TcpStream> {
         let stream = self.connect(&format!("{HOST}:443")).await;
         shake(stream, sni, config).await.unwrap()
     }
 
-    pub fn reasons(&self) -> Vec<Reason> {
+    pub(crate) fn reasons(&self) -> Vec<Reason> {
         self.notes.turned_away.lock().unwrap().clone()
     }
 
-    pub fn arrivals(&self) -> Vec<Arrival<&'static str>> {
+    pub(crate) fn arrivals(&self) -> Vec<Arrival<&'static str>> {
         self.notes.arrivals.lock().unwrap().clone()
     }
 }
 
-pub async fn bound() -> TcpListener {
+pub(crate) async fn bound() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").await.unwrap()
 }
 
-pub async fn shake(
+pub(crate) async fn shake(
     stream: TcpStream,
     sni: &str,
     config: ClientConfig,
@@ -241,7 +261,7 @@ pub async fn shake(
 }
 
 /// Reads up to the end of a response's header.
-pub async fn head_of<IO: tokio::io::AsyncRead + Unpin>(stream: &mut IO) -> String {
+pub(crate) async fn head_of<IO: tokio::io::AsyncRead + Unpin>(stream: &mut IO) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read_u8().await {
@@ -252,9 +272,9 @@ pub async fn head_of<IO: tokio::io::AsyncRead + Unpin>(stream: &mut IO) -> Strin
     String::from_utf8(head).unwrap()
 }
 
-pub type Body = Full<Bytes>;
+pub(crate) type Body = Full<Bytes>;
 
-pub async fn http1_over<IO>(io: IO) -> http1::SendRequest<Body>
+pub(crate) async fn http1_over<IO>(io: IO) -> http1::SendRequest<Body>
 where
     IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
@@ -263,7 +283,7 @@ where
     sender
 }
 
-pub async fn http2_over<IO>(io: IO) -> http2::SendRequest<Body>
+pub(crate) async fn http2_over<IO>(io: IO) -> http2::SendRequest<Body>
 where
     IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
@@ -275,14 +295,14 @@ where
 }
 
 /// A request for HTTP/1 in origin form.
-pub fn get(path: &str, host: &str) -> Request<Body> {
+pub(crate) fn get(path: &str, host: &str) -> Request<Body> {
     Request::get(path)
         .header("host", host)
         .body(Body::default())
         .unwrap()
 }
 
-pub async fn text(response: Response<Incoming>) -> (StatusCode, String) {
+pub(crate) async fn text(response: Response<Incoming>) -> (StatusCode, String) {
     let status = response.status();
     let body = response.into_body().collect().await.unwrap().to_bytes();
     (status, String::from_utf8(body.to_vec()).unwrap())
