@@ -44,7 +44,10 @@ impl Caller {
     /// One who comes in by a door with an API key of Cordon's.
     #[must_use]
     pub fn new(cordon: &Cordon, door: Door, key: &str) -> Self {
-        Self { key: Some(key.to_owned()), ..Self::without_key(cordon, door) }
+        Self {
+            key: Some(key.to_owned()),
+            ..Self::without_key(cordon, door)
+        }
     }
 
     /// One who does not say who they are.
@@ -54,7 +57,12 @@ impl Caller {
             Door::Gateway => cordon.gateway(),
             Door::Proxy => cordon.proxy(),
         };
-        Self { door, address, trusted: cordon.ca_pem(), key: None }
+        Self {
+            door,
+            address,
+            trusted: cordon.ca_pem(),
+            key: None,
+        }
     }
 
     /// The door they use.
@@ -65,7 +73,9 @@ impl Caller {
 
     /// Opens a connection, up to and with TLS. `host` is who is addressed through the proxy.
     pub async fn open(&self, host: &str, protocols: &[&str]) -> Result<TlsStream<TcpStream>> {
-        let mut stream = TcpStream::connect(self.address).await.context("Cordon does not accept")?;
+        let mut stream = TcpStream::connect(self.address)
+            .await
+            .context("Cordon does not accept")?;
         stream.set_nodelay(true)?;
         let name = match self.door {
             Door::Gateway => "localhost",
@@ -76,19 +86,28 @@ impl Caller {
         };
         let name = ServerName::try_from(name.to_owned())?;
         let connector = TlsConnector::from(trusting(&self.trusted, protocols));
-        connector.connect(name, stream).await.context("the TLS handshake with Cordon failed")
+        connector
+            .connect(name, stream)
+            .await
+            .context("the TLS handshake with Cordon failed")
     }
 
     async fn connect(&self, stream: &mut TcpStream, host: &str) -> Result<()> {
         let answer = self.ask_connect(stream, &format!("{host}:443")).await?;
-        ensure!(answer.starts_with("HTTP/1.1 200"), "CONNECT was answered {answer:?}");
+        ensure!(
+            answer.starts_with("HTTP/1.1 200"),
+            "CONNECT was answered {answer:?}"
+        );
         Ok(())
     }
 
     /// Sends a CONNECT and returns the head of what comes back.
     pub async fn ask_connect(&self, stream: &mut TcpStream, target: &str) -> Result<String> {
         let credentials = self.key.as_ref().map_or_else(String::new, |key| {
-            format!("Proxy-Authorization: Basic {}\r\n", STANDARD.encode(format!("cordon:{key}")))
+            format!(
+                "Proxy-Authorization: Basic {}\r\n",
+                STANDARD.encode(format!("cordon:{key}"))
+            )
         });
         stream
             .write_all(format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{credentials}\r\n").as_bytes())
@@ -118,7 +137,11 @@ impl Caller {
             tokio::spawn(connection);
             Sender::Http1(sender)
         };
-        Ok(Line { sender, host: host.to_owned(), credentials: self.credentials() })
+        Ok(Line {
+            sender,
+            host: host.to_owned(),
+            credentials: self.credentials(),
+        })
     }
 
     /// The headers that say who calls: Cordon's key at the gateway, the provider's through the proxy.
@@ -141,7 +164,10 @@ impl Caller {
 
     /// Posts any bytes, with further headers.
     pub async fn post_bytes(&self, talk: Talk, body: Vec<u8>, headers: &[(&str, &str)]) -> Result<Reply> {
-        self.line(talk.host(), false).await?.post(talk, body, headers).await
+        self.line(talk.host(), false)
+            .await?
+            .post(talk, body, headers)
+            .await
     }
 
     /// Writes raw bytes (HTTP/1.1) and reads until the answer's end or the connection's.
@@ -201,7 +227,10 @@ impl Line {
         if !body.is_empty() && !headers.iter().any(|(name, _)| *name == "content-type") {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
-        let credentials = self.credentials.iter().map(|(name, value)| (*name, value.as_str()));
+        let credentials = self
+            .credentials
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()));
         for (name, value) in credentials.chain(headers.iter().copied()) {
             request = request.header(name, value);
         }
@@ -246,13 +275,21 @@ impl Reply {
                 }
             }
         }
-        Ok(Self { status: head.status, headers: head.headers, body, complete })
+        Ok(Self {
+            status: head.status,
+            headers: head.headers,
+            body,
+            complete,
+        })
     }
 
     /// A header as text; empty when absent.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
     }
 
     /// The exchange's id.
@@ -292,7 +329,11 @@ impl Reply {
         let message = body["error"]["message"].as_str().unwrap_or_default().to_owned();
         assert!(!message.is_empty(), "no error object in {:?}", self.text());
         assert!(body["error"]["type"].is_string(), "{body}");
-        assert_eq!(body["type"] == "error", talk == Talk::Messages, "not the error shape of {talk:?}: {body}");
+        assert_eq!(
+            body["type"] == "error",
+            talk == Talk::Messages,
+            "not the error shape of {talk:?}: {body}"
+        );
         message
     }
 }

@@ -69,7 +69,11 @@ impl<'a> Plan<'a> {
     /// With a provider, which every caller may reach.
     #[must_use]
     pub fn with_cloud(engine: OnPrem<'a>, cloud: &'a Upstream) -> Self {
-        Self { cloud: Some(cloud), policy: Some(POLICY_REQUESTED.to_owned()), ..Self::on(engine) }
+        Self {
+            cloud: Some(cloud),
+            policy: Some(POLICY_REQUESTED.to_owned()),
+            ..Self::on(engine)
+        }
     }
 }
 
@@ -146,7 +150,10 @@ impl Home {
     pub fn key(&self, user: &str, group: &str) -> String {
         let made = self.run(&["key", "create", "--user", user, "--group", group, "--json"]);
         let made: Value = serde_json::from_slice(&made.stdout).expect("`key create --json` prints JSON");
-        made["key"].as_str().expect("`key create --json` prints the key").to_owned()
+        made["key"]
+            .as_str()
+            .expect("`key create --json` prints the key")
+            .to_owned()
     }
 
     /// Runs a command of `cordon` on this installation, and expects it to succeed.
@@ -167,9 +174,15 @@ impl Home {
     #[must_use]
     pub fn try_run(&self, arguments: &[&str]) -> Output {
         let mut command = std::process::Command::new(Places::cordon());
-        command.args(arguments).arg("--config").arg(self.path().join("cordon.yaml"));
+        command
+            .args(arguments)
+            .arg("--config")
+            .arg(self.path().join("cordon.yaml"));
         command.envs(self.database());
-        command.stdin(Stdio::null()).output().expect("the binary can be run")
+        command
+            .stdin(Stdio::null())
+            .output()
+            .expect("the binary can be run")
     }
 
     fn database(&self) -> Option<(&'static str, String)> {
@@ -185,14 +198,18 @@ impl Home {
         let output = self.run(&all);
         String::from_utf8_lossy(&output.stdout)
             .lines()
-            .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("`audit search` printed {line:?}")))
+            .map(|line| {
+                serde_json::from_str(line).unwrap_or_else(|_| panic!("`audit search` printed {line:?}"))
+            })
             .collect()
     }
 
     /// The record of one exchange, which must be there within half a minute, exactly once.
     pub async fn record(&self, exchange: &str) -> Value {
         assert!(!exchange.is_empty(), "the answer names no exchange");
-        let mut found = self.searched_until(&["--exchange", exchange], |found| !found.is_empty()).await;
+        let mut found = self
+            .searched_until(&["--exchange", exchange], |found| !found.is_empty())
+            .await;
         assert_eq!(found.len(), 1, "records of {exchange}: {found:#?}");
         found.remove(0)
     }
@@ -212,7 +229,10 @@ impl Home {
 
     /// Starts a process and waits until it says that all is ready.
     pub async fn serve(&self) -> Cordon {
-        let log = fs::File::options().create(true).append(true).open(self.path().join("log"));
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.path().join("log"));
         let mut child = Command::new(Places::cordon())
             .args(["serve", "--json", "--config"])
             .arg(self.path().join("cordon.yaml"))
@@ -231,7 +251,11 @@ impl Home {
         };
         let ready: Value =
             serde_json::from_str(&line).unwrap_or_else(|_| panic!("`cordon serve --json` printed {line:?}"));
-        Cordon { child, ready, log: self.path().join("log") }
+        Cordon {
+            child,
+            ready,
+            log: self.path().join("log"),
+        }
     }
 }
 
@@ -293,36 +317,61 @@ impl Cordon {
     /// Asks the process to end, as an orchestrator would, and waits for it. Returns its exit code.
     pub async fn terminate(mut self) -> Option<i32> {
         let id = self.child.id().expect("the process runs");
-        let status = Command::new("kill").args(["-TERM", &id.to_string()]).status().await;
-        assert!(status.is_ok_and(|status| status.success()), "SIGTERM could not be sent");
+        let status = Command::new("kill")
+            .args(["-TERM", &id.to_string()])
+            .status()
+            .await;
+        assert!(
+            status.is_ok_and(|status| status.success()),
+            "SIGTERM could not be sent"
+        );
         let ended = tokio::time::timeout(Duration::from_secs(60), self.child.wait()).await;
-        ended.expect("it ends within a minute of SIGTERM").expect("a child can be waited for").code()
+        ended
+            .expect("it ends within a minute of SIGTERM")
+            .expect("a child can be waited for")
+            .code()
     }
 
     /// GET on the admin listener.
     pub async fn admin_get(&self, path: &str) -> Reply {
-        let stream = tokio::net::TcpStream::connect(self.admin()).await.expect("the admin listener accepts");
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(stream))
+        let stream = tokio::net::TcpStream::connect(self.admin())
             .await
-            .expect("the admin listener speaks HTTP");
+            .expect("the admin listener accepts");
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(stream))
+                .await
+                .expect("the admin listener speaks HTTP");
         tokio::spawn(connection);
         let request = http::Request::get(path)
             .header("host", self.admin().to_string())
             .body(http_body_util::Empty::<bytes::Bytes>::new())
             .expect("a plain GET");
-        Reply::read(sender.send_request(request).await.expect("the admin listener answers"))
-            .await
-            .expect("the admin listener answers whole")
+        Reply::read(
+            sender
+                .send_request(request)
+                .await
+                .expect("the admin listener answers"),
+        )
+        .await
+        .expect("the admin listener answers whole")
     }
 
     fn address(&self, name: &str) -> SocketAddr {
         let url = self.text(name);
         let authority = url.split("://").nth(1).unwrap_or_default().trim_end_matches('/');
-        let (_, port) = authority.rsplit_once(':').unwrap_or_else(|| panic!("{name} is announced as {url:?}"));
-        SocketAddr::from(([127, 0, 0, 1], port.parse().unwrap_or_else(|_| panic!("{name} is announced as {url:?}"))))
+        let (_, port) = authority
+            .rsplit_once(':')
+            .unwrap_or_else(|| panic!("{name} is announced as {url:?}"));
+        SocketAddr::from((
+            [127, 0, 0, 1],
+            port.parse()
+                .unwrap_or_else(|_| panic!("{name} is announced as {url:?}")),
+        ))
     }
 
     fn text(&self, name: &str) -> &str {
-        self.ready[name].as_str().unwrap_or_else(|| panic!("{name} is not announced: {}", self.ready))
+        self.ready[name]
+            .as_str()
+            .unwrap_or_else(|| panic!("{name} is not announced: {}", self.ready))
     }
 }

@@ -28,7 +28,17 @@ fn start() -> Engine {
     let mut child = Command::new(Places::engine())
         .arg("--model")
         .arg(Places::weights())
-        .args(["--listen", "127.0.0.1:0", "--slots", "4", "--ctx", "2048", "--threads", "2", "--die-with-parent"])
+        .args([
+            "--listen",
+            "127.0.0.1:0",
+            "--slots",
+            "4",
+            "--ctx",
+            "2048",
+            "--threads",
+            "2",
+            "--die-with-parent",
+        ])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -36,10 +46,18 @@ fn start() -> Engine {
         .expect("the engine can be run");
     let stdout = child.stdout.take().expect("standard output is piped");
     let mut line = String::new();
-    BufReader::new(stdout).read_line(&mut line).expect("the engine's output can be read");
-    let ready: Value =
-        serde_json::from_str(&line).unwrap_or_else(|_| panic!("the engine printed {line:?} in place of its address"));
-    let listening = ready["listening"].as_str().unwrap_or_else(|| panic!("the engine announced {ready}"));
-    let url = if listening.contains("://") { listening.to_owned() } else { format!("http://{listening}") };
+    BufReader::new(stdout)
+        .read_line(&mut line)
+        .expect("the engine's output can be read");
+    let ready: Value = serde_json::from_str(&line)
+        .unwrap_or_else(|_| panic!("the engine printed {line:?} in place of its address"));
+    let listening = ready["listening"]
+        .as_str()
+        .unwrap_or_else(|| panic!("the engine announced {ready}"));
+    let url = if listening.contains("://") {
+        listening.to_owned()
+    } else {
+        format!("http://{listening}")
+    };
     Engine { url, _process: child }
 }

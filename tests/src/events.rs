@@ -43,7 +43,10 @@ pub fn read(talk: Talk, body: &[u8]) -> Said {
 }
 
 fn read_plain(talk: Talk, body: &Value) -> Said {
-    let mut said = Said { complete: true, ..Said::default() };
+    let mut said = Said {
+        complete: true,
+        ..Said::default()
+    };
     match talk {
         Talk::Chat => {
             let message = &body["choices"][0]["message"];
@@ -82,7 +85,8 @@ fn read_stream(talk: Talk, body: &[u8]) -> Said {
             for event in events(body) {
                 let delta = &event["choices"][0]["delta"];
                 said.text.push_str(&text(&delta["content"]));
-                said.arguments.push_str(&text(&delta["tool_calls"][0]["function"]["arguments"]));
+                said.arguments
+                    .push_str(&text(&delta["tool_calls"][0]["function"]["arguments"]));
             }
         }
         Talk::Responses => {
@@ -90,7 +94,9 @@ fn read_stream(talk: Talk, body: &[u8]) -> Said {
             for event in events(body) {
                 match event["type"].as_str().unwrap_or_default() {
                     "response.output_text.delta" => said.text.push_str(&text(&event["delta"])),
-                    "response.function_call_arguments.delta" => said.arguments.push_str(&text(&event["delta"])),
+                    "response.function_call_arguments.delta" => {
+                        said.arguments.push_str(&text(&event["delta"]))
+                    }
                     "response.output_text.done" => said.repeated.push(text(&event["text"])),
                     "response.content_part.done" => said.repeated.push(text(&event["part"]["text"])),
                     "response.function_call_arguments.done" => said.repeated.push(text(&event["arguments"])),
@@ -101,7 +107,11 @@ fn read_stream(talk: Talk, body: &[u8]) -> Said {
                     _ => {}
                 }
             }
-            said.repeated.extend([again.text, again.arguments].into_iter().filter(|text| !text.is_empty()));
+            said.repeated.extend(
+                [again.text, again.arguments]
+                    .into_iter()
+                    .filter(|text| !text.is_empty()),
+            );
             said.repeated.dedup();
         }
         Talk::Messages => {
@@ -120,7 +130,11 @@ fn read_stream(talk: Talk, body: &[u8]) -> Said {
 pub fn error_message(body: &[u8]) -> Option<String> {
     let whole = serde_json::from_slice::<Value>(body).ok();
     whole.into_iter().chain(events(body)).find_map(|value| {
-        let error = if value["error"].is_object() { &value["error"] } else { &value["response"]["error"] };
+        let error = if value["error"].is_object() {
+            &value["error"]
+        } else {
+            &value["response"]["error"]
+        };
         let error = if error.is_object() { error } else { &value };
         (value["error"].is_object() || value["type"] == "error" || value["type"] == "response.failed")
             .then(|| error["message"].as_str().map(str::to_owned))

@@ -11,7 +11,9 @@ impl Places {
     #[must_use]
     pub fn top() -> PathBuf {
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-        here.parent().expect("the tests' crate lies in the repository").to_owned()
+        here.parent()
+            .expect("the tests' crate lies in the repository")
+            .to_owned()
     }
 
     /// The binary under test, of the same profile as the test.
@@ -24,14 +26,19 @@ impl Places {
     #[must_use]
     pub fn engine() -> PathBuf {
         let target = Self::profile_dir();
-        let target = target.parent().expect("a profile's folder lies in the target folder");
+        let target = target
+            .parent()
+            .expect("a profile's folder lies in the target folder");
         built(target.join("release/cordon-engine"), "make engine")
     }
 
     /// The on-prem model's weights.
     #[must_use]
     pub fn weights() -> PathBuf {
-        built(Self::top().join(".cache/models/SmolLM2-135M-Instruct.Q4_1.gguf"), "scripts/setup weights")
+        built(
+            Self::top().join(".cache/models/SmolLM2-135M-Instruct.Q4_1.gguf"),
+            "scripts/setup weights",
+        )
     }
 
     /// Python with the client libraries.
@@ -43,10 +50,13 @@ impl Places {
     /// The folder with the npm packages.
     #[must_use]
     pub fn node_clients() -> PathBuf {
-        built(Self::top().join(".cache/clients/node_modules"), "scripts/setup node")
-            .parent()
-            .expect("node_modules lies in a folder")
-            .to_owned()
+        built(
+            Self::top().join(".cache/clients/node_modules"),
+            "scripts/setup node",
+        )
+        .parent()
+        .expect("node_modules lies in a folder")
+        .to_owned()
     }
 
     /// A script of `tests/clients/`.
@@ -58,11 +68,18 @@ impl Places {
     fn profile_dir() -> PathBuf {
         // target/PROFILE/deps/TEST-HASH
         let test = std::env::current_exe().expect("the operating system tells a test its own path");
-        test.ancestors().nth(2).expect("tests are built into target/PROFILE/deps").to_owned()
+        test.ancestors()
+            .nth(2)
+            .expect("tests are built into target/PROFILE/deps")
+            .to_owned()
     }
 }
 
 fn built(path: PathBuf, how: &str) -> PathBuf {
-    assert!(path.exists(), "{} is missing: run `{how}` first, or just `make test`", path.display());
+    assert!(
+        path.exists(),
+        "{} is missing: run `{how}` first, or just `make test`",
+        path.display()
+    );
     path
 }

@@ -60,14 +60,20 @@ impl Program {
         };
         let path = std::env::var("PATH").expect("tests are run with a PATH");
         let home = program.home.path().display().to_string();
-        program.with("PATH", &path).with("HOME", &home).with("LANG", "C.UTF-8")
+        program
+            .with("PATH", &path)
+            .with("HOME", &home)
+            .with("LANG", "C.UTF-8")
     }
 
     /// A script of `tests/clients/` on Python.
     #[must_use]
     pub fn python(script: &str, arguments: &[&str]) -> Self {
         // `-I` would hide nothing that matters, and `-B` keeps the repository free of bytecode.
-        Self::new(&[Places::python(), "-B".into(), Places::client_script(script)], arguments)
+        Self::new(
+            &[Places::python(), "-B".into(), Places::client_script(script)],
+            arguments,
+        )
     }
 
     /// A script of `tests/clients/` on Node.js.
@@ -81,7 +87,13 @@ impl Program {
     /// `codex exec PROMPT`, logged in with an API key.
     #[must_use]
     pub fn codex(prompt: &str, api_key: &str, settings: &[&str]) -> Self {
-        let binary = native(&["@openai/codex-linux-x64/vendor", "@openai/codex-linux-arm64/vendor"], "codex");
+        let binary = native(
+            &[
+                "@openai/codex-linux-x64/vendor",
+                "@openai/codex-linux-arm64/vendor",
+            ],
+            "codex",
+        );
         let mut program = Self::new(&[binary], &["exec", "--skip-git-repo-check", "--color", "never"]);
         let work = program.home.path().join("work");
         let state = program.home.path().join(".codex");
@@ -93,7 +105,9 @@ impl Program {
         for setting in settings {
             program.arguments.extend(["-c".to_owned(), (*setting).to_owned()]);
         }
-        program.arguments.extend(["-C".to_owned(), work.display().to_string(), prompt.to_owned()]);
+        program
+            .arguments
+            .extend(["-C".to_owned(), work.display().to_string(), prompt.to_owned()]);
         let state = state.display().to_string();
         program.with("CODEX_HOME", &state).with("OPENAI_API_KEY", api_key)
     }
@@ -101,7 +115,10 @@ impl Program {
     /// `claude -p PROMPT`, with an API key.
     #[must_use]
     pub fn claude(prompt: &str, api_key: &str) -> Self {
-        let packages = ["@anthropic-ai/claude-code-linux-x64", "@anthropic-ai/claude-code-linux-arm64"];
+        let packages = [
+            "@anthropic-ai/claude-code-linux-x64",
+            "@anthropic-ai/claude-code-linux-arm64",
+        ];
         let program = Self::new(&[native(&packages, "claude")], &["-p", prompt]);
         program.with("ANTHROPIC_API_KEY", api_key)
     }
@@ -130,12 +147,25 @@ impl Program {
     /// Comes in by a door: through the proxy with the provider's key in `key_variable`, or with the
     /// gateway as base URL and Cordon's key in its place.
     #[must_use]
-    pub fn by(self, door: Door, cordon: &Cordon, key: &str, base_variable: &str, base_path: &str, key_variable: &str) -> Self {
+    pub fn by(
+        self,
+        door: Door,
+        cordon: &Cordon,
+        key: &str,
+        base_variable: &str,
+        base_path: &str,
+        key_variable: &str,
+    ) -> Self {
         match door {
-            Door::Proxy => self.through_proxy(cordon, key).with(key_variable, crate::caller::PROVIDER_KEY),
+            Door::Proxy => self
+                .through_proxy(cordon, key)
+                .with(key_variable, crate::caller::PROVIDER_KEY),
             Door::Gateway => self
                 .trusting(cordon)
-                .with(base_variable, &format!("https://localhost:{}{base_path}", cordon.gateway().port()))
+                .with(
+                    base_variable,
+                    &format!("https://localhost:{}{base_path}", cordon.gateway().port()),
+                )
                 .with(key_variable, key),
         }
     }
@@ -154,9 +184,15 @@ impl Program {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
-        let child = command.spawn().unwrap_or_else(|error| panic!("{} cannot be run: {error}", self.command[0].display()));
+        let child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{} cannot be run: {error}", self.command[0].display()));
         let ended = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
-        let name = self.command.last().map(|path| path.display().to_string()).unwrap_or_default();
+        let name = self
+            .command
+            .last()
+            .map(|path| path.display().to_string())
+            .unwrap_or_default();
         let output = ended.unwrap_or_else(|_| panic!("{name} took longer than {PATIENCE:?}"));
         let output = output.expect("a child's output can be read");
         Ran {
@@ -178,8 +214,18 @@ fn native(packages: &[&str], name: &str) -> PathBuf {
 }
 
 fn find(folder: &Path, name: &str) -> Option<PathBuf> {
-    let mut entries: Vec<PathBuf> = std::fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    let mut entries: Vec<PathBuf> = std::fs::read_dir(folder)
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect();
     entries.sort();
-    let direct = entries.iter().find(|path| path.is_file() && path.file_name().is_some_and(|file| file == name));
-    direct.cloned().or_else(|| entries.iter().filter(|path| path.is_dir()).find_map(|path| find(path, name)))
+    let direct = entries
+        .iter()
+        .find(|path| path.is_file() && path.file_name().is_some_and(|file| file == name));
+    direct.cloned().or_else(|| {
+        entries
+            .iter()
+            .filter(|path| path.is_dir())
+            .find_map(|path| find(path, name))
+    })
 }

@@ -84,7 +84,11 @@ impl Deltas {
                 vec![first, second]
             }
         };
-        parts.into_iter().filter(|part| !part.is_empty()).map(|part| part.iter().collect()).collect()
+        parts
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .map(|part| part.iter().collect())
+            .collect()
     }
 }
 
@@ -98,7 +102,11 @@ pub fn echo(seen: &Seen) -> Answer {
 #[must_use]
 pub fn echo_divided(seen: &Seen, deltas: Deltas) -> Answer {
     let named = seen.placeholders();
-    let said = if named.is_empty() { "PONG".to_owned() } else { format!("About {}: done.", named.join(" and ")) };
+    let said = if named.is_empty() {
+        "PONG".to_owned()
+    } else {
+        format!("About {}: done.", named.join(" and "))
+    };
     say(seen, &said, deltas)
 }
 
@@ -106,16 +114,28 @@ pub fn echo_divided(seen: &Seen, deltas: Deltas) -> Answer {
 #[must_use]
 pub fn say(seen: &Seen, text: &str, deltas: Deltas) -> Answer {
     let Some(talk) = Talk::by_path(seen.path()).filter(|_| seen.method == "POST") else {
-        return Answer::new(404, "application/json", r#"{"error":{"message":"no such path","type":"invalid_request_error","code":null,"param":null}}"#);
+        return Answer::new(
+            404,
+            "application/json",
+            r#"{"error":{"message":"no such path","type":"invalid_request_error","code":null,"param":null}}"#,
+        );
     };
-    if seen.streams() { stream_text(talk, text, deltas) } else { plain_text(talk, text) }
+    if seen.streams() {
+        stream_text(talk, text, deltas)
+    } else {
+        plain_text(talk, text)
+    }
 }
 
 /// Answers with a call of the tool `send`, its arguments divided as told.
 #[must_use]
 pub fn call_tool(seen: &Seen, arguments: &str, deltas: Deltas) -> Answer {
     let talk = Talk::by_path(seen.path()).expect("tools are called in a dialect");
-    if seen.streams() { stream_call(talk, arguments, deltas) } else { plain_call(talk, arguments) }
+    if seen.streams() {
+        stream_call(talk, arguments, deltas)
+    } else {
+        plain_call(talk, arguments)
+    }
 }
 
 /// A stream as one piece: `data:` lines, `event:` lines where the dialect has them.
@@ -168,7 +188,11 @@ fn stream_text(talk: Talk, text: &str, deltas: Deltas) -> Answer {
     match talk {
         Talk::Chat => {
             let mut all = vec![chat_chunk(&json!({"role": "assistant", "content": ""}), None)];
-            all.extend(parts.iter().map(|part| chat_chunk(&json!({"content": part}), None)));
+            all.extend(
+                parts
+                    .iter()
+                    .map(|part| chat_chunk(&json!({"content": part}), None)),
+            );
             all.push(chat_chunk(&json!({}), Some("stop")));
             all.push(chat_usage());
             events(&all, false, true)
@@ -180,16 +204,24 @@ fn stream_text(talk: Talk, text: &str, deltas: Deltas) -> Answer {
                 json!({"type": "response.in_progress", "response": response(&[], "in_progress")}),
                 json!({"type": "response.output_item.added", "output_index": 0, "item":
                     {"id": "msg_1", "type": "message", "status": "in_progress", "role": "assistant", "content": []}}),
-                with(&at, json!({"type": "response.content_part.added",
-                    "part": {"type": "output_text", "text": "", "annotations": []}})),
+                with(
+                    &at,
+                    json!({"type": "response.content_part.added",
+                    "part": {"type": "output_text", "text": "", "annotations": []}}),
+                ),
             ];
             all.extend(
-                parts.iter().map(|part| with(&at, json!({"type": "response.output_text.delta", "delta": part}))),
+                parts
+                    .iter()
+                    .map(|part| with(&at, json!({"type": "response.output_text.delta", "delta": part}))),
             );
             all.extend([
                 with(&at, json!({"type": "response.output_text.done", "text": text})),
-                with(&at, json!({"type": "response.content_part.done",
-                    "part": {"type": "output_text", "text": text, "annotations": []}})),
+                with(
+                    &at,
+                    json!({"type": "response.content_part.done",
+                    "part": {"type": "output_text", "text": text, "annotations": []}}),
+                ),
                 json!({"type": "response.output_item.done", "output_index": 0, "item": message(text)}),
                 json!({"type": "response.completed", "response": response(&[message(text)], "completed")}),
             ]);
@@ -197,8 +229,14 @@ fn stream_text(talk: Talk, text: &str, deltas: Deltas) -> Answer {
         }
         Talk::Messages => {
             let block = json!({"type": "text", "text": ""});
-            let parts = parts.iter().map(|part| json!({"type": "text_delta", "text": part}));
-            events(&anthropic_stream(&block, parts.collect(), "end_turn"), true, false)
+            let parts = parts
+                .iter()
+                .map(|part| json!({"type": "text_delta", "text": part}));
+            events(
+                &anthropic_stream(&block, parts.collect(), "end_turn"),
+                true,
+                false,
+            )
         }
     }
 }
@@ -213,7 +251,10 @@ fn stream_call(talk: Talk, arguments: &str, deltas: Deltas) -> Answer {
                 None,
             )];
             all.extend(parts.iter().map(|part| {
-                chat_chunk(&json!({"tool_calls": [{"index": 0, "function": {"arguments": part}}]}), None)
+                chat_chunk(
+                    &json!({"tool_calls": [{"index": 0, "function": {"arguments": part}}]}),
+                    None,
+                )
             }));
             all.push(chat_chunk(&json!({}), Some("tool_calls")));
             all.push(chat_usage());
@@ -228,7 +269,10 @@ fn stream_call(talk: Talk, arguments: &str, deltas: Deltas) -> Answer {
                     "arguments": ""}}),
             ];
             all.extend(parts.iter().map(|part| {
-                with(&at, json!({"type": "response.function_call_arguments.delta", "delta": part}))
+                with(
+                    &at,
+                    json!({"type": "response.function_call_arguments.delta", "delta": part}),
+                )
             }));
             all.extend([
                 with(&at, json!({"type": "response.function_call_arguments.done", "arguments": arguments})),
@@ -239,8 +283,14 @@ fn stream_call(talk: Talk, arguments: &str, deltas: Deltas) -> Answer {
         }
         Talk::Messages => {
             let block = json!({"type": "tool_use", "id": "toolu_1", "name": "send", "input": {}});
-            let parts = parts.iter().map(|part| json!({"type": "input_json_delta", "partial_json": part}));
-            events(&anthropic_stream(&block, parts.collect(), "tool_use"), true, false)
+            let parts = parts
+                .iter()
+                .map(|part| json!({"type": "input_json_delta", "partial_json": part}));
+            events(
+                &anthropic_stream(&block, parts.collect(), "tool_use"),
+                true,
+                false,
+            )
         }
     }
 }
@@ -293,7 +343,9 @@ fn anthropic_stream(block: &Value, deltas: Vec<Value>, stop: &str) -> Vec<Value>
         json!({"type": "ping"}),
     ];
     all.extend(
-        deltas.into_iter().map(|delta| json!({"type": "content_block_delta", "index": 0, "delta": delta})),
+        deltas
+            .into_iter()
+            .map(|delta| json!({"type": "content_block_delta", "index": 0, "delta": delta})),
     );
     all.extend([
         json!({"type": "content_block_stop", "index": 0}),
@@ -313,5 +365,8 @@ fn with(at: &Value, mut event: Value) -> Value {
 }
 
 fn numbered(events: Vec<Value>) -> Vec<Value> {
-    (0_u64..).zip(events).map(|(number, event)| with(&json!({"sequence_number": number}), event)).collect()
+    (0_u64..)
+        .zip(events)
+        .map(|(number, event)| with(&json!({"sequence_number": number}), event))
+        .collect()
 }

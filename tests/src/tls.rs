@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
 };
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
@@ -22,9 +23,14 @@ impl TestAuthority {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params.distinguished_name.push(DnType::CommonName, "Cordon tests' upstream CA");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "Cordon tests' upstream CA");
         let certificate = params.self_signed(&key).expect("the parameters are complete");
-        Self { pem: certificate.pem(), issuer: Issuer::new(params, key) }
+        Self {
+            pem: certificate.pem(),
+            issuer: Issuer::new(params, key),
+        }
     }
 
     /// Its certificate.
@@ -41,8 +47,12 @@ impl TestAuthority {
         let mut params = CertificateParams::new(names).expect("the names are DNS names or addresses");
         params.use_authority_key_identifier_extension = true;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        params.distinguished_name.push(DnType::CommonName, "Cordon tests' upstream");
-        let certificate = params.signed_by(&key, &self.issuer).expect("the parameters are complete");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "Cordon tests' upstream");
+        let certificate = params
+            .signed_by(&key, &self.issuer)
+            .expect("the parameters are complete");
         let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a fresh key is PKCS #8");
         let mut config = ServerConfig::builder()
             .with_no_client_auth()
@@ -67,9 +77,13 @@ impl Default for TestAuthority {
 pub fn trusting(pem: &str, protocols: &[&str]) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-        roots.add(certificate.expect("a PEM file of certificates")).expect("a certificate");
+        roots
+            .add(certificate.expect("a PEM file of certificates"))
+            .expect("a certificate");
     }
-    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let mut config = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
     config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
     Arc::new(config)
 }

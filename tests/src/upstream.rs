@@ -76,7 +76,10 @@ impl Seen {
     /// The first header of that name.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&[u8]> {
-        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_slice())
+        self.headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_slice())
     }
 
     /// The placeholders in the body, each once, in order.
@@ -91,9 +94,13 @@ impl Seen {
 pub fn placeholders(text: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     for (start, _) in text.match_indices('[') {
-        let Some(length) = text[start..].find(']') else { break };
+        let Some(length) = text[start..].find(']') else {
+            break;
+        };
         let inside = text[start + 1..start + length].trim_start_matches('[');
-        let Some((kind, id)) = inside.rsplit_once('_') else { continue };
+        let Some((kind, id)) = inside.rsplit_once('_') else {
+            continue;
+        };
         let name = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
         if id.len() >= 4 && !kind.is_empty() && inside.bytes().all(name) {
             let whole = format!("[{inside}]");
@@ -141,7 +148,11 @@ impl Answer {
     /// The connection closes without an answer.
     #[must_use]
     pub fn hang_up() -> Self {
-        Self { status: 0, headers: Vec::new(), pieces: Vec::new() }
+        Self {
+            status: 0,
+            headers: Vec::new(),
+            pieces: Vec::new(),
+        }
     }
 
     /// The same body in pieces of `size` bytes.
@@ -159,7 +170,9 @@ impl Answer {
     #[must_use]
     pub fn after(mut self, thousandths: usize, then: Vec<Piece>) -> Self {
         let body = self.body();
-        self.pieces = vec![Piece::Bytes(body.slice(..body.len() * thousandths.min(1000) / 1000))];
+        self.pieces = vec![Piece::Bytes(
+            body.slice(..body.len() * thousandths.min(1000) / 1000),
+        )];
         self.pieces.extend(then);
         self
     }
@@ -218,7 +231,9 @@ impl Upstream {
     }
 
     async fn start(tls: Option<bool>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("loopback has free ports");
         let address = listener.local_addr().expect("a bound socket has an address");
         let shared = Arc::new(Shared {
             seen: Mutex::default(),
@@ -237,7 +252,12 @@ impl Upstream {
                 tokio::spawn(serve(stream, acceptor.clone(), Arc::clone(&accepting)));
             }
         });
-        Self { address, authority, shared, task }
+        Self {
+            address,
+            authority,
+            shared,
+            task,
+        }
     }
 
     /// Where it listens.
@@ -302,7 +322,11 @@ impl Upstream {
             }
         };
         let outcome = tokio::time::timeout(Duration::from_secs(30), enough).await;
-        assert!(outcome.is_ok(), "{} of {count} requests arrived at the upstream", self.seen().len());
+        assert!(
+            outcome.is_ok(),
+            "{} of {count} requests arrived at the upstream",
+            self.seen().len()
+        );
     }
 
     /// Whether a text arrived in any form: in the bytes of any connection, in a request's head or
@@ -371,7 +395,13 @@ async fn respond(
         .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
         .collect();
     if let Some(authority) = head.uri.authority() {
-        headers.insert(0, (header::HOST.as_str().to_owned(), authority.as_str().as_bytes().to_vec()));
+        headers.insert(
+            0,
+            (
+                header::HOST.as_str().to_owned(),
+                authority.as_str().as_bytes().to_vec(),
+            ),
+        );
     }
     // A body that breaks off is what the test made of it; what came is kept.
     let mut body = body;
@@ -385,12 +415,19 @@ async fn respond(
         connection,
         version: head.version,
         method: head.method.to_string(),
-        target: head.uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
+        target: head
+            .uri
+            .path_and_query()
+            .map_or_else(|| "/".to_owned(), ToString::to_string),
         headers,
         body: whole.into(),
     };
     if seen.method == "GET" && seen.path() == "/health" {
-        return Ok(response(Answer::new(200, "application/json", r#"{"status":"ok"}"#)));
+        return Ok(response(Answer::new(
+            200,
+            "application/json",
+            r#"{"status":"ok"}"#,
+        )));
     }
     let behaviour = Arc::clone(&lock(&shared.behaviour));
     let answer = behaviour(&seen);
@@ -444,7 +481,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for KeptStream<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for KeptStream<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -471,12 +512,18 @@ fn forms_of(text: &str) -> Vec<Vec<u8>> {
     let percent: String = text
         .bytes()
         .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
             _ => format!("%{byte:02X}"),
         })
         .collect();
-    let mut forms =
-        vec![text.into(), quoted[1..quoted.len() - 1].into(), percent.into_bytes(), STANDARD.encode(text).into_bytes()];
+    let mut forms = vec![
+        text.into(),
+        quoted[1..quoted.len() - 1].into(),
+        percent.into_bytes(),
+        STANDARD.encode(text).into_bytes(),
+    ];
     forms.dedup();
     forms
 }
@@ -486,9 +533,9 @@ fn any_string(value: &Value, satisfies: &mut impl FnMut(&str) -> bool) -> bool {
     match value {
         Value::String(text) => satisfies(text),
         Value::Array(items) => items.iter().any(|item| any_string(item, satisfies)),
-        Value::Object(members) => {
-            members.iter().any(|(name, member)| satisfies(name) || any_string(member, satisfies))
-        }
+        Value::Object(members) => members
+            .iter()
+            .any(|(name, member)| satisfies(name) || any_string(member, satisfies)),
         _ => false,
     }
 }

@@ -24,7 +24,14 @@ const EDGES: [(&str, &[&str]); 10] = [
     ("cordon-engine", &["cordon-domain", "cordon-wire"]),
     (
         "cordon-console",
-        &["cordon-domain", "cordon-wire", "cordon-inspect", "cordon-policy", "cordon-intercept", "cordon-audit"],
+        &[
+            "cordon-domain",
+            "cordon-wire",
+            "cordon-inspect",
+            "cordon-policy",
+            "cordon-intercept",
+            "cordon-audit",
+        ],
     ),
     (
         "cordon-server",
@@ -56,7 +63,10 @@ const HOMES: [(&str, &[&str]); 4] = [
 const IGNORANCE: [(&str, &[&str]); 5] = [
     ("cordon-domain", &["tokio", "hyper", "http", "rustls"]),
     ("cordon-wire", &["tokio", "hyper", "http", "rustls"]),
-    ("cordon-inspect", &["tokio", "hyper", "http", "serde_json", "rustls"]),
+    (
+        "cordon-inspect",
+        &["tokio", "hyper", "http", "serde_json", "rustls"],
+    ),
     ("cordon-policy", &["tokio", "hyper", "http", "rustls"]),
     ("cordon-audit", &["hyper", "http", "rustls"]),
 ];
@@ -74,7 +84,11 @@ fn crates() -> Vec<Crate> {
         .current_dir(Places::top())
         .output()
         .expect("cargo can be run");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON");
     let text = |value: &Value| value.as_str().expect("a string in cargo's metadata").to_owned();
     let list = |value: &Value| value.as_array().expect("a list in cargo's metadata").clone();
@@ -82,7 +96,10 @@ fn crates() -> Vec<Crate> {
         .iter()
         .map(|package| Crate {
             name: text(&package["name"]),
-            folder: Path::new(&text(&package["manifest_path"])).parent().expect("a manifest's folder").to_owned(),
+            folder: Path::new(&text(&package["manifest_path"]))
+                .parent()
+                .expect("a manifest's folder")
+                .to_owned(),
             dependencies: list(&package["dependencies"])
                 .iter()
                 .map(|dependency| (text(&dependency["name"]), dependency["kind"] == "dev"))
@@ -96,11 +113,16 @@ fn rooms_use_no_rooms_but_those_of_the_plan() {
     let plan: BTreeMap<_, _> = EDGES.into_iter().collect();
     let crates = crates();
     let names: BTreeSet<&str> = crates.iter().map(|one| one.name.as_str()).collect();
-    assert_eq!(names, plan.keys().copied().collect(), "the plan and the workspace hold different crates");
+    assert_eq!(
+        names,
+        plan.keys().copied().collect(),
+        "the plan and the workspace hold different crates"
+    );
     let mut wrong = Vec::new();
     for one in &crates {
         for (dependency, _) in &one.dependencies {
-            if names.contains(dependency.as_str()) && !plan[one.name.as_str()].contains(&dependency.as_str()) {
+            if names.contains(dependency.as_str()) && !plan[one.name.as_str()].contains(&dependency.as_str())
+            {
                 wrong.push(format!("{} uses {dependency}", one.name));
             }
         }
@@ -143,7 +165,11 @@ fn only_the_servers_configuration_reads_the_environment() {
         let at_build = file.file_name().is_some_and(|name| name == "build.rs");
         !at_build && !allowed.iter().any(|allowed| file == Path::new(allowed)) && reads(line)
     });
-    assert!(found.is_empty(), "the environment is read outside the server's configuration:\n{}", found.join("\n"));
+    assert!(
+        found.is_empty(),
+        "the environment is read outside the server's configuration:\n{}",
+        found.join("\n")
+    );
 }
 
 #[test]
@@ -151,24 +177,44 @@ fn only_the_engine_is_unsafe() {
     let engine = Path::new("gateway/engine");
     let found = product_lines(|file, line| {
         !file.starts_with(engine)
-            && ["unsafe {", "unsafe fn", "unsafe impl", "unsafe trait", "unsafe extern", "#[unsafe("]
-                .iter()
-                .any(|form| line.contains(form))
+            && [
+                "unsafe {",
+                "unsafe fn",
+                "unsafe impl",
+                "unsafe trait",
+                "unsafe extern",
+                "#[unsafe(",
+            ]
+            .iter()
+            .any(|form| line.contains(form))
     });
-    assert!(found.is_empty(), "unsafe outside the engine:\n{}", found.join("\n"));
+    assert!(
+        found.is_empty(),
+        "unsafe outside the engine:\n{}",
+        found.join("\n")
+    );
     for one in crates() {
         let manifest = fs::read_to_string(one.folder.join("Cargo.toml")).expect("a crate has a manifest");
         let inherits = manifest.contains("[lints]\nworkspace = true");
-        assert!(inherits || one.name == "cordon-engine", "{} does not inherit the workspace's lints", one.name);
+        assert!(
+            inherits || one.name == "cordon-engine",
+            "{} does not inherit the workspace's lints",
+            one.name
+        );
     }
 }
 
 #[test]
 fn modules_have_names_of_their_own() {
-    let vague = ["mod", "util", "utils", "helper", "helpers", "common", "core", "manager", "misc"];
+    let vague = [
+        "mod", "util", "utils", "helper", "helpers", "common", "core", "manager", "misc",
+    ];
     let found: Vec<PathBuf> = sources()
         .into_iter()
-        .filter(|file| file.file_stem().is_some_and(|stem| vague.contains(&stem.to_string_lossy().as_ref())))
+        .filter(|file| {
+            file.file_stem()
+                .is_some_and(|stem| vague.contains(&stem.to_string_lossy().as_ref()))
+        })
         .collect();
     assert!(found.is_empty(), "{found:?}");
 }
@@ -187,7 +233,11 @@ fn sources() -> Vec<PathBuf> {
             let entries = fs::read_dir(&path).expect("a source folder can be read");
             left.extend(entries.map(|entry| entry.expect("a source folder can be read").path()));
         } else if path.extension().is_some_and(|extension| extension == "rs") && path.is_file() {
-            found.push(path.strip_prefix(&top).expect("crates lie in the repository").to_owned());
+            found.push(
+                path.strip_prefix(&top)
+                    .expect("crates lie in the repository")
+                    .to_owned(),
+            );
         }
     }
     found.sort();

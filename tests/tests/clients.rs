@@ -64,7 +64,10 @@ impl Library {
             true => Program::node(self.script, &arguments),
             false => Program::python(self.script, &arguments),
         };
-        program.by(door, cordon, key, self.base.0, self.base.1, self.key).run().await
+        program
+            .by(door, cordon, key, self.base.0, self.base.1, self.key)
+            .run()
+            .await
     }
 }
 
@@ -104,8 +107,10 @@ async fn with_upstream() -> (Upstream, Upstream, Home) {
     let cloud = Upstream::behind_tls().await;
     cloud.answer(|seen| say(seen, ANSWER, Deltas::Of(3)));
     let on_prem = Upstream::in_place_of_engine().await;
-    let plan =
-        Plan { credentials: "sk-company-key", ..Plan::with_cloud(OnPrem::StandIn(&on_prem), &cloud) };
+    let plan = Plan {
+        credentials: "sk-company-key",
+        ..Plan::with_cloud(OnPrem::StandIn(&on_prem), &cloud)
+    };
     let home = Home::new(&plan);
     (cloud, on_prem, home)
 }
@@ -114,22 +119,44 @@ async fn with_upstream() -> (Upstream, Upstream, Home) {
 async fn libraries_stream_an_answer_from_the_engine() {
     let cloud = Upstream::behind_tls().await;
     // The default policy: everything is answered by the engine.
-    let plan = Plan { cloud: Some(&cloud), ..Plan::on(OnPrem::Url(engine::shared())) };
+    let plan = Plan {
+        cloud: Some(&cloud),
+        ..Plan::on(OnPrem::Url(engine::shared()))
+    };
     let home = Home::new(&plan);
-    let keys: Vec<_> = (0..LIBRARIES.len()).map(|number| home.key(&format!("user-{number}"), "staff")).collect();
+    let keys: Vec<_> = (0..LIBRARIES.len())
+        .map(|number| home.key(&format!("user-{number}"), "staff"))
+        .collect();
     let cordon = home.serve().await;
     for (number, library) in LIBRARIES.iter().enumerate() {
         for door in DOORS {
-            let ran = library.run(door, &cordon, &keys[number], "Say hello in one short sentence.").await;
-            assert_eq!(ran.code, 0, "{} by the {door:?}: {ran:?}\n{}", library.script, cordon.log());
-            assert!(ran.stdout.trim().len() > 2, "{} by the {door:?}: {ran:?}", library.script);
+            let ran = library
+                .run(door, &cordon, &keys[number], "Say hello in one short sentence.")
+                .await;
+            assert_eq!(
+                ran.code,
+                0,
+                "{} by the {door:?}: {ran:?}\n{}",
+                library.script,
+                cordon.log()
+            );
+            assert!(
+                ran.stdout.trim().len() > 2,
+                "{} by the {door:?}: {ran:?}",
+                library.script
+            );
         }
         let user = format!("user-{number}");
-        let records = home.searched_until(&["--user", &user, "--outcome", "completed"], |all| all.len() >= 2).await;
+        let records = home
+            .searched_until(&["--user", &user, "--outcome", "completed"], |all| all.len() >= 2)
+            .await;
         assert_eq!(records.len(), 2, "{} {records:#?}", library.script);
         for record in records {
             assert_eq!(record["opening"]["body"]["upstream"], "engine", "{record:#}");
-            assert!(record["closing"]["body"]["output_tokens"].as_u64() > Some(0), "{record:#}");
+            assert!(
+                record["closing"]["body"]["output_tokens"].as_u64() > Some(0),
+                "{record:#}"
+            );
         }
     }
     assert!(cloud.seen().is_empty(), "a provider was asked");
@@ -138,11 +165,20 @@ async fn libraries_stream_an_answer_from_the_engine() {
 #[tokio::test(flavor = "multi_thread")]
 async fn libraries_show_the_refusal_of_a_secret_once() {
     let (cloud, on_prem, home) = with_upstream().await;
-    let keys: Vec<_> = (0..LIBRARIES.len()).map(|number| home.key(&format!("user-{number}"), "staff")).collect();
+    let keys: Vec<_> = (0..LIBRARIES.len())
+        .map(|number| home.key(&format!("user-{number}"), "staff"))
+        .collect();
     let cordon = home.serve().await;
     for (number, library) in LIBRARIES.iter().enumerate() {
         for door in DOORS {
-            let ran = library.run(door, &cordon, &keys[number], &format!("Is {} still valid?", secret())).await;
+            let ran = library
+                .run(
+                    door,
+                    &cordon,
+                    &keys[number],
+                    &format!("Is {} still valid?", secret()),
+                )
+                .await;
             assert_eq!(ran.code, 3, "{} by the {door:?}: {ran:?}", library.script);
             assert_shown_once(&ran);
         }
@@ -161,15 +197,29 @@ async fn agents_complete_a_streamed_turn() {
             cloud.forget();
             let ran = agent.run(door, &cordon, &key, "say PONG").await;
             let targets: Vec<String> = cloud.seen().into_iter().map(|seen| seen.target).collect();
-            assert_eq!(ran.code, 0, "{agent:?} by the {door:?}: {ran:?}\n{targets:?}\n{}", cordon.log());
+            assert_eq!(
+                ran.code,
+                0,
+                "{agent:?} by the {door:?}: {ran:?}\n{targets:?}\n{}",
+                cordon.log()
+            );
             assert!(ran.stdout.contains(ANSWER), "{agent:?} by the {door:?}: {ran:?}");
             let asked = cloud.asked();
             let largest = asked.iter().map(|seen| seen.body.len()).max().unwrap_or_default();
-            assert!(largest > 10_000, "{agent:?} by the {door:?}: its largest prompt had {largest} bytes");
-            assert!(!cloud.knows(&key), "{agent:?} by the {door:?}: Cordon's key reached the provider");
+            assert!(
+                largest > 10_000,
+                "{agent:?} by the {door:?}: its largest prompt had {largest} bytes"
+            );
+            assert!(
+                !cloud.knows(&key),
+                "{agent:?} by the {door:?}: Cordon's key reached the provider"
+            );
         }
     }
-    assert!(on_prem.asked().is_empty(), "the engine was asked in the provider's place");
+    assert!(
+        on_prem.asked().is_empty(),
+        "the engine was asked in the provider's place"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -184,9 +234,14 @@ async fn agents_show_the_refusal_of_a_secret_once() {
     let keys: Vec<_> = cases.iter().map(|(_, _, user)| home.key(user, "staff")).collect();
     let cordon = home.serve().await;
     for ((agent, door, user), key) in cases.into_iter().zip(keys) {
-        let ran = agent.run(door, &cordon, &key, &format!("is {} still valid?", secret())).await;
+        let ran = agent
+            .run(door, &cordon, &key, &format!("is {} still valid?", secret()))
+            .await;
         assert_ne!(ran.code, 0, "{agent:?} by the {door:?}: {ran:?}");
-        assert!(ran.shows("secrets-stay") >= 1, "{agent:?} by the {door:?} shows no refusal: {ran:?}");
+        assert!(
+            ran.shows("secrets-stay") >= 1,
+            "{agent:?} by the {door:?} shows no refusal: {ran:?}"
+        );
         assert_refused(&home, user, 1).await;
     }
     assert_nothing_left(&cloud, &on_prem);
@@ -203,11 +258,16 @@ fn assert_shown_once(ran: &Ran) {
 
 /// Exactly so many exchanges of a user were blocked: nobody sent anything again.
 async fn assert_refused(home: &Home, user: &str, count: usize) {
-    let refused = home.searched_until(&["--user", user, "--decision", "block"], |all| all.len() >= count).await;
+    let refused = home
+        .searched_until(&["--user", user, "--decision", "block"], |all| all.len() >= count)
+        .await;
     assert_eq!(refused.len(), count, "{user}: {refused:#?}");
     for record in &refused {
         assert_eq!(record["opening"]["body"]["rule"], "secrets-stay", "{record:#}");
-        assert!(!record.to_string().contains(&secret()), "the record quotes the secret");
+        assert!(
+            !record.to_string().contains(&secret()),
+            "the record quotes the secret"
+        );
     }
 }
 

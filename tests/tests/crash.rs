@@ -27,7 +27,8 @@ async fn completed_answers_survive_kills_in_sqlite() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn completed_answers_survive_kills_in_postgresql() {
-    let server = std::env::var("DATABASE_URL").expect("run it by scripts/with-postgres, which sets DATABASE_URL");
+    let server =
+        std::env::var("DATABASE_URL").expect("run it by scripts/with-postgres, which sets DATABASE_URL");
     let name = format!("cordon_crash_{}", std::process::id());
     psql(&server, &format!("create database {name}")).await;
     let (base, _) = server.rsplit_once('/').expect("a database URL names a database");
@@ -36,9 +37,16 @@ async fn completed_answers_survive_kills_in_postgresql() {
 }
 
 async fn psql(server: &str, statement: &str) {
-    let output = tokio::process::Command::new("psql").args([server, "-qc", statement]).output().await;
+    let output = tokio::process::Command::new("psql")
+        .args([server, "-qc", statement])
+        .output()
+        .await;
     let output = output.expect("psql can be run");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 /// What callers have seen: ids of answers that came to their proper end.
@@ -50,7 +58,10 @@ struct Completed {
 
 impl Completed {
     fn add(&self, id: &str) {
-        self.ids.lock().unwrap_or_else(PoisonError::into_inner).push(id.to_owned());
+        self.ids
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(id.to_owned());
         self.more.notify_waiters();
     }
 
@@ -69,14 +80,21 @@ impl Completed {
             }
         };
         let outcome = tokio::time::timeout(Duration::from_secs(60), enough).await;
-        assert!(outcome.is_ok(), "only {} of {count} answers were completed", self.all().len());
+        assert!(
+            outcome.is_ok(),
+            "only {} of {count} answers were completed",
+            self.all().len()
+        );
     }
 }
 
 async fn survive(database: Option<String>) {
     let (cloud, on_prem) = (Upstream::behind_tls().await, Upstream::in_place_of_engine().await);
     cloud.answer(|seen| echo_divided(seen, Deltas::Of(2)).in_pieces_of(50));
-    let home = Home::new(&Plan { database, ..Plan::with_cloud(OnPrem::StandIn(&on_prem), &cloud) });
+    let home = Home::new(&Plan {
+        database,
+        ..Plan::with_cloud(OnPrem::StandIn(&on_prem), &cloud)
+    });
     let key = home.key("ann", "staff");
     let completed = Arc::new(Completed::default());
     let mut expected = 0;
@@ -100,21 +118,36 @@ async fn survive(database: Option<String>) {
     let records = home.searched_until(&[], |found| holds_all(found, &ids)).await;
     let mut count: BTreeMap<&str, usize> = BTreeMap::new();
     for record in &records {
-        *count.entry(record["exchange"].as_str().unwrap_or_default()).or_default() += 1;
+        *count
+            .entry(record["exchange"].as_str().unwrap_or_default())
+            .or_default() += 1;
     }
     for id in &ids {
-        assert_eq!(count.get(id.as_str()), Some(&1), "a completed answer without one record: {id}");
+        assert_eq!(
+            count.get(id.as_str()),
+            Some(&1),
+            "a completed answer without one record: {id}"
+        );
     }
     let outcome_of = |id: &str| {
         let record = records.iter().find(|record| record["exchange"] == id);
-        record.map(|record| record["closing"]["body"]["outcome"].clone()).unwrap_or_default()
+        record
+            .map(|record| record["closing"]["body"]["outcome"].clone())
+            .unwrap_or_default()
     };
     for id in &ids {
-        assert_eq!(outcome_of(id), "completed", "the record of a completed answer says otherwise: {id}");
+        assert_eq!(
+            outcome_of(id),
+            "completed",
+            "the record of a completed answer says otherwise: {id}"
+        );
     }
     // What was under way at a kill was opened, and is closed now: nobody knows how it ended.
     for record in &records {
-        assert!(record["closing"].is_object(), "an exchange is open for ever: {record:#}");
+        assert!(
+            record["closing"].is_object(),
+            "an exchange is open for ever: {record:#}"
+        );
     }
     assert_eq!(cordon.terminate().await, Some(0));
     let verified = home.run(&["audit", "verify"]);
@@ -135,8 +168,13 @@ fn holds_all(found: &[serde_json::Value], ids: &[String]) -> bool {
 async fn call_until_it_breaks(caller: Caller, number: usize, completed: Arc<Completed>) {
     for turn in number.. {
         let talk = Talk::ALL[turn % Talk::ALL.len()];
-        let request = talk.request(&format!("Write to person{turn}.test@hanbit-semi.com"), turn % 2 == 0);
-        let Ok(reply) = caller.post(talk, &request).await else { return };
+        let request = talk.request(
+            &format!("Write to person{turn}.test@hanbit-semi.com"),
+            turn % 2 == 0,
+        );
+        let Ok(reply) = caller.post(talk, &request).await else {
+            return;
+        };
         let said = reply.said(talk);
         if !(reply.complete && said.complete) {
             return;

@@ -49,15 +49,23 @@ async fn codex_completes_a_turn() {
         "model_providers.direct={{ name = \"direct\", base_url = \"{}/v1\", wire_api = \"responses\", env_key = \"OPENAI_API_KEY\" }}",
         upstream.url()
     );
-    let ran = Program::codex("say PONG", "sk-dummy", &[&provider, "model_provider=\"direct\"", "model=\"gpt-test\""])
-        .with("SSL_CERT_FILE", &ca)
-        .run()
-        .await;
+    let ran = Program::codex(
+        "say PONG",
+        "sk-dummy",
+        &[&provider, "model_provider=\"direct\"", "model=\"gpt-test\""],
+    )
+    .with("SSL_CERT_FILE", &ca)
+    .run()
+    .await;
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(ran.stdout.contains(ANSWER), "{ran:?}");
     let asked = upstream.asked();
     assert_eq!(asked.len(), 1, "{ran:?}");
-    assert!(asked[0].body.len() > 10_000, "codex sends its instructions along: {}", asked[0].body.len());
+    assert!(
+        asked[0].body.len() > 10_000,
+        "codex sends its instructions along: {}",
+        asked[0].body.len()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,5 +81,8 @@ async fn claude_completes_a_turn() {
     assert_eq!(ran.code, 0, "{ran:?}\n{targets:?}");
     assert!(ran.stdout.contains(ANSWER), "{ran:?}");
     let asked = upstream.asked();
-    assert!(asked.iter().any(|seen| seen.body.len() > 10_000), "claude sends its instructions along");
+    assert!(
+        asked.iter().any(|seen| seen.body.len() > 10_000),
+        "claude sends its instructions along"
+    );
 }

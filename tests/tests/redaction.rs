@@ -19,10 +19,30 @@ struct Person {
     card: String,
 }
 
-const GIVEN: [&str; 10] =
-    ["Rebecca", "Jonathan", "Caroline", "Frederick", "Deborah", "Gregory", "Kathleen", "Lawrence", "Meredith", "Nathaniel"];
-const SURNAMES: [&str; 10] =
-    ["Gardner", "Whitaker", "Sullivan", "Patterson", "Richardson", "Fitzgerald", "Henderson", "Montgomery", "Robertson", "Zimmerman"];
+const GIVEN: [&str; 10] = [
+    "Rebecca",
+    "Jonathan",
+    "Caroline",
+    "Frederick",
+    "Deborah",
+    "Gregory",
+    "Kathleen",
+    "Lawrence",
+    "Meredith",
+    "Nathaniel",
+];
+const SURNAMES: [&str; 10] = [
+    "Gardner",
+    "Whitaker",
+    "Sullivan",
+    "Patterson",
+    "Richardson",
+    "Fitzgerald",
+    "Henderson",
+    "Montgomery",
+    "Robertson",
+    "Zimmerman",
+];
 const POSITIONS: usize = 10;
 
 impl Person {
@@ -30,13 +50,20 @@ impl Person {
         let (given, surname) = (GIVEN[number], SURNAMES[number]);
         Self {
             name: format!("{given} {surname}"),
-            email: format!("{}.{}@hanbit-semi.com", given.to_lowercase(), surname.to_lowercase()),
+            email: format!(
+                "{}.{}@hanbit-semi.com",
+                given.to_lowercase(),
+                surname.to_lowercase()
+            ),
             card: card(number),
         }
     }
 
     fn told(&self) -> String {
-        format!("Please contact {} <{}>, who paid by card {}.", self.name, self.email, self.card)
+        format!(
+            "Please contact {} <{}>, who paid by card {}.",
+            self.name, self.email, self.card
+        )
     }
 
     fn originals(&self) -> [&str; 3] {
@@ -58,7 +85,11 @@ fn card(number: usize) -> String {
         })
         .sum();
     let all = format!("{body}{}", (10 - sum % 10) % 10);
-    all.as_bytes().chunks(4).map(|group| String::from_utf8_lossy(group).into_owned()).collect::<Vec<_>>().join(" ")
+    all.as_bytes()
+        .chunks(4)
+        .map(|group| String::from_utf8_lossy(group).into_owned())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// A request with a text in each of ten positions of its dialect.
@@ -128,22 +159,37 @@ async fn no_original_leaves_and_every_original_comes_back() {
     for talk in Talk::ALL {
         for stream in [false, true] {
             cloud.answer(|seen| echo_divided(seen, Deltas::Of(5)).in_pieces_of(7));
-            let reply = caller.post(talk, &ten_positions(talk, stream, &texts)).await.expect("Cordon answers");
+            let reply = caller
+                .post(talk, &ten_positions(talk, stream, &texts))
+                .await
+                .expect("Cordon answers");
             assert_eq!(reply.status, 200, "{talk:?} {}\n{}", reply.text(), cordon.log());
             assert_eq!(reply.decision(), "redact");
             let said = reply.said(talk);
             assert!(reply.complete && said.complete, "{talk:?} {said:?}");
             for (position, person) in people.iter().enumerate() {
                 for original in person.originals() {
-                    assert!(!cloud.knows(original), "{talk:?}: {original} of position {position} arrived upstream");
-                    assert!(said.text.contains(original), "{talk:?}: {original} of position {position} is not in {said:?}");
+                    assert!(
+                        !cloud.knows(original),
+                        "{talk:?}: {original} of position {position} arrived upstream"
+                    );
+                    assert!(
+                        said.text.contains(original),
+                        "{talk:?}: {original} of position {position} is not in {said:?}"
+                    );
                 }
                 let digits = person.card.replace(' ', "");
-                assert!(!cloud.knows(&digits), "{talk:?}: the card of position {position} arrived upstream");
+                assert!(
+                    !cloud.knows(&digits),
+                    "{talk:?}: the card of position {position} arrived upstream"
+                );
             }
             assert!(placeholders(&said.text).is_empty(), "{talk:?}: {said:?}");
             for again in &said.repeated {
-                assert_eq!(again, &said.text, "{talk:?}: the stream's end repeats another text");
+                assert_eq!(
+                    again, &said.text,
+                    "{talk:?}: the stream's end repeats another text"
+                );
             }
             let record = home.record(reply.exchange()).await;
             let found = &record["opening"]["body"]["entities"];
@@ -153,7 +199,10 @@ async fn no_original_leaves_and_every_original_comes_back() {
             assert_eq!(record["closing"]["body"]["outcome"], "completed", "{record:#}");
         }
     }
-    assert!(on_prem.asked().is_empty(), "the engine was asked in the provider's place");
+    assert!(
+        on_prem.asked().is_empty(),
+        "the engine was asked in the provider's place"
+    );
     let log = cordon.log();
     for original in people.iter().flat_map(Person::originals) {
         assert!(!log.contains(original), "the log holds {original}");
@@ -169,8 +218,14 @@ async fn originals_come_back_in_every_split_of_the_stream() {
     let person = Person::number(3);
     for talk in Talk::ALL {
         let body = talk.request(&person.told(), true).to_string().into_bytes();
-        let mut line = caller.line(talk.host(), false).await.expect("Cordon takes a connection");
-        let expected = format!("About {} and {} and {}: done.", person.name, person.email, person.card);
+        let mut line = caller
+            .line(talk.host(), false)
+            .await
+            .expect("Cordon takes a connection");
+        let expected = format!(
+            "About {} and {} and {}: done.",
+            person.name, person.email, person.card
+        );
         // "About [..] and [..] and [..]: done." is shorter than this in any naming of the types.
         let longest = 120;
         let by_delta = (1..longest).map(|at| (Deltas::At(at), usize::MAX));
@@ -179,13 +234,28 @@ async fn originals_come_back_in_every_split_of_the_stream() {
         for (deltas, size) in by_delta.chain(by_size).chain(by_bytes) {
             cloud.answer(move |seen| {
                 let answer = echo_divided(seen, deltas);
-                if size == usize::MAX { answer } else { answer.in_pieces_of(size) }
+                if size == usize::MAX {
+                    answer
+                } else {
+                    answer.in_pieces_of(size)
+                }
             });
             let reply = line.post(talk, body.clone(), &[]).await.expect("Cordon answers");
             let said = reply.said(talk);
-            assert_eq!(said.text, expected, "{talk:?} {deltas:?} in pieces of {size}: {}", reply.text());
-            assert!(said.complete && reply.complete, "{talk:?} {deltas:?} in pieces of {size}");
-            assert!(said.repeated.iter().all(|again| again == &expected), "{talk:?} {deltas:?}: {said:?}");
+            assert_eq!(
+                said.text,
+                expected,
+                "{talk:?} {deltas:?} in pieces of {size}: {}",
+                reply.text()
+            );
+            assert!(
+                said.complete && reply.complete,
+                "{talk:?} {deltas:?} in pieces of {size}"
+            );
+            assert!(
+                said.repeated.iter().all(|again| again == &expected),
+                "{talk:?} {deltas:?}: {said:?}"
+            );
         }
     }
 }
@@ -199,7 +269,10 @@ async fn originals_come_back_inside_tool_call_arguments() {
     let person = Person::number(5);
     for talk in Talk::ALL {
         for stream in [false, true] {
-            let mut line = caller.line(talk.host(), false).await.expect("Cordon takes a connection");
+            let mut line = caller
+                .line(talk.host(), false)
+                .await
+                .expect("Cordon takes a connection");
             for size in 1..40 {
                 cloud.answer(move |seen| {
                     let named = seen.placeholders();
@@ -213,8 +286,15 @@ async fn originals_come_back_inside_tool_call_arguments() {
                     .unwrap_or_else(|_| panic!("{talk:?}: arguments are no JSON: {said:?}"));
                 let expected = person.originals();
                 assert_eq!(arguments["to"], json!(expected), "{talk:?} in deltas of {size}");
-                assert_eq!(arguments["note"], format!("for {}", expected.join("+")), "{talk:?} in deltas of {size}");
-                assert!(said.repeated.iter().all(|again| again == &said.arguments), "{talk:?}: {said:?}");
+                assert_eq!(
+                    arguments["note"],
+                    format!("for {}", expected.join("+")),
+                    "{talk:?} in deltas of {size}"
+                );
+                assert!(
+                    said.repeated.iter().all(|again| again == &said.arguments),
+                    "{talk:?}: {said:?}"
+                );
                 if !stream {
                     break;
                 }
@@ -240,7 +320,11 @@ async fn a_value_keeps_its_placeholder_and_a_lookalike_stays_itself() {
             assert_eq!(reply.said(talk).text, format!("About {}: done.", person.email));
             let named = cloud.asked()[0].placeholders();
             assert_eq!(named.len(), 1, "{named:?}");
-            assert!(placeholder.is_empty() || placeholder == named[0], "{placeholder} became {}", named[0]);
+            assert!(
+                placeholder.is_empty() || placeholder == named[0],
+                "{placeholder} became {}",
+                named[0]
+            );
             placeholder.clone_from(&named[0]);
         }
         cordon.kill().await;
@@ -250,10 +334,23 @@ async fn a_value_keeps_its_placeholder_and_a_lookalike_stays_itself() {
     let caller = Caller::new(&cordon, Door::Proxy, &key);
     for talk in Talk::ALL {
         let text = format!("{placeholder} is not {}", person.email);
-        cloud.answer(|seen| say(seen, &format!("I saw {}", seen.placeholders().join(" and ")), Deltas::Of(4)));
+        cloud.answer(|seen| {
+            say(
+                seen,
+                &format!("I saw {}", seen.placeholders().join(" and ")),
+                Deltas::Of(4),
+            )
+        });
         for stream in [false, true] {
-            let reply = caller.post(talk, &talk.request(&text, stream)).await.expect("Cordon answers");
-            assert_eq!(reply.said(talk).text, format!("I saw {placeholder} and {}", person.email), "{talk:?}");
+            let reply = caller
+                .post(talk, &talk.request(&text, stream))
+                .await
+                .expect("Cordon answers");
+            assert_eq!(
+                reply.said(talk).text,
+                format!("I saw {placeholder} and {}", person.email),
+                "{talk:?}"
+            );
         }
     }
     assert!(!cloud.knows(&person.email), "the address arrived upstream");
