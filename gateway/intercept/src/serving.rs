@@ -36,13 +36,15 @@ use crate::{
     exchange::{AnswerBody, Arrival, Exchanges, Reason, TurnedAway, plain},
     limits::ListenerLimits,
     listen::{Interceptor, Lease},
-    watched::{InFlight, Pulse},
+    watched::{InFlight, Pulse, Wait},
 };
 
 /// hyper's least read buffer; below it its builder panics.
 const LEAST_HEADER_BYTES: usize = 8192;
 /// hyper's own limit of header fields.
 const HEADERS_ON_STACK: usize = 100;
+/// The note of what a connection waits for is looked at no more often than this.
+const LEAST_GLANCE: Duration = Duration::from_millis(10);
 /// How long an idle connection that was told to close may take to do so.
 const CLOSING: Duration = Duration::from_secs(5);
 
@@ -137,10 +139,12 @@ async fn drive<C: Future>(
     let mut connection = pin!(connection);
     let mut draining = false;
     let mut closing: Option<Instant> = None;
+    // What the connection waits for changes while it is polled, so the note is looked at now and then.
+    let glance = (limits.header_read.min(limits.idle) / 4).max(LEAST_GLANCE);
     loop {
         let now = Instant::now();
-        let rest = pulse.deadline(&limits, http2);
-        let wake = closing.or(rest).unwrap_or(now + limits.header_read);
+        let due = closing.or(pulse.waits(&limits, http2).map(|(_, until)| until));
+        let wake = due.map_or(now + glance, |due| due.min(now + glance));
         tokio::select! {
             biased;
             // An error here is the peer's: it left, or spoke no HTTP. hyper has answered what it could.
@@ -150,17 +154,21 @@ async fn drive<C: Future>(
                 draining = true;
                 finish(connection.as_mut());
             }
-            () = sleep_until(wake) => match (closing, pulse.deadline(&limits, http2)) {
-                // Told to close and still here without an exchange: a header is dribbling in.
-                (Some(_), Some(_)) => return,
-                // An exchange slipped in before the close was seen; it is the last one.
-                (Some(_), None) => closing = Some(Instant::now() + CLOSING),
-                (None, Some(deadline)) if deadline <= Instant::now() => {
-                    finish(connection.as_mut());
-                    closing = Some(Instant::now() + CLOSING);
-                }
-                (None, _) => {}
+            () = sleep_until(wake) => {}
+        }
+        let now = Instant::now();
+        match (closing, pulse.waits(&limits, http2)) {
+            // Told to close, and still here without an exchange.
+            (Some(until), Some(_)) if until <= now => return,
+            // An exchange slipped in before the close was seen; it is the last one.
+            (Some(until), None) if until <= now => closing = Some(now + CLOSING),
+            // Nothing is in flight that could be finished in good order.
+            (None, Some((Wait::Header, until))) if until <= now => return,
+            (None, Some((Wait::Exchange, until))) if until <= now => {
+                finish(connection.as_mut());
+                closing = Some(now + CLOSING);
             }
+            _ => {}
         }
     }
 }

@@ -21,6 +21,15 @@ use tokio::{
 
 use crate::{exchange::AnswerBody, limits::ListenerLimits};
 
+/// What a connection without an exchange waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// The rest of a header that has begun to come.
+    Header,
+    /// Anything at all.
+    Exchange,
+}
+
 /// What a connection is doing.
 #[derive(Debug)]
 pub(crate) struct Pulse {
@@ -75,12 +84,12 @@ impl Pulse {
         Busy(Arc::clone(self))
     }
 
-    /// When the connection has waited long enough; `None` while an exchange is in flight. On HTTP/2
-    /// bytes without an exchange are housekeeping, so only rest counts there.
-    pub(crate) fn deadline(&self, limits: &ListenerLimits, http2: bool) -> Option<Instant> {
+    /// What the connection waits for, and until when; `None` while an exchange is in flight. On
+    /// HTTP/2 bytes without an exchange are housekeeping, so only rest counts there.
+    pub(crate) fn waits(&self, limits: &ListenerLimits, http2: bool) -> Option<(Wait, Instant)> {
         self.with(|state| match (state.active, state.reading && !http2) {
-            (0, true) => Some(state.since + limits.header_read),
-            (0, false) => Some(state.since + limits.idle),
+            (0, true) => Some((Wait::Header, state.since + limits.header_read)),
+            (0, false) => Some((Wait::Exchange, state.since + limits.idle)),
             _ => None,
         })
     }

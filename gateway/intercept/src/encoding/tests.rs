@@ -85,7 +85,7 @@ fn fields_join_in_order() {
 
 #[test]
 fn a_body_that_ends_early_is_refused_wherever_it_ends() {
-    let plain: Vec<u8> = (0..3000u32).flat_map(|n| (n * n).to_le_bytes()).collect();
+    let plain: Vec<u8> = (0..250u32).flat_map(|n| (n * n).to_le_bytes()).collect();
     for name in ALL {
         let whole = encode(name, &plain);
         for length in 1..whole.len() {
