@@ -1,10 +1,5 @@
 //! The stand-in server's side, started listeners, and callers that speak to them.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a stand-in that cannot be set up fails its test"
-)]
-
 use std::{
     net::SocketAddr,
     pin::Pin,
