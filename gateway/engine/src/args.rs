@@ -45,7 +45,12 @@ pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) shape: Shape,
     /// Address to listen on; port 0 takes a free one.
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0", conflicts_with = "unix")]
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        default_value = "127.0.0.1:0",
+        conflicts_with = "unix"
+    )]
     pub(crate) listen: std::net::SocketAddr,
     /// Unix socket to listen on instead; only its owner may connect.
     #[arg(long, value_name = "PATH")]
@@ -96,7 +101,12 @@ pub(crate) struct Logs {
     #[arg(long, value_enum, default_value_t = LogFormat::Text, global = true)]
     pub(crate) log_format: LogFormat,
     /// What to log, as `target=level` pairs.
-    #[arg(long, value_name = "FILTER", default_value = "info,llama-cpp-2=warn", global = true)]
+    #[arg(
+        long,
+        value_name = "FILTER",
+        default_value = "info,llama-cpp-2=warn",
+        global = true
+    )]
     pub(crate) log: String,
 }
 
@@ -142,7 +152,8 @@ mod tests {
 
     #[test]
     fn serving_needs_no_subcommand_and_bench_needs_no_address() {
-        let serve = Invocation::try_parse_from(["cordon-engine", "--model", "w.gguf", "--slots", "2"]).unwrap();
+        let serve =
+            Invocation::try_parse_from(["cordon-engine", "--model", "w.gguf", "--slots", "2"]).unwrap();
         assert_eq!(serve.serve.shape.slots, 2);
         assert_eq!(serve.serve.model.unwrap().as_os_str(), "w.gguf");
         let bench = Invocation::try_parse_from(["cordon-engine", "bench", "--model", "w.gguf"]).unwrap();
@@ -152,7 +163,15 @@ mod tests {
     #[test]
     fn zero_slots_and_two_addresses_are_refused() {
         assert!(Invocation::try_parse_from(["cordon-engine", "--model", "w", "--slots", "0"]).is_err());
-        let both = ["cordon-engine", "--model", "w", "--listen", "127.0.0.1:1", "--unix", "s"];
+        let both = [
+            "cordon-engine",
+            "--model",
+            "w",
+            "--listen",
+            "127.0.0.1:1",
+            "--unix",
+            "s",
+        ];
         assert!(Invocation::try_parse_from(both).is_err());
     }
 }

@@ -18,6 +18,7 @@ use anyhow::{Context as _, ensure};
 use llama_cpp_2::{llama_batch::LlamaBatch, token::LlamaToken};
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     args::{Bench, Shape},
@@ -32,9 +33,19 @@ const LONG_PROMPT: usize = 1177;
 
 /// Measures, and prints.
 pub(crate) fn run(bench: &Bench) -> anyhow::Result<ExitCode> {
-    ensure!(bench.prompt > 0 && bench.answer > 1, "prompt and answer need tokens");
-    ensure!(bench.streams.iter().all(|&streams| (1..=64).contains(&streams)), "1 to 64 streams");
-    let weights = Arc::new(Weights::load(&bench.model, bench.shape.gpu_layers)?);
+    ensure!(
+        bench.prompt > 0 && bench.answer > 1,
+        "prompt and answer need tokens"
+    );
+    ensure!(
+        bench.streams.iter().all(|&streams| (1..=64).contains(&streams)),
+        "1 to 64 streams"
+    );
+    let weights = Arc::new(Weights::load(
+        &bench.model,
+        bench.shape.gpu_layers,
+        CancellationToken::new(),
+    )?);
     let mut by_streams = Map::new();
     for &streams in &bench.streams {
         let measured = at_once(bench, &weights, streams)?;
@@ -58,19 +69,25 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<ExitCode> {
 /// Both ways, with a number of streams.
 fn at_once(bench: &Bench, weights: &Arc<Weights>, streams: u32) -> anyhow::Result<Value> {
     let layout = layout(&bench.shape, streams, bench.prompt + bench.answer + 1);
-    let prompts: Vec<_> = (0..streams).map(|stream| made_up(weights, stream, bench.prompt)).collect();
+    let prompts: Vec<_> = (0..streams)
+        .map(|stream| made_up(weights, stream, bench.prompt))
+        .collect();
     let scheduled = {
         let scheduler = Scheduler::start(Arc::clone(weights), layout, Arc::new(Gauges::new()?))?;
         // The one-token run takes the prompts' time, which is taken off the other's.
         let first = scheduled_run(&scheduler, weights, &prompts, 1)?;
-        Spans { first, whole: scheduled_run(&scheduler, weights, &prompts, bench.answer)? }
+        Spans {
+            first,
+            whole: scheduled_run(&scheduler, weights, &prompts, bench.answer)?,
+        }
     };
     let bare = Spans {
         first: bare_run(weights, &layout, &prompts, 1)?,
         whole: bare_run(weights, &layout, &prompts, bench.answer)?,
     };
     let tokens = |each: usize| (each * streams as usize) as f64;
-    let decode = |spans: &Spans| tokens(bench.answer - 1) / (spans.whole.saturating_sub(spans.first)).as_secs_f64();
+    let decode =
+        |spans: &Spans| tokens(bench.answer - 1) / (spans.whole.saturating_sub(spans.first)).as_secs_f64();
     let prefill = |spans: &Spans| tokens(bench.prompt) / spans.first.as_secs_f64();
     let whole = |spans: &Spans| tokens(bench.answer) / spans.whole.as_secs_f64();
     Ok(json!({
@@ -92,7 +109,11 @@ struct Spans {
 
 fn layout(shape: &Shape, slots: u32, slot_length: usize) -> Layout {
     let usual = serve::layout(shape, 64, 0);
-    Layout { slots, slot_length: u32::try_from(slot_length).unwrap_or(u32::MAX), ..usual }
+    Layout {
+        slots,
+        slot_length: u32::try_from(slot_length).unwrap_or(u32::MAX),
+        ..usual
+    }
 }
 
 /// Plain tokens that no other stream has in this order.
@@ -100,7 +121,9 @@ fn made_up(weights: &Weights, stream: u32, length: usize) -> Vec<LlamaToken> {
     let vocabulary = weights.vocabulary_size().max(2);
     let mut state = u64::from(stream) + 1;
     std::iter::repeat_with(|| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         LlamaToken(i32::try_from((state >> 33) % vocabulary.unsigned_abs() as u64).unwrap_or(1))
     })
     .filter(|&token| !weights.ends_answer(token))
@@ -116,7 +139,11 @@ fn ask(weights: &Weights, prompt: Vec<LlamaToken>, answer: usize) -> Ask {
         .collect();
     Ask {
         prompt,
-        sampling: Sampling { temperature: 0.0, bias, ..Sampling::default() },
+        sampling: Sampling {
+            temperature: 0.0,
+            bias,
+            ..Sampling::default()
+        },
         stops: Vec::new(),
         answer_limit: Some(answer),
         reuse: false,
@@ -131,9 +158,15 @@ fn scheduled_run(
     prompts: &[Vec<LlamaToken>],
     answer: usize,
 ) -> anyhow::Result<Duration> {
-    let asks: Vec<_> = prompts.iter().map(|prompt| ask(weights, prompt.clone(), answer)).collect();
+    let asks: Vec<_> = prompts
+        .iter()
+        .map(|prompt| ask(weights, prompt.clone(), answer))
+        .collect();
     let begun = Instant::now();
-    let answers = asks.into_iter().map(|ask| scheduler.submit(ask)).collect::<Result<Vec<_>, _>>()?;
+    let answers = asks
+        .into_iter()
+        .map(|ask| scheduler.submit(ask))
+        .collect::<Result<Vec<_>, _>>()?;
     for mut pieces in answers {
         let made = finish(&mut pieces)?;
         ensure!(made == answer, "an answer had {made} tokens instead of {answer}");
@@ -177,7 +210,12 @@ fn bare_run(
     for made in 1..answer {
         batch.clear();
         for (stream, (&token, prompt)) in last.iter().zip(prompts).enumerate() {
-            batch.add(token, i32::try_from(prompt.len() + made - 1)?, &[i32::try_from(stream)?], true)?;
+            batch.add(
+                token,
+                i32::try_from(prompt.len() + made - 1)?,
+                &[i32::try_from(stream)?],
+                true,
+            )?;
         }
         context.decode(&mut batch)?;
         for (at, token) in last.iter_mut().enumerate() {
@@ -216,8 +254,12 @@ fn silence(shape: &Shape, weights: &Arc<Weights>) -> anyhow::Result<Duration> {
     let read = Instant::now();
     let mut longest = Duration::ZERO;
     for listener in listeners {
-        let heard = listener.join().map_err(|_| anyhow::anyhow!("a listener panicked"))?;
-        let during = heard.windows(2).filter(|pair| pair[1] >= arrived && pair[0] <= read);
+        let heard = listener
+            .join()
+            .map_err(|_| anyhow::anyhow!("a listener panicked"))?;
+        let during = heard
+            .windows(2)
+            .filter(|pair| pair[1] >= arrived && pair[0] <= read);
         longest = during.map(|pair| pair[1] - pair[0]).fold(longest, Duration::max);
     }
     Ok(longest)

@@ -57,37 +57,69 @@ pub(crate) fn read(body: &[u8], vocabulary: i32, seed: u32) -> Result<Chat, Fail
     let fields = object(body)?;
     let fields = Fields(&fields);
     refuse_unsupported(&fields)?;
-    Ok(Chat { conversation: messages::read(&fields)?, answering: answering(&fields, vocabulary, seed)? })
+    Ok(Chat {
+        conversation: messages::read(&fields)?,
+        answering: answering(&fields, vocabulary, seed)?,
+    })
 }
 
 /// A body that must be a JSON object.
 pub(crate) fn object(body: &[u8]) -> Result<Map<String, Value>, Failure> {
     match serde_json::from_slice(body) {
         Ok(Value::Object(fields)) => Ok(fields),
-        Ok(_) => Err(Failure::Invalid { param: "body".to_owned(), why: "must be a JSON object" }),
-        Err(error) => Err(Failure::NotJson { line: error.line(), column: error.column() }),
+        Ok(_) => Err(Failure::Invalid {
+            param: "body".to_owned(),
+            why: "must be a JSON object",
+        }),
+        Err(error) => Err(Failure::NotJson {
+            line: error.line(),
+            column: error.column(),
+        }),
     }
 }
 
 fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), Failure> {
-    let unsupported = |param: &str, why| Err(Failure::Unsupported { param: param.to_owned(), why });
+    let unsupported = |param: &str, why| {
+        Err(Failure::Unsupported {
+            param: param.to_owned(),
+            why,
+        })
+    };
     if fields.integer("n", 1, i64::MAX)?.is_some_and(|n| n != 1) {
         return unsupported("n", "one answer a request; send several requests");
     }
-    if fields.flag("logprobs")?.unwrap_or(false) || fields.integer("top_logprobs", 0, 20)?.is_some_and(|n| n > 0) {
+    if fields.flag("logprobs")?.unwrap_or(false)
+        || fields.integer("top_logprobs", 0, 20)?.is_some_and(|n| n > 0)
+    {
         return unsupported("logprobs", "probabilities are not reported");
     }
-    match fields.get("response_format").and_then(|format| format.get("type")).and_then(Value::as_str) {
+    match fields
+        .get("response_format")
+        .and_then(|format| format.get("type"))
+        .and_then(Value::as_str)
+    {
         None | Some("text") => {}
-        Some(_) => return unsupported("response_format", "answers are free text; ask for JSON in the prompt"),
+        Some(_) => {
+            return unsupported(
+                "response_format",
+                "answers are free text; ask for JSON in the prompt",
+            );
+        }
     }
     match fields.get("tool_choice") {
         None => {}
         Some(Value::String(choice)) if choice == "auto" || choice == "none" => {}
-        Some(_) => return unsupported("tool_choice", "a tool call cannot be forced; use `auto` or `none`"),
+        Some(_) => {
+            return unsupported(
+                "tool_choice",
+                "a tool call cannot be forced; use `auto` or `none`",
+            );
+        }
     }
     if let Some(kinds) = fields.get("modalities")
-        && kinds.as_array().is_none_or(|kinds| kinds.iter().any(|kind| kind != "text"))
+        && kinds
+            .as_array()
+            .is_none_or(|kinds| kinds.iter().any(|kind| kind != "text"))
     {
         return unsupported("modalities", "answers are text");
     }
@@ -102,17 +134,21 @@ fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), Failure> {
 fn answering(fields: &Fields<'_>, vocabulary: i32, seed: u32) -> Result<Answering, Failure> {
     let usual = Sampling::default();
     let sampling = Sampling {
-        temperature: fields.number("temperature", 0.0, 2.0)?.unwrap_or(usual.temperature),
+        temperature: fields
+            .number("temperature", 0.0, 2.0)?
+            .unwrap_or(usual.temperature),
         top_p: fields.number("top_p", 0.0, 1.0)?.unwrap_or(usual.top_p),
         // -1 is how other engines say "all".
-        top_k: fields.integer("top_k", -1, i64::from(i32::MAX))?.map_or(usual.top_k, |k| {
-            i32::try_from(k.max(0)).unwrap_or(i32::MAX)
-        }),
+        top_k: fields
+            .integer("top_k", -1, i64::from(i32::MAX))?
+            .map_or(usual.top_k, |k| i32::try_from(k.max(0)).unwrap_or(i32::MAX)),
         min_p: fields.number("min_p", 0.0, 1.0)?.unwrap_or(usual.min_p),
         frequency_penalty: fields.number("frequency_penalty", -2.0, 2.0)?.unwrap_or(0.0),
         presence_penalty: fields.number("presence_penalty", -2.0, 2.0)?.unwrap_or(0.0),
         // Any integer is a seed; its lower half decides.
-        seed: fields.integer("seed", i64::MIN, i64::MAX)?.map_or(seed, |seed| seed.cast_unsigned() as u32),
+        seed: fields
+            .integer("seed", i64::MIN, i64::MAX)?
+            .map_or(seed, |seed| seed.cast_unsigned() as u32),
         bias: bias(fields, vocabulary)?,
     };
     let stream = fields.flag("stream")?.unwrap_or(false);
@@ -142,12 +178,19 @@ fn stops(fields: &Fields<'_>) -> Result<Vec<String>, Failure> {
         Some(Value::String(stop)) => vec![stop.clone()],
         Some(Value::Array(stops)) if stops.len() <= STOPS => stops
             .iter()
-            .map(|stop| stop.as_str().map(str::to_owned).ok_or_else(|| invalid("stop", "must hold strings only")))
+            .map(|stop| {
+                stop.as_str()
+                    .map(str::to_owned)
+                    .ok_or_else(|| invalid("stop", "must hold strings only"))
+            })
             .collect::<Result<_, _>>()?,
         Some(Value::Array(_)) => return Err(invalid("stop", "holds more than 16 texts")),
         Some(_) => return Err(invalid("stop", "must be a string or an array of strings")),
     };
-    if given.iter().any(|stop| stop.is_empty() || stop.len() > STOP_LENGTH) {
+    if given
+        .iter()
+        .any(|stop| stop.is_empty() || stop.len() > STOP_LENGTH)
+    {
         return Err(invalid("stop", "must hold texts of 1 to 512 bytes"));
     }
     Ok(given)
@@ -157,7 +200,12 @@ fn bias(fields: &Fields<'_>, vocabulary: i32) -> Result<Vec<(i32, f32)>, Failure
     let entries = match fields.get("logit_bias") {
         None => return Ok(Vec::new()),
         Some(Value::Object(entries)) if entries.len() <= BIASES => entries,
-        Some(_) => return Err(invalid("logit_bias", "must be an object with at most 1024 entries")),
+        Some(_) => {
+            return Err(invalid(
+                "logit_bias",
+                "must be an object with at most 1024 entries",
+            ));
+        }
     };
     entries
         .iter()
@@ -166,14 +214,20 @@ fn bias(fields: &Fields<'_>, vocabulary: i32) -> Result<Vec<(i32, f32)>, Failure
             let by = by.as_f64().filter(|by| (-100.0..=100.0).contains(by));
             match (token, by) {
                 (Some(token), Some(by)) => Ok((token, by as f32)),
-                _ => Err(invalid("logit_bias", "must map token ids to numbers from -100 to 100")),
+                _ => Err(invalid(
+                    "logit_bias",
+                    "must map token ids to numbers from -100 to 100",
+                )),
             }
         })
         .collect()
 }
 
 pub(crate) fn invalid(param: &str, why: &'static str) -> Failure {
-    Failure::Invalid { param: param.to_owned(), why }
+    Failure::Invalid {
+        param: param.to_owned(),
+        why,
+    }
 }
 
 /// The request's fields. `null` counts as absent, as with OpenAI.
@@ -185,11 +239,19 @@ impl<'a> Fields<'a> {
     }
 
     fn flag(&self, name: &str) -> Result<Option<bool>, Failure> {
-        self.get(name).map(|value| value.as_bool().ok_or_else(|| invalid(name, "must be true or false"))).transpose()
+        self.get(name)
+            .map(|value| {
+                value
+                    .as_bool()
+                    .ok_or_else(|| invalid(name, "must be true or false"))
+            })
+            .transpose()
     }
 
     fn number(&self, name: &str, least: f64, most: f64) -> Result<Option<f32>, Failure> {
-        let Some(value) = self.get(name) else { return Ok(None) };
+        let Some(value) = self.get(name) else {
+            return Ok(None);
+        };
         match value.as_f64() {
             Some(number) if (least..=most).contains(&number) => Ok(Some(number as f32)),
             _ => Err(invalid(name, "must be a number within its range")),
@@ -197,10 +259,15 @@ impl<'a> Fields<'a> {
     }
 
     fn integer(&self, name: &str, least: i64, most: i64) -> Result<Option<i64>, Failure> {
-        let Some(value) = self.get(name) else { return Ok(None) };
+        let Some(value) = self.get(name) else {
+            return Ok(None);
+        };
         // Some programs write whole numbers as `5.0`.
         let whole = value.as_i64().or_else(|| {
-            value.as_f64().filter(|number| number.fract() == 0.0 && number.abs() < 1e15).map(|number| number as i64)
+            value
+                .as_f64()
+                .filter(|number| number.fract() == 0.0 && number.abs() < 1e15)
+                .map(|number| number as i64)
         });
         match whole {
             Some(number) if (least..=most).contains(&number) => Ok(Some(number)),
@@ -208,7 +275,6 @@ impl<'a> Fields<'a> {
         }
     }
 }
-
 
 #[cfg(test)]
 mod tests {
@@ -225,13 +291,24 @@ mod tests {
     }
 
     fn param(extra: Value) -> String {
-        with(extra).err().map(|failure| failure.body()["error"]["param"].as_str().unwrap().to_owned()).unwrap()
+        with(extra)
+            .err()
+            .map(|failure| failure.body()["error"]["param"].as_str().unwrap().to_owned())
+            .unwrap()
     }
 
     #[test]
     fn absent_and_null_take_the_usual() {
-        let answering = with(json!({"temperature": null, "unheard_of": {"x": 1}})).unwrap().answering;
-        assert_eq!(answering.sampling, Sampling { seed: 7, ..Sampling::default() });
+        let answering = with(json!({"temperature": null, "unheard_of": {"x": 1}}))
+            .unwrap()
+            .answering;
+        assert_eq!(
+            answering.sampling,
+            Sampling {
+                seed: 7,
+                ..Sampling::default()
+            }
+        );
         assert_eq!(answering.answer_limit, None);
         assert!(!answering.stream && answering.reuse);
     }
@@ -258,7 +335,10 @@ mod tests {
     fn what_cannot_be_honoured_is_refused_by_name() {
         assert_eq!(param(json!({"n": 2})), "n");
         assert_eq!(param(json!({"logprobs": true})), "logprobs");
-        assert_eq!(param(json!({"response_format": {"type": "json_object"}})), "response_format");
+        assert_eq!(
+            param(json!({"response_format": {"type": "json_object"}})),
+            "response_format"
+        );
         assert_eq!(param(json!({"tool_choice": "required"})), "tool_choice");
         assert_eq!(param(json!({"modalities": ["text", "audio"]})), "modalities");
         assert_eq!(param(json!({"functions": []})), "functions");

@@ -21,7 +21,11 @@ pub(crate) enum Failure {
         "this conversation has {}{tokens} tokens, and this engine holds at most {limit} for prompt and answer together; shorten it",
         if *.exact { "" } else { "at least " }
     )]
-    ContextLength { tokens: usize, exact: bool, limit: usize },
+    ContextLength {
+        tokens: usize,
+        exact: bool,
+        limit: usize,
+    },
     /// The model's chat template does not accept the conversation. `Some` only for words that
     /// stand in the template itself.
     #[error("the model's chat template refuses this conversation{}", .0.as_ref().map(|why| format!(": {why}")).unwrap_or_default())]
@@ -74,7 +78,11 @@ impl Failure {
 
     /// OpenAI's error object.
     pub(crate) fn body(&self) -> serde_json::Value {
-        let kind = if self.status() < 500 { "invalid_request_error" } else { "server_error" };
+        let kind = if self.status() < 500 {
+            "invalid_request_error"
+        } else {
+            "server_error"
+        };
         let (param, code) = match self {
             Self::NotJson { .. } => (None, "invalid_json"),
             Self::Invalid { param, .. } => (Some(param.as_str()), "invalid_value"),
@@ -100,7 +108,11 @@ mod tests {
 
     #[test]
     fn a_prompt_too_long_names_both_numbers() {
-        let failure = Failure::ContextLength { tokens: 5000, exact: true, limit: 4096 };
+        let failure = Failure::ContextLength {
+            tokens: 5000,
+            exact: true,
+            limit: 4096,
+        };
         let body = failure.body();
         let message = body["error"]["message"].as_str().unwrap();
         assert!(message.contains("5000") && message.contains("4096"), "{message}");

@@ -1,12 +1,14 @@
 //! What `/metrics` tells. No label holds anything of a request.
 
 use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    TextEncoder,
 };
 
 /// Seconds, from a decode step on a GPU to a long prompt on a CPU.
-const SECONDS: &[f64] =
-    &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0];
+const SECONDS: &[f64] = &[
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0,
+];
 
 /// All counters and gauges of the process.
 ///
@@ -64,13 +66,22 @@ impl Gauges {
             answers: counters("answers_total", "Answers by how they ended.", "outcome")?,
             refusals: counters("refusals_total", "Requests not answered, by error code.", "code")?,
             prompt_tokens: counter("prompt_tokens_total", "Prompt tokens decoded.")?,
-            cached_tokens: counter("prompt_tokens_cached_total", "Prompt tokens that needed no decoding.")?,
+            cached_tokens: counter(
+                "prompt_tokens_cached_total",
+                "Prompt tokens that needed no decoding.",
+            )?,
             answer_tokens: counter("answer_tokens_total", "Tokens answered.")?,
             waiting: count("requests_waiting", "Requests waiting for a slot.")?,
             busy: count("slots_busy", "Slots answering now.")?,
             slots: count("slots", "Slots.")?,
-            speed: number("answer_tokens_per_second", "Tokens answered a second, over the last second.")?,
-            kept_ratio: number("kv_cache_usage_ratio", "Part of the key-value cache in use, 0 to 1.")?,
+            speed: number(
+                "answer_tokens_per_second",
+                "Tokens answered a second, over the last second.",
+            )?,
+            kept_ratio: number(
+                "kv_cache_usage_ratio",
+                "Part of the key-value cache in use, 0 to 1.",
+            )?,
             queue_seconds: seconds("queue_seconds", "Wait for a slot.")?,
             first_token_seconds: seconds("first_token_seconds", "From asking to the first token.")?,
             step_seconds: seconds("step_seconds", "One decode step.")?,
@@ -102,7 +113,10 @@ mod tests {
         gauges.answers.with_label_values(&["stop"]).inc();
         gauges.set_kept(1, 4);
         let text = String::from_utf8(gauges.text().unwrap()).unwrap();
-        assert!(text.contains("cordon_engine_answers_total{outcome=\"stop\"} 1"), "{text}");
+        assert!(
+            text.contains("cordon_engine_answers_total{outcome=\"stop\"} 1"),
+            "{text}"
+        );
         assert!(text.contains("cordon_engine_kv_cache_usage_ratio 0.25"), "{text}");
         assert!(text.contains("cordon_engine_requests_waiting 0"), "{text}");
     }

@@ -8,7 +8,8 @@
 //! taken from it: `x-cordon-exchange`, for the log, and `x-cordon-cache-salt`, an opaque word per
 //! actor that keeps one actor's decoded prompts from speeding up another's.
 //!
-//! Limits: body size ([`crate::chat::BODY_LIMIT`]) and time, two requests tokenised at a time.
+//! Limits: a body's size ([`crate::chat::BODY_LIMIT`]) and time, bodies held at a time, and requests
+//! tokenised at a time.
 //!
 //! On failure: OpenAI's error object with the status of [`Failure::status`]; once a stream has
 //! begun, an `error` event in it, and no `[DONE]`.
@@ -31,10 +32,13 @@ use hyper::{
     header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER},
 };
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use crate::{chat::BODY_LIMIT, failure::Failure, gauges::Gauges, prompt::Template, scheduler::Scheduler, weights::Weights};
+use crate::{
+    chat::BODY_LIMIT, failure::Failure, gauges::Gauges, prompt::Template, scheduler::Scheduler,
+    weights::Weights,
+};
 
 /// A whole body must have arrived by then.
 const BODY_TIME: Duration = Duration::from_secs(60);
@@ -44,6 +48,9 @@ const TOKENISING: usize = 2;
 /// The body of a reply.
 pub(crate) type Body = BoxBody<Bytes, Infallible>;
 
+/// Bodies held at the same time, from their first byte until they are tokens.
+const BODIES: usize = 64;
+
 /// What the endpoints work with.
 pub(crate) struct Desk {
     pub(crate) alias: String,
@@ -51,7 +58,14 @@ pub(crate) struct Desk {
     /// Empty while the weights are being loaded.
     pub(crate) loaded: OnceLock<Loaded>,
     pub(crate) draining: CancellationToken,
-    tokenising: Semaphore,
+    bodies: Arc<Semaphore>,
+    tokenising: Arc<Semaphore>,
+}
+
+/// A request's body, and its place among those that are held.
+pub(crate) struct Held {
+    bytes: Bytes,
+    _place: OwnedSemaphorePermit,
 }
 
 /// What is there once the weights are loaded.
@@ -66,7 +80,16 @@ pub(crate) struct Loaded {
 impl Desk {
     /// Before anything is loaded.
     pub(crate) fn new(alias: String, gauges: Arc<Gauges>, draining: CancellationToken) -> Self {
-        Self { alias, gauges, loaded: OnceLock::new(), draining, tokenising: Semaphore::new(TOKENISING) }
+        let places = |number| Arc::new(Semaphore::new(number));
+        let (bodies, tokenising) = (places(BODIES), places(TOKENISING));
+        Self {
+            alias,
+            gauges,
+            loaded: OnceLock::new(),
+            draining,
+            bodies,
+            tokenising,
+        }
     }
 
     fn loaded(&self) -> Result<&Loaded, Failure> {
@@ -76,11 +99,20 @@ impl Desk {
     /// Runs something that takes a while on a thread where it holds up no other connection.
     async fn aside<T: Send + 'static>(
         self: &Arc<Self>,
-        work: impl FnOnce(&Desk, &Loaded) -> Result<T, Failure> + Send + 'static,
+        body: Held,
+        work: impl FnOnce(&Loaded, &[u8]) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
-        let _permit = self.tokenising.acquire().await.map_err(|_| Failure::Draining)?;
+        let turn = Arc::clone(&self.tokenising)
+            .acquire_owned()
+            .await
+            .map_err(|_| Failure::Draining)?;
         let desk = Arc::clone(self);
-        let done = tokio::task::spawn_blocking(move || work(&desk, desk.loaded()?)).await;
+        let done = tokio::task::spawn_blocking(move || {
+            // Held by the work and not by the caller, who may leave before it is done.
+            let _turn = turn;
+            work(desk.loaded()?, &body.bytes)
+        });
+        let done = done.await;
         done.unwrap_or_else(|error| {
             tracing::error!(%error, "reading a request panicked");
             Err(Failure::Inference)
@@ -89,7 +121,10 @@ impl Desk {
 }
 
 /// Answers one request.
-pub(crate) async fn answer(desk: Arc<Desk>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+pub(crate) async fn answer(
+    desk: Arc<Desk>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
     let reply = route(&desk, request).await;
     Ok(reply.unwrap_or_else(|failure| refuse(&desk, &failure)))
 }
@@ -99,29 +134,46 @@ async fn route(desk: &Arc<Desk>, request: Request<Incoming>) -> Result<Response<
     let post = head.method == Method::POST;
     let get = head.method == Method::GET || head.method == Method::HEAD;
     match head.uri.path() {
-        "/v1/chat/completions" if post => chat_completions::answer(desk, &head.headers, read(desk, body).await?).await,
-        "/count" | "/v1/chat/completions/count" if post => inquiries::count(desk, read(desk, body).await?).await,
+        "/v1/chat/completions" if post => {
+            chat_completions::answer(desk, &head.headers, read(desk, body).await?).await
+        }
+        "/count" | "/v1/chat/completions/count" if post => {
+            inquiries::count(desk, read(desk, body).await?).await
+        }
         "/apply-template" if post => inquiries::apply_template(desk, read(desk, body).await?).await,
         "/tokenize" if post => inquiries::tokenize(desk, read(desk, body).await?).await,
         "/v1/models" if get => inquiries::models(desk),
         "/health" if get => Ok(inquiries::health(desk)),
         "/metrics" if get => inquiries::metrics(desk),
-        "/v1/chat/completions" | "/count" | "/v1/chat/completions/count" | "/apply-template" | "/tokenize"
-        | "/v1/models" | "/health" | "/metrics" => Err(Failure::MethodNotAllowed),
+        "/v1/chat/completions"
+        | "/count"
+        | "/v1/chat/completions/count"
+        | "/apply-template"
+        | "/tokenize"
+        | "/v1/models"
+        | "/health"
+        | "/metrics" => Err(Failure::MethodNotAllowed),
         _ => Err(Failure::NotFound),
     }
 }
 
 /// Reads a whole body, within limits.
-async fn read(desk: &Desk, body: Incoming) -> Result<Bytes, Failure> {
+async fn read(desk: &Desk, body: Incoming) -> Result<Held, Failure> {
     // Refused before it is sent, where the caller waits for `100 Continue`.
     desk.loaded()?;
     if desk.draining.is_cancelled() {
         return Err(Failure::Draining);
     }
+    let place = Arc::clone(&desk.bodies)
+        .acquire_owned()
+        .await
+        .map_err(|_| Failure::Draining)?;
     let whole = tokio::time::timeout(BODY_TIME, Limited::new(body, BODY_LIMIT).collect()).await;
     match whole {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Ok(body)) => Ok(Held {
+            bytes: body.to_bytes(),
+            _place: place,
+        }),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Failure::BodyTooLarge { limit: BODY_LIMIT }),
         Ok(Err(_)) | Err(_) => Err(Failure::BodyUnreadable),
     }
@@ -134,8 +186,12 @@ fn reply(value: &Value) -> Response<Body> {
 
 fn with_type(bytes: Bytes, kind: &'static str) -> Response<Body> {
     let mut response = Response::new(Full::new(bytes).boxed());
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
@@ -145,12 +201,17 @@ fn refuse(desk: &Desk, failure: &Failure) -> Response<Body> {
     let code = body["error"]["code"].as_str().unwrap_or_default();
     desk.gauges.refusals.with_label_values(&[code]).inc();
     let mut response = reply(&body);
-    *response.status_mut() = StatusCode::from_u16(failure.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() =
+        StatusCode::from_u16(failure.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     if let Some(seconds) = failure.retry_after() {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     if *failure == Failure::MethodNotAllowed {
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, POST"));
+        response
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static("GET, POST"));
     }
     response
 }

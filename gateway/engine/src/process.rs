@@ -1,6 +1,6 @@
 //! What the engine needs of its process: OpenMP's settings, logs, and knowing when its parent dies.
 
-use std::io::Read;
+use std::io::{IsTerminal, Read};
 
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
@@ -28,7 +28,9 @@ pub(crate) fn settle_openmp() {
     if std::env::var_os(name).is_some() || std::env::var_os("OMP_WAIT_POLICY").is_some() {
         return;
     }
-    let Ok(program) = std::env::current_exe() else { return };
+    let Ok(program) = std::env::current_exe() else {
+        return;
+    };
     let mut arguments = std::env::args_os();
     let mut command = std::process::Command::new(program);
     if let Some(called) = arguments.next() {
@@ -46,7 +48,10 @@ pub(crate) fn settle_openmp() {}
 /// Sends our log lines, and llama.cpp's, to standard error.
 pub(crate) fn start_logs(logs: &Logs) {
     let filter = EnvFilter::try_new(&logs.log).unwrap_or_else(|_| EnvFilter::new("info,llama-cpp-2=warn"));
-    let lines = fmt::layer().with_writer(std::io::stderr);
+    // Colours are for people at a terminal, not for files.
+    let lines = fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     let registry = tracing_subscriber::registry().with(filter);
     match logs.log_format {
         LogFormat::Text => registry.with(lines).init(),
@@ -57,18 +62,20 @@ pub(crate) fn start_logs(logs: &Logs) {
 
 /// Cancels `gone` when standard input ends. A thread, because reading a pipe blocks.
 pub(crate) fn watch_parent(gone: CancellationToken) -> std::io::Result<()> {
-    std::thread::Builder::new().name("parent".to_owned()).spawn(move || {
-        let mut ignored = [0_u8; 64];
-        let mut input = std::io::stdin().lock();
-        loop {
-            match input.read(&mut ignored) {
-                Ok(0) => break,
-                Ok(_) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(_) => break,
+    std::thread::Builder::new()
+        .name("parent".to_owned())
+        .spawn(move || {
+            let mut ignored = [0_u8; 64];
+            let mut input = std::io::stdin().lock();
+            loop {
+                match input.read(&mut ignored) {
+                    Ok(0) => break,
+                    Ok(_) => {}
+                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                    Err(_) => break,
+                }
             }
-        }
-        gone.cancel();
-    })?;
+            gone.cancel();
+        })?;
     Ok(())
 }

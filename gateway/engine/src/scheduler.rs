@@ -136,7 +136,10 @@ pub(crate) struct Scheduler {
 impl Scheduler {
     /// Allocates the context on a thread of its own and waits until it stands.
     pub(crate) fn start(weights: Arc<Weights>, layout: Layout, gauges: Arc<Gauges>) -> anyhow::Result<Self> {
-        let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() });
+        let shared = Arc::new(Shared {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        });
         let lost = CancellationToken::new();
         let (ready, opened) = std::sync::mpsc::channel();
         let thread = std::thread::Builder::new().name("decode".to_owned()).spawn({
@@ -148,9 +151,17 @@ impl Scheduler {
                 step::run(&weights, layout, &shared, &gauges, &ready);
             }
         })?;
-        opened.recv().map_err(|_| anyhow::anyhow!("the decode thread ended before it began"))??;
+        opened
+            .recv()
+            .map_err(|_| anyhow::anyhow!("the decode thread ended before it began"))??;
         gauges.slots.set(i64::from(layout.slots));
-        Ok(Self { shared, layout, lost, gauges, thread: Mutex::new(Some(thread)) })
+        Ok(Self {
+            shared,
+            layout,
+            lost,
+            gauges,
+            thread: Mutex::new(Some(thread)),
+        })
     }
 
     /// Puts an ask in the queue. Dropping the receiver takes it out again, or frees its slot
@@ -161,7 +172,11 @@ impl Scheduler {
             return Err(Failure::Template(None));
         }
         if ask.prompt.len() >= limit {
-            return Err(Failure::ContextLength { tokens: ask.prompt.len(), exact: true, limit });
+            return Err(Failure::ContextLength {
+                tokens: ask.prompt.len(),
+                exact: true,
+                limit,
+            });
         }
         let (out, pieces) = mpsc::unbounded_channel();
         {
@@ -174,8 +189,14 @@ impl Scheduler {
             if state.waiting.len() + state.busy >= self.layout.queue + self.layout.slots as usize {
                 return Err(Failure::Busy);
             }
-            state.waiting.push_back(Waiting { ask, out, since: Instant::now() });
-            self.gauges.waiting.set(i64::try_from(state.waiting.len()).unwrap_or(i64::MAX));
+            state.waiting.push_back(Waiting {
+                ask,
+                out,
+                since: Instant::now(),
+            });
+            self.gauges
+                .waiting
+                .set(i64::try_from(state.waiting.len()).unwrap_or(i64::MAX));
         }
         self.shared.changed.notify_one();
         Ok(pieces)

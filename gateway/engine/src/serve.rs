@@ -29,6 +29,7 @@ use tokio::{
     net::{TcpListener, UnixListener, UnixStream},
     signal::unix::{Signal, SignalKind, signal},
     sync::Semaphore,
+    task::JoinHandle,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -49,8 +50,14 @@ const HEAD_TIME: Duration = Duration::from_secs(75);
 
 /// Serves until told to stop.
 pub(crate) fn run(serve: Serve) -> anyhow::Result<ExitCode> {
-    let weights = serve.model.clone().context("say which weights to load: --model FILE (or see --help)")?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let weights = serve
+        .model
+        .clone()
+        .context("say which weights to load: --model FILE (or see --help)")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
     let code = runtime.block_on(serve_until_stopped(serve, weights))?;
     // A thread that still tokenises for a caller who is gone need not be waited for.
     runtime.shutdown_background();
@@ -69,18 +76,23 @@ async fn serve_until_stopped(serve: Serve, weights: PathBuf) -> anyhow::Result<E
     let gauges = Arc::new(Gauges::new()?);
     let desk = Arc::new(Desk::new(alias(&serve, &weights), gauges, draining.clone()));
     let connections = TaskTracker::new();
-    let accepting = tokio::spawn(accept(listener, Arc::clone(&desk), connections.clone(), draining.clone()));
+    let accepting = tokio::spawn(accept(
+        listener,
+        Arc::clone(&desk),
+        connections.clone(),
+        draining.clone(),
+    ));
 
     let drain = Duration::from_secs(serve.drain);
-    let loading = tokio::task::spawn_blocking({
-        let desk = Arc::clone(&desk);
-        move || load(&serve, &weights, &desk)
+    let give_up = CancellationToken::new();
+    let mut loading = tokio::task::spawn_blocking({
+        let (desk, give_up) = (Arc::clone(&desk), give_up.clone());
+        move || load(&serve, &weights, &desk, give_up)
     });
     let lost = tokio::select! {
-        loaded = loading => loaded??,
-        // Loading cannot be interrupted, and nothing is lost by not waiting for it.
-        () = signals.next() => return Ok(ExitCode::SUCCESS),
-        () = orphaned.cancelled() => return Ok(ExitCode::SUCCESS),
+        loaded = &mut loading => loaded??,
+        () = signals.next() => return Ok(stop_loading(loading, &give_up).await),
+        () = orphaned.cancelled() => return Ok(stop_loading(loading, &give_up).await),
     };
     announce(&address)?;
     let code = tokio::select! {
@@ -107,26 +119,56 @@ async fn serve_until_stopped(serve: Serve, weights: PathBuf) -> anyhow::Result<E
         () = lost.cancelled() => {}
     }
     // Joins the decode thread, so that llama.cpp is at rest when the process tears itself down.
-    let stopping = tokio::task::spawn_blocking(move || desk.loaded.get().map(|loaded| loaded.scheduler.stop()));
+    let stopping =
+        tokio::task::spawn_blocking(move || desk.loaded.get().map(|loaded| loaded.scheduler.stop()));
     let _ = stopping.await;
     // Dropping the listener removes its socket file.
     let _ = accepting.await;
     Ok(code)
 }
 
+/// Ends a load that nobody waits for any more, so that llama.cpp is at rest when the process ends.
+async fn stop_loading(
+    loading: JoinHandle<anyhow::Result<CancellationToken>>,
+    give_up: &CancellationToken,
+) -> ExitCode {
+    give_up.cancel();
+    let _ = loading.await;
+    ExitCode::SUCCESS
+}
+
 /// Loads the weights and says so. Gives what tells when the decode thread is lost.
-fn load(serve: &Serve, file: &Path, desk: &Desk) -> anyhow::Result<CancellationToken> {
+fn load(
+    serve: &Serve,
+    file: &Path,
+    desk: &Desk,
+    give_up: CancellationToken,
+) -> anyhow::Result<CancellationToken> {
     let source = serve.chat_template.as_deref().map(read_template).transpose()?;
-    let weights = Arc::new(Weights::load(file, serve.shape.gpu_layers)?);
+    let weights = Arc::new(Weights::load(file, serve.shape.gpu_layers, give_up)?);
     let template = Template::new(&weights, source, Arc::new(SystemClock))?;
     let layout = layout(&serve.shape, serve.queue, weights.trained_length());
     let scheduler = Scheduler::start(Arc::clone(&weights), layout, Arc::clone(&desk.gauges))?;
     let lost = scheduler.lost();
     let since = SystemClock.now().unix_timestamp();
-    if desk.loaded.set(Loaded { weights, template, scheduler, since }).is_err() {
+    if desk
+        .loaded
+        .set(Loaded {
+            weights,
+            template,
+            scheduler,
+            since,
+        })
+        .is_err()
+    {
         bail!("loaded twice");
     }
-    tracing::info!(slots = layout.slots, slot_length = layout.slot_length, threads = layout.threads, "ready");
+    tracing::info!(
+        slots = layout.slots,
+        slot_length = layout.slot_length,
+        threads = layout.threads,
+        "ready"
+    );
     Ok(lost)
 }
 
@@ -134,14 +176,25 @@ fn load(serve: &Serve, file: &Path, desk: &Desk) -> anyhow::Result<CancellationT
 pub(crate) fn layout(shape: &Shape, queue: usize, trained: u32) -> Layout {
     let asked = shape.ctx.get();
     let slot_length = if trained > 0 && asked > trained {
-        tracing::warn!(asked, trained, "--ctx is longer than the model was trained for; using what it was trained for");
+        tracing::warn!(
+            asked,
+            trained,
+            "--ctx is longer than the model was trained for; using what it was trained for"
+        );
         trained
     } else {
         asked
     };
-    let all = std::thread::available_parallelism().map_or(1, |all| u32::try_from(all.get()).unwrap_or(u32::MAX));
+    let all =
+        std::thread::available_parallelism().map_or(1, |all| u32::try_from(all.get()).unwrap_or(u32::MAX));
     let threads = shape.threads.map_or(all, std::num::NonZeroU32::get);
-    Layout { slots: shape.slots, slot_length, threads, chunk: shape.chunk, queue }
+    Layout {
+        slots: shape.slots,
+        slot_length,
+        threads,
+        chunk: shape.chunk,
+        queue,
+    }
 }
 
 fn read_template(file: &Path) -> anyhow::Result<String> {
@@ -150,14 +203,19 @@ fn read_template(file: &Path) -> anyhow::Result<String> {
 
 fn alias(serve: &Serve, weights: &Path) -> String {
     serve.alias.clone().unwrap_or_else(|| {
-        weights.file_stem().map_or_else(|| "engine".to_owned(), |stem| stem.to_string_lossy().into_owned())
+        weights
+            .file_stem()
+            .map_or_else(|| "engine".to_owned(), |stem| stem.to_string_lossy().into_owned())
     })
 }
 
 /// Where connections come from.
 enum Listener {
     Tcp(TcpListener),
-    Unix { listener: UnixListener, file: SocketFile },
+    Unix {
+        listener: UnixListener,
+        file: SocketFile,
+    },
 }
 
 /// A socket's file, removed when no longer served.
@@ -173,10 +231,13 @@ impl Listener {
     async fn bind(serve: &Serve) -> anyhow::Result<Self> {
         let Some(path) = &serve.unix else {
             let listener = TcpListener::bind(serve.listen).await;
-            return Ok(Self::Tcp(listener.with_context(|| format!("cannot listen on {}", serve.listen))?));
+            return Ok(Self::Tcp(
+                listener.with_context(|| format!("cannot listen on {}", serve.listen))?,
+            ));
         };
         remove_stale(path).await?;
-        let listener = UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))?;
+        let listener =
+            UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))?;
         let file = SocketFile(path.clone());
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
         Ok(Self::Unix { listener, file })
@@ -193,7 +254,9 @@ impl Listener {
 /// A socket file that nobody answers is left from a process that was killed. One that somebody
 /// answers, and any other kind of file, is not ours to remove.
 async fn remove_stale(path: &Path) -> anyhow::Result<()> {
-    let Ok(found) = std::fs::symlink_metadata(path) else { return Ok(()) };
+    let Ok(found) = std::fs::symlink_metadata(path) else {
+        return Ok(());
+    };
     if !found.file_type().is_socket() {
         bail!("{} exists and is no socket", path.display());
     }
@@ -273,7 +336,10 @@ struct Signals {
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
 
     async fn next(&mut self) {

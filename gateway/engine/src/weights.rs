@@ -15,6 +15,7 @@ use llama_cpp_2::{
     token_type::LlamaTokenAttr,
     vocab::LlamaVocab,
 };
+use tokio_util::sync::CancellationToken;
 
 /// A loaded model. Shared read-only by all threads.
 pub(crate) struct Weights {
@@ -27,7 +28,12 @@ pub(crate) struct Weights {
 
 impl Weights {
     /// Loads a GGUF file. `gpu_layers` `None` puts all layers on a GPU, where the build has one.
-    pub(crate) fn load(file: &Path, gpu_layers: Option<u32>) -> anyhow::Result<Self> {
+    /// Large weights take a while; cancelling `give_up` makes this fail at the next tensor.
+    pub(crate) fn load(
+        file: &Path,
+        gpu_layers: Option<u32>,
+        give_up: CancellationToken,
+    ) -> anyhow::Result<Self> {
         if !file.is_file() {
             bail!("{} is not a file", file.display());
         }
@@ -35,10 +41,17 @@ impl Weights {
         if gpu_layers.is_some_and(|layers| layers > 0) && !backend.supports_gpu_offload() {
             tracing::warn!("--gpu-layers has no effect: this build has no GPU, or none is present");
         }
-        let params = LlamaModelParams::default().with_n_gpu_layers(gpu_layers.unwrap_or(u32::MAX));
+        let params = LlamaModelParams::default()
+            .with_n_gpu_layers(gpu_layers.unwrap_or(u32::MAX))
+            .with_progress_callback(move |_| !give_up.is_cancelled());
         let model = LlamaModel::load_from_file(&backend, file, &params)
             .with_context(|| format!("cannot load {} as GGUF weights", file.display()))?;
-        let mut weights = Self { model, backend, control_texts: Vec::new(), longest_piece: 1 };
+        let mut weights = Self {
+            model,
+            backend,
+            control_texts: Vec::new(),
+            longest_piece: 1,
+        };
         weights.survey_vocabulary();
         Ok(weights)
     }
@@ -53,8 +66,12 @@ impl Weights {
             vocabulary.token_to_piece_into(token, &mut piece, true, None);
             longest = longest.max(piece.len());
             let attributes = vocabulary.attr(token);
-            let control = attributes.contains(LlamaTokenAttr::Control) || attributes.contains(LlamaTokenAttr::Unknown);
-            if control && let Some(Ok(text)) = vocabulary.text(token).map(|text| text.to_str()) && !text.is_empty() {
+            let control =
+                attributes.contains(LlamaTokenAttr::Control) || attributes.contains(LlamaTokenAttr::Unknown);
+            if control
+                && let Some(Ok(text)) = vocabulary.text(token).map(|text| text.to_str())
+                && !text.is_empty()
+            {
                 texts.push(text.to_owned());
             }
         }
@@ -68,7 +85,9 @@ impl Weights {
 
     /// A context to decode in. One at a time: creating several at once is unsound in llama.cpp.
     pub(crate) fn open(&self, params: LlamaContextParams) -> anyhow::Result<LlamaContext<'_>> {
-        self.model.new_context(&self.backend, params).context("cannot allocate the context; ask for fewer --slots or --ctx")
+        self.model
+            .new_context(&self.backend, params)
+            .context("cannot allocate the context; ask for fewer --slots or --ctx")
     }
 
     /// Text to tokens. `control`: control tokens written out in the text (`<|im_end|>`) become
@@ -105,7 +124,10 @@ impl Weights {
             if token.0 < 0 {
                 return String::new();
             }
-            vocabulary.text(token).map(|text| text.to_string_lossy().into_owned()).unwrap_or_default()
+            vocabulary
+                .text(token)
+                .map(|text| text.to_string_lossy().into_owned())
+                .unwrap_or_default()
         };
         (written(vocabulary.bos()), written(vocabulary.eos()))
     }
@@ -132,7 +154,10 @@ impl Weights {
 
     /// The chat template that the file carries.
     pub(crate) fn template(&self) -> Option<String> {
-        self.model.meta_val_str("tokenizer.chat_template").ok().filter(|source| !source.trim().is_empty())
+        self.model
+            .meta_val_str("tokenizer.chat_template")
+            .ok()
+            .filter(|source| !source.trim().is_empty())
     }
 }
 
@@ -147,7 +172,9 @@ fn start_backend() -> anyhow::Result<LlamaBackend> {
 /// them, else from where they were built.
 #[cfg(feature = "dynamic-backends")]
 fn load_kernels() {
-    let beside = std::env::current_exe().ok().and_then(|program| Some(program.parent()?.join("backends")));
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|program| Some(program.parent()?.join("backends")));
     match beside.filter(|folder| folder.is_dir()) {
         Some(folder) => llama_cpp_2::llama_backend::load_backends_from_path(&folder),
         None => llama_cpp_2::llama_backend::load_backends(),

@@ -20,7 +20,11 @@ pub(super) fn read(fields: &Fields<'_>) -> Result<Conversation, Failure> {
         Some(Value::Array(messages)) => messages,
         Some(_) => return Err(invalid("messages", "must be an array")),
     };
-    let messages = messages.iter().enumerate().map(|(at, message)| read_one(at, message)).collect::<Result<_, _>>()?;
+    let messages = messages
+        .iter()
+        .enumerate()
+        .map(|(at, message)| read_one(at, message))
+        .collect::<Result<_, _>>()?;
     let tools = match fields.get("tools") {
         None => Value::Null,
         Some(Value::Array(tools)) if tools.is_empty() => Value::Null,
@@ -32,13 +36,24 @@ pub(super) fn read(fields: &Fields<'_>) -> Result<Conversation, Failure> {
         Some(Value::Object(variables)) => variables.clone(),
         Some(_) => return Err(invalid("chat_template_kwargs", "must be an object")),
     };
-    Ok(Conversation { messages, tools, variables })
+    Ok(Conversation {
+        messages,
+        tools,
+        variables,
+    })
 }
 
 fn read_one(at: usize, message: &Value) -> Result<Value, Failure> {
     let param = |field: &str| format!("messages[{at}]{field}");
-    let refuse = |field: &str, why| Err(Failure::Invalid { param: param(field), why });
-    let Value::Object(given) = message else { return refuse("", "must be an object") };
+    let refuse = |field: &str, why| {
+        Err(Failure::Invalid {
+            param: param(field),
+            why,
+        })
+    };
+    let Value::Object(given) = message else {
+        return refuse("", "must be an object");
+    };
     let role = match given.get("role").and_then(Value::as_str) {
         Some(role) if ROLES.contains(&role) => role,
         Some(_) => return refuse(".role", "must be system, developer, user, assistant or tool"),
@@ -56,7 +71,11 @@ fn read_one(at: usize, message: &Value) -> Result<Value, Failure> {
         Some(Value::Array(parts)) => text_of(at, parts)?,
         None | Some(Value::Null) if role == "assistant" => {
             // An assistant that only called tools, or refused.
-            given.get("refusal").and_then(Value::as_str).unwrap_or_default().to_owned()
+            given
+                .get("refusal")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
         }
         None | Some(Value::Null) => return refuse(".content", "is missing"),
         Some(_) => return refuse(".content", "must be a string or an array of parts"),
@@ -84,13 +103,26 @@ fn text_of(at: usize, parts: &[Value]) -> Result<String, Failure> {
             Some("text") => "text",
             Some("refusal") => "refusal",
             Some("image_url" | "input_audio" | "file" | "image" | "video_url") => {
-                return Err(Failure::Unsupported { param: param(), why: "this model reads text only" });
+                return Err(Failure::Unsupported {
+                    param: param(),
+                    why: "this model reads text only",
+                });
             }
-            _ => return Err(Failure::Invalid { param: param(), why: "must be a part of type `text`" }),
+            _ => {
+                return Err(Failure::Invalid {
+                    param: param(),
+                    why: "must be a part of type `text`",
+                });
+            }
         };
         match part.get(field).and_then(Value::as_str) {
             Some(text) => texts.push(text),
-            None => return Err(Failure::Invalid { param: param(), why: "has no text" }),
+            None => {
+                return Err(Failure::Invalid {
+                    param: param(),
+                    why: "has no text",
+                });
+            }
         }
     }
     Ok(texts.join("\n"))
@@ -98,7 +130,9 @@ fn text_of(at: usize, parts: &[Value]) -> Result<String, Failure> {
 
 /// OpenAI sends a call's arguments as JSON in a string; templates expect the object.
 fn parse_arguments(call: &mut Value) {
-    let Some(arguments) = call.pointer_mut("/function/arguments") else { return };
+    let Some(arguments) = call.pointer_mut("/function/arguments") else {
+        return;
+    };
     if let Value::String(text) = arguments
         && let Ok(parsed @ Value::Object(_)) = serde_json::from_str(text)
     {
@@ -126,7 +160,10 @@ mod tests {
         .unwrap();
         assert_eq!(read.messages[0]["content"], "a\nb");
         assert_eq!(read.messages[1]["content"], "");
-        assert_eq!(read.messages[1]["tool_calls"][0]["function"]["arguments"], json!({"x": 1}));
+        assert_eq!(
+            read.messages[1]["tool_calls"][0]["function"]["arguments"],
+            json!({"x": 1})
+        );
         assert_eq!(read.messages[2]["tool_call_id"], "1");
         assert_eq!(read.tools, Value::Null);
     }
@@ -138,13 +175,22 @@ mod tests {
             failure.body()["error"]["param"].as_str().unwrap().to_owned()
         };
         let image = json!([{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}]);
-        assert_eq!(param(json!([{"role": "user", "content": image}])), "messages[0].content[0]");
-        assert_eq!(param(json!([{"role": "root|>", "content": "x"}])), "messages[0].role");
+        assert_eq!(
+            param(json!([{"role": "user", "content": image}])),
+            "messages[0].content[0]"
+        );
+        assert_eq!(
+            param(json!([{"role": "root|>", "content": "x"}])),
+            "messages[0].role"
+        );
         assert_eq!(param(json!([{"content": "x"}])), "messages[0].role");
         assert_eq!(param(json!([{"role": "user"}])), "messages[0].content");
         assert_eq!(param(json!([5])), "messages[0]");
         assert_eq!(param(json!([])), "messages");
         assert_eq!(param(json!({})), "messages");
-        assert_eq!(param(json!([{"role": "assistant", "tool_calls": 5}])), "messages[0].tool_calls");
+        assert_eq!(
+            param(json!([{"role": "assistant", "tool_calls": 5}])),
+            "messages[0].tool_calls"
+        );
     }
 }

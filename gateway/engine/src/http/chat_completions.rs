@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::{
     HeaderMap, Response,
@@ -12,7 +11,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::{Body, Desk, Loaded, events::Events, header, reply, usage};
+use super::{Body, Desk, Held, Loaded, events::Events, header, reply, usage};
 use crate::{
     chat::{self, Answering},
     failure::Failure,
@@ -31,13 +30,33 @@ pub(super) struct Letterhead {
 }
 
 /// Answers, plain or streamed.
-pub(super) async fn answer(desk: &Arc<Desk>, headers: &HeaderMap, body: Bytes) -> Result<Response<Body>, Failure> {
+pub(super) async fn answer(
+    desk: &Arc<Desk>,
+    headers: &HeaderMap,
+    body: Held,
+) -> Result<Response<Body>, Failure> {
     let exchange = header(headers, "x-cordon-exchange").and_then(|id| id.parse().ok());
-    let salt = header(headers, "x-cordon-cache-salt").filter(|salt| salt.len() <= SALT_LENGTH).map(str::to_owned);
-    let (prompt, answering) = desk.aside(move |_, loaded| read(loaded, &body)).await?;
-    let Answering { stream, include_usage, sampling, answer_limit, stops, reuse } = answering;
-    let pieces =
-        desk.loaded()?.scheduler.submit(Ask { prompt, sampling, stops, answer_limit, reuse, salt, exchange })?;
+    let salt = header(headers, "x-cordon-cache-salt")
+        .filter(|salt| salt.len() <= SALT_LENGTH)
+        .map(str::to_owned);
+    let (prompt, answering) = desk.aside(body, read).await?;
+    let Answering {
+        stream,
+        include_usage,
+        sampling,
+        answer_limit,
+        stops,
+        reuse,
+    } = answering;
+    let pieces = desk.loaded()?.scheduler.submit(Ask {
+        prompt,
+        sampling,
+        stops,
+        answer_limit,
+        reuse,
+        salt,
+        exchange,
+    })?;
     let letterhead = Letterhead {
         id: format!("chatcmpl-{}", uuid::Uuid::now_v7().simple()),
         created: OffsetDateTime::now_utc().unix_timestamp(),
@@ -59,7 +78,11 @@ fn read(loaded: &Loaded, body: &[u8]) -> Result<(Vec<llama_cpp_2::token::LlamaTo
     let limit = loaded.scheduler.slot_length();
     let least = rendered.text().len() / weights.longest_piece();
     if least > limit {
-        return Err(Failure::ContextLength { tokens: least, exact: false, limit });
+        return Err(Failure::ContextLength {
+            tokens: least,
+            exact: false,
+            limit,
+        });
     }
     Ok((rendered.tokens(weights), chat.answering))
 }
@@ -69,7 +92,10 @@ fn fresh_seed() -> u32 {
     getrandom::u32().unwrap_or(0)
 }
 
-async fn plain(mut pieces: UnboundedReceiver<Piece>, letterhead: &Letterhead) -> Result<Response<Body>, Failure> {
+async fn plain(
+    mut pieces: UnboundedReceiver<Piece>,
+    letterhead: &Letterhead,
+) -> Result<Response<Body>, Failure> {
     let mut text = String::new();
     loop {
         match pieces.recv().await {
@@ -96,8 +122,13 @@ async fn plain(mut pieces: UnboundedReceiver<Piece>, letterhead: &Letterhead) ->
 
 fn streamed(events: Events) -> Response<Body> {
     let mut response = Response::new(events.boxed());
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/event-stream; charset=utf-8"),
+    );
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 

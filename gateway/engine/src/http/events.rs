@@ -34,8 +34,17 @@ pub(super) struct Events {
 impl Events {
     /// A stream that has only its first event so far.
     pub(super) fn new(pieces: UnboundedReceiver<Piece>, letterhead: Letterhead, include_usage: bool) -> Self {
-        let mut events = Self { pieces, letterhead, include_usage, ready: VecDeque::new(), ended: false };
-        events.choice(json!({"role": "assistant", "content": "", "refusal": null}), Value::Null);
+        let mut events = Self {
+            pieces,
+            letterhead,
+            include_usage,
+            ready: VecDeque::new(),
+            ended: false,
+        };
+        events.choice(
+            json!({"role": "assistant", "content": "", "refusal": null}),
+            Value::Null,
+        );
         events
     }
 
@@ -122,18 +131,40 @@ mod tests {
             out.send(piece).unwrap();
         }
         drop(out);
-        let letterhead = Letterhead { id: "chatcmpl-1".to_owned(), created: 1, model: "m".to_owned() };
-        let body = Events::new(receiver, letterhead, include_usage).collect().await.unwrap().to_bytes();
+        let letterhead = Letterhead {
+            id: "chatcmpl-1".to_owned(),
+            created: 1,
+            model: "m".to_owned(),
+        };
+        let body = Events::new(receiver, letterhead, include_usage)
+            .collect()
+            .await
+            .unwrap()
+            .to_bytes();
         let text = String::from_utf8(body.to_vec()).unwrap();
         assert!(text.ends_with("\n\n"));
-        let data = text.trim_end().split("\n\n").map(|event| event.strip_prefix("data: ").unwrap());
-        data.map(|data| serde_json::from_str(data).unwrap_or_else(|_| Value::from(data))).collect()
+        let data = text
+            .trim_end()
+            .split("\n\n")
+            .map(|event| event.strip_prefix("data: ").unwrap());
+        data.map(|data| serde_json::from_str(data).unwrap_or_else(|_| Value::from(data)))
+            .collect()
     }
 
     #[tokio::test]
     async fn events_come_in_openais_order() {
-        let used = Usage { prompt: 5, cached: 2, answer: 3 };
-        let pieces = vec![Piece::Text("Hi".to_owned()), Piece::Done { end: End::Length, usage: used }];
+        let used = Usage {
+            prompt: 5,
+            cached: 2,
+            answer: 3,
+        };
+        let pieces = vec![
+            Piece::Text("Hi".to_owned()),
+            Piece::Done {
+                end: End::Length,
+                usage: used,
+            },
+        ];
         let events = stream(pieces, true).await;
         assert_eq!(events[0]["choices"][0]["delta"]["role"], "assistant");
         assert_eq!(events[1]["choices"][0]["delta"], json!({"content": "Hi"}));

@@ -2,31 +2,38 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use hyper::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Body, Desk, Failure, reply, with_type};
+use super::{Body, Desk, Failure, Held, reply, with_type};
 use crate::chat::{self, invalid};
 
 /// `POST /count`: prompt tokens of a chat request, however long.
-pub(super) async fn count(desk: &Arc<Desk>, body: Bytes) -> Result<Response<Body>, Failure> {
+pub(super) async fn count(desk: &Arc<Desk>, body: Held) -> Result<Response<Body>, Failure> {
     let tokens = desk
-        .aside(move |_, loaded| {
-            let chat = chat::read(&body, loaded.weights.vocabulary_size(), 0)?;
-            Ok(loaded.template.render(chat.conversation)?.tokens(&loaded.weights).len())
+        .aside(body, |loaded, body| {
+            let chat = chat::read(body, loaded.weights.vocabulary_size(), 0)?;
+            Ok(loaded
+                .template
+                .render(chat.conversation)?
+                .tokens(&loaded.weights)
+                .len())
         })
         .await?;
     Ok(reply(&json!({"input_tokens": tokens})))
 }
 
 /// `POST /apply-template`: what the model would read, as text and as tokens.
-pub(super) async fn apply_template(desk: &Arc<Desk>, body: Bytes) -> Result<Response<Body>, Failure> {
+pub(super) async fn apply_template(desk: &Arc<Desk>, body: Held) -> Result<Response<Body>, Failure> {
     let answer = desk
-        .aside(move |_, loaded| {
-            let chat = chat::read(&body, loaded.weights.vocabulary_size(), 0)?;
+        .aside(body, |loaded, body| {
+            let chat = chat::read(body, loaded.weights.vocabulary_size(), 0)?;
             let rendered = loaded.template.render(chat.conversation)?;
-            let tokens: Vec<i32> = rendered.tokens(&loaded.weights).iter().map(|token| token.0).collect();
+            let tokens: Vec<i32> = rendered
+                .tokens(&loaded.weights)
+                .iter()
+                .map(|token| token.0)
+                .collect();
             Ok(json!({"prompt": rendered.text(), "tokens": tokens}))
         })
         .await?;
@@ -34,15 +41,23 @@ pub(super) async fn apply_template(desk: &Arc<Desk>, body: Bytes) -> Result<Resp
 }
 
 /// `POST /tokenize`: `{"content"}` to `{"tokens"}`; `"parse_special": true` reads control tokens.
-pub(super) async fn tokenize(desk: &Arc<Desk>, body: Bytes) -> Result<Response<Body>, Failure> {
+pub(super) async fn tokenize(desk: &Arc<Desk>, body: Held) -> Result<Response<Body>, Failure> {
     let answer = desk
-        .aside(move |_, loaded| {
-            let fields = chat::object(&body)?;
+        .aside(body, |loaded, body| {
+            let fields = chat::object(body)?;
             let Some(Value::String(content)) = fields.get("content") else {
                 return Err(invalid("content", "must be a string"));
             };
-            let control = fields.get("parse_special").and_then(Value::as_bool).unwrap_or(false);
-            let tokens: Vec<i32> = loaded.weights.tokenise(content, control).iter().map(|token| token.0).collect();
+            let control = fields
+                .get("parse_special")
+                .and_then(Value::as_bool)
+                .unwrap_or(false);
+            let tokens: Vec<i32> = loaded
+                .weights
+                .tokenise(content, control)
+                .iter()
+                .map(|token| token.0)
+                .collect();
             Ok(json!({"tokens": tokens}))
         })
         .await?;
@@ -79,7 +94,9 @@ pub(super) fn health(desk: &Desk) -> Response<Body> {
         Ok(loaded) if loaded.scheduler.lost().is_cancelled() => status("failed"),
         Ok(loaded) => {
             let (busy, waiting) = loaded.scheduler.load();
-            reply(&json!({"status": "ok", "slots": desk.gauges.slots.get(), "busy": busy, "waiting": waiting}))
+            reply(
+                &json!({"status": "ok", "slots": desk.gauges.slots.get(), "busy": busy, "waiting": waiting}),
+            )
         }
     }
 }

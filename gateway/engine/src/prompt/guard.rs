@@ -48,8 +48,14 @@ pub(super) struct Guarded {
 
 impl Guard {
     pub(super) fn new(control_texts: &[String], template: &str) -> anyhow::Result<Self> {
-        let texts: Vec<String> = control_texts.iter().filter(|text| text.chars().nth(1).is_some()).cloned().collect();
-        let control = AhoCorasick::builder().match_kind(MatchKind::Standard).build(&texts)?;
+        let texts: Vec<String> = control_texts
+            .iter()
+            .filter(|text| text.chars().nth(1).is_some())
+            .cloned()
+            .collect();
+        let control = AhoCorasick::builder()
+            .match_kind(MatchKind::Standard)
+            .build(&texts)?;
         let mut beginnings = HashSet::new();
         let mut endings = HashSet::new();
         for text in &texts {
@@ -59,20 +65,37 @@ impl Guard {
             }
         }
         let longest = texts.iter().map(String::len).max().unwrap_or(0);
-        let taken = template.chars().filter(|letter| PRIVATE_USE.contains(letter)).collect();
-        Ok(Self { control, texts, beginnings, endings, longest, taken })
+        let taken = template
+            .chars()
+            .filter(|letter| PRIVATE_USE.contains(letter))
+            .collect();
+        Ok(Self {
+            control,
+            texts,
+            beginnings,
+            endings,
+            longest,
+            taken,
+        })
     }
 
     /// A marker whose mark occurs in none of these.
-    pub(super) fn marker(&self, values: [&Value; 2], named: &Map<String, Value>) -> Result<Marker<'_>, Failure> {
+    pub(super) fn marker(
+        &self,
+        values: [&Value; 2],
+        named: &Map<String, Value>,
+    ) -> Result<Marker<'_>, Failure> {
         let mut taken = self.taken.clone();
         for value in values.into_iter().chain(named.values()) {
             private_use(value, &mut taken);
         }
-        let mark = PRIVATE_USE.into_iter().find(|letter| !taken.contains(letter)).ok_or(Failure::Invalid {
-            param: "messages".to_owned(),
-            why: "uses every private-use character there is",
-        })?;
+        let mark = PRIVATE_USE
+            .into_iter()
+            .find(|letter| !taken.contains(letter))
+            .ok_or(Failure::Invalid {
+                param: "messages".to_owned(),
+                why: "uses every private-use character there is",
+            })?;
         Ok(Marker { guard: self, mark })
     }
 
@@ -158,7 +181,7 @@ impl Guard {
         let start = text.len() - text.trim_start().len();
         let end = text.trim_end().len().max(start);
         for (from, to) in [(0, text.len()), (start, end)] {
-            let inner = text[from..to].as_bytes();
+            let inner = &text.as_bytes()[from..to];
             let reach = inner.len().min(self.longest);
             if (1..=reach).any(|length| self.endings.contains(&inner[..length])) {
                 places.insert(from);
@@ -168,7 +191,11 @@ impl Guard {
             }
         }
         let whole = text[start..end].trim();
-        if surrounded && !whole.is_empty() && whole.len() < self.longest && self.texts.iter().any(|t| t.contains(whole)) {
+        if surrounded
+            && !whole.is_empty()
+            && whole.len() < self.longest
+            && self.texts.iter().any(|t| t.contains(whole))
+        {
             places.insert(start);
         }
         places
@@ -269,7 +296,10 @@ mod tests {
         let rendered = format!("<s>{}<s>", value.as_str().unwrap());
         // `< <s>`: the mark at the end stands before `<s>`, not inside it; `<<s>` is a control token
         // that the two would form together, and is cut.
-        assert_eq!(guard.settle(&rendered, marker).pieces().collect::<Vec<_>>(), ["<s>> quoted <", "<s>"]);
+        assert_eq!(
+            guard.settle(&rendered, marker).pieces().collect::<Vec<_>>(),
+            ["<s>> quoted <", "<s>"]
+        );
         let mut value = json!("> quoted");
         let mut marker = guard.marker([&value, &Value::Null], &Map::new()).unwrap();
         marker.mark(&mut value);

@@ -44,7 +44,9 @@ impl Jinja {
             .and_then(|template| template.render(Value::from_serialize(variables)));
         rendered.map_err(|error| {
             // What the template says by itself may be told; what it made from the request may not.
-            let why = error.detail().filter(|why| !why.is_empty() && self.source.contains(*why));
+            let why = error
+                .detail()
+                .filter(|why| !why.is_empty() && self.source.contains(*why));
             Failure::Template(why.map(str::to_owned))
         })
     }
@@ -56,9 +58,14 @@ fn without_generation_tags(source: &str) -> String {
     let mut kept = String::with_capacity(source.len());
     let mut rest = source;
     while let Some(start) = rest.find("{%") {
-        let Some(length) = rest[start..].find("%}") else { break };
+        let Some(length) = rest[start..].find("%}") else {
+            break;
+        };
         let tag = &rest[start + 2..start + length];
-        let inner = tag.trim_start_matches(['-', '+']).trim_end_matches(['-', '+']).trim();
+        let inner = tag
+            .trim_start_matches(['-', '+'])
+            .trim_end_matches(['-', '+'])
+            .trim();
         kept.push_str(&rest[..start]);
         if inner == "generation" || inner == "endgeneration" {
             kept.push_str(if tag.starts_with('-') { "{#-" } else { "{#" });
@@ -81,7 +88,10 @@ fn to_json(value: &Value, options: Kwargs) -> Result<String, Error> {
     let written = match indent {
         Some(indent) => {
             let spaces = " ".repeat(indent.min(16));
-            value.serialize(&mut Serializer::with_formatter(&mut text, PrettyFormatter::with_indent(spaces.as_bytes())))
+            value.serialize(&mut Serializer::with_formatter(
+                &mut text,
+                PrettyFormatter::with_indent(spaces.as_bytes()),
+            ))
         }
         None => value.serialize(&mut Serializer::with_formatter(&mut text, Spaced)),
     };
@@ -92,11 +102,19 @@ fn to_json(value: &Value, options: Kwargs) -> Result<String, Error> {
 struct Spaced;
 
 impl Formatter for Spaced {
-    fn begin_array_value<W: ?Sized + std::io::Write>(&mut self, out: &mut W, first: bool) -> std::io::Result<()> {
+    fn begin_array_value<W: ?Sized + std::io::Write>(
+        &mut self,
+        out: &mut W,
+        first: bool,
+    ) -> std::io::Result<()> {
         if first { Ok(()) } else { out.write_all(b", ") }
     }
 
-    fn begin_object_key<W: ?Sized + std::io::Write>(&mut self, out: &mut W, first: bool) -> std::io::Result<()> {
+    fn begin_object_key<W: ?Sized + std::io::Write>(
+        &mut self,
+        out: &mut W,
+        first: bool,
+    ) -> std::io::Result<()> {
         if first { Ok(()) } else { out.write_all(b", ") }
     }
 
@@ -133,7 +151,13 @@ fn date(format: &str, now: OffsetDateTime) -> String {
             Some('M') => write!(text, "{:02}", now.minute()),
             Some('S') => write!(text, "{:02}", now.second()),
             Some('j') => write!(text, "{:03}", now.ordinal()),
-            Some('F') => write!(text, "{}-{:02}-{:02}", now.year(), u8::from(now.month()), now.day()),
+            Some('F') => write!(
+                text,
+                "{}-{:02}-{:02}",
+                now.year(),
+                u8::from(now.month()),
+                now.day()
+            ),
             Some('Z') => write!(text, "UTC"),
             Some('%') => write!(text, "%"),
             Some(other) => write!(text, "%{other}"),
@@ -152,7 +176,10 @@ mod tests {
     use super::*;
 
     fn render(source: &str, variables: serde_json::Value) -> String {
-        Jinja::new(source.to_owned(), Arc::new(SystemClock)).unwrap().render(&variables).unwrap()
+        Jinja::new(source.to_owned(), Arc::new(SystemClock))
+            .unwrap()
+            .render(&variables)
+            .unwrap()
     }
 
     #[test]
@@ -162,7 +189,10 @@ mod tests {
             render("{{ tools | tojson }}", json!({"tools": tools})),
             r#"[{"z": 1, "a": "<é\"", "n": null, "l": [1, 2], "e": {}}]"#
         );
-        assert_eq!(render("{{ x | tojson(indent=2) }}", json!({"x": [1]})), "[\n  1\n]");
+        assert_eq!(
+            render("{{ x | tojson(indent=2) }}", json!({"x": [1]})),
+            "[\n  1\n]"
+        );
     }
 
     #[test]
@@ -174,13 +204,18 @@ mod tests {
 
     #[test]
     fn training_tags_are_passed_over() {
-        assert_eq!(render("a {%- generation -%} b {% endgeneration %}c", json!({})), "ab c");
+        assert_eq!(
+            render("a {%- generation -%} b {% endgeneration %}c", json!({})),
+            "ab c"
+        );
     }
 
     #[test]
     fn dates_are_written_as_python_does() {
         let moment = datetime!(2026-03-05 13:04:09 UTC);
-        assert_eq!(date("%d %b %Y %A %B %y-%m %H:%M:%S %j %I%p 100%% %Q %", moment),
-            "05 Mar 2026 Thursday March 26-03 13:04:09 064 01PM 100% %Q %");
+        assert_eq!(
+            date("%d %b %Y %A %B %y-%m %H:%M:%S %j %I%p 100%% %Q %", moment),
+            "05 Mar 2026 Thursday March 26-03 13:04:09 064 01PM 100% %Q %"
+        );
     }
 }

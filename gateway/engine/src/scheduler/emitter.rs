@@ -16,7 +16,11 @@ pub(super) struct Emitter {
 impl Emitter {
     /// For an answer ended by any of `stops`, none of which is empty.
     pub(super) fn new(stops: Vec<String>) -> Self {
-        Self { stops, partial: Vec::new(), held: String::new() }
+        Self {
+            stops,
+            partial: Vec::new(),
+            held: String::new(),
+        }
     }
 
     /// Takes the bytes of one token; gives what may be shown, and whether a stop text was met.
@@ -24,7 +28,11 @@ impl Emitter {
     pub(super) fn push(&mut self, bytes: &[u8]) -> (String, bool) {
         self.partial.extend_from_slice(bytes);
         self.take_whole_characters();
-        let met = self.stops.iter().filter_map(|stop| self.held.find(stop.as_str())).min();
+        let met = self
+            .stops
+            .iter()
+            .filter_map(|stop| self.held.find(stop.as_str()))
+            .min();
         if let Some(at) = met {
             let mut shown = std::mem::take(&mut self.held);
             shown.truncate(at);
@@ -74,13 +82,22 @@ impl Emitter {
 
     /// Length of the longest end of `held` that a stop text begins with.
     fn longest_beginning(&self) -> usize {
-        let longest = self.stops.iter().map(|stop| stop.len() - 1).max().unwrap_or(0).min(self.held.len());
+        let longest = self
+            .stops
+            .iter()
+            .map(|stop| stop.len() - 1)
+            .max()
+            .unwrap_or(0)
+            .min(self.held.len());
         (1..=longest)
             .rev()
             .find(|&length| {
                 let from = self.held.len() - length;
                 self.held.is_char_boundary(from)
-                    && self.stops.iter().any(|stop| stop.len() > length && stop.starts_with(&self.held[from..]))
+                    && self
+                        .stops
+                        .iter()
+                        .any(|stop| stop.len() > length && stop.starts_with(&self.held[from..]))
             })
             .unwrap_or(0)
     }
@@ -108,7 +125,10 @@ mod tests {
 
     #[test]
     fn a_stop_text_across_pieces_is_never_shown() {
-        assert_eq!(emit(&["\n\nUser:"], &[b"Hi\n", b"\nUs", b"er: more"]), ("Hi".to_owned(), true));
+        assert_eq!(
+            emit(&["\n\nUser:"], &[b"Hi\n", b"\nUs", b"er: more"]),
+            ("Hi".to_owned(), true)
+        );
     }
 
     #[test]
@@ -124,8 +144,14 @@ mod tests {
 
     #[test]
     fn a_character_cut_at_the_end_is_left_out_and_wrong_bytes_are_visible() {
-        assert_eq!(emit(&[], &["한".as_bytes(), &[0xED, 0x95]]), ("한".to_owned(), false));
-        assert_eq!(emit(&[], &[&[b'a', 0xFF, b'b']]), ("a\u{FFFD}b".to_owned(), false));
+        assert_eq!(
+            emit(&[], &["한".as_bytes(), &[0xED, 0x95]]),
+            ("한".to_owned(), false)
+        );
+        assert_eq!(
+            emit(&[], &[&[b'a', 0xFF, b'b']]),
+            ("a\u{FFFD}b".to_owned(), false)
+        );
     }
 
     #[test]

@@ -52,8 +52,11 @@ impl Chooser {
         let likeliest = sampling.temperature <= 0.0;
         let mut chain = Vec::new();
         if !sampling.bias.is_empty() {
-            let bias: Vec<_> =
-                sampling.bias.iter().map(|&(token, by)| LlamaLogitBias::new(LlamaToken(token), by)).collect();
+            let bias: Vec<_> = sampling
+                .bias
+                .iter()
+                .map(|&(token, by)| LlamaLogitBias::new(LlamaToken(token), by))
+                .collect();
             chain.push(LlamaSampler::logit_bias(vocabulary, &bias));
         }
         if sampling.frequency_penalty != 0.0 || sampling.presence_penalty != 0.0 {

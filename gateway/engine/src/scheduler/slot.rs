@@ -5,11 +5,7 @@ use std::time::Instant;
 use llama_cpp_2::token::LlamaToken;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{
-    Ask, End, Piece, Usage, Waiting,
-    emitter::Emitter,
-    sampling::Chooser,
-};
+use super::{Ask, End, Piece, Usage, Waiting, emitter::Emitter, sampling::Chooser};
 
 /// One sequence of the context.
 pub(super) struct Slot {
@@ -45,7 +41,12 @@ pub(super) struct Times {
 
 impl Slot {
     pub(super) fn empty() -> Self {
-        Self { kept: Vec::new(), salt: None, work: None, idle_since: 0 }
+        Self {
+            kept: Vec::new(),
+            salt: None,
+            work: None,
+            idle_since: 0,
+        }
     }
 
     /// How many tokens at the beginning of the ask's prompt this slot already holds. One less than
@@ -54,7 +55,12 @@ impl Slot {
         if !ask.reuse || self.salt != ask.salt {
             return 0;
         }
-        let same = self.kept.iter().zip(&ask.prompt).take_while(|(ours, theirs)| ours == theirs).count();
+        let same = self
+            .kept
+            .iter()
+            .zip(&ask.prompt)
+            .take_while(|(ours, theirs)| ours == theirs)
+            .count();
         same.min(ask.prompt.len().saturating_sub(1))
     }
 
@@ -69,10 +75,18 @@ impl Slot {
             chooser: Chooser::new(&ask.sampling, vocabulary),
             emitter: Emitter::new(ask.stops),
             answer_limit: ask.answer_limit.unwrap_or(room).min(room),
-            usage: Usage { prompt: ask.prompt.len(), cached, answer: 0 },
+            usage: Usage {
+                prompt: ask.prompt.len(),
+                cached,
+                answer: 0,
+            },
             prompt: ask.prompt,
             out,
-            times: Times { asked: since, admitted: Instant::now(), first_token: None },
+            times: Times {
+                asked: since,
+                admitted: Instant::now(),
+                first_token: None,
+            },
             exchange: ask.exchange,
         });
     }
@@ -120,7 +134,10 @@ impl Work {
     pub(super) fn finish(&mut self, end: End) {
         let rest = self.emitter.finish();
         self.say(rest);
-        let _ = self.out.send(Piece::Done { end, usage: self.usage });
+        let _ = self.out.send(Piece::Done {
+            end,
+            usage: self.usage,
+        });
     }
 
     fn say(&self, text: String) {

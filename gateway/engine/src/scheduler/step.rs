@@ -108,7 +108,10 @@ impl<'w> Decoder<'w> {
             batch: LlamaBatch::new(batch_length(&layout) as usize, 1),
             slots: (0..layout.slots).map(|_| Slot::empty()).collect(),
             steps: 0,
-            speed: Speed { since: Instant::now(), tokens: 0 },
+            speed: Speed {
+                since: Instant::now(),
+                tokens: 0,
+            },
         };
         // Brings the weights into memory, so that the first caller does not wait for the disk.
         decoder.batch.add(LlamaToken(0), 0, &[0], true)?;
@@ -127,19 +130,29 @@ impl<'w> Decoder<'w> {
                     return false;
                 }
                 while state.busy < self.slots.len() {
-                    let Some(waiting) = state.waiting.pop_front() else { break };
+                    let Some(waiting) = state.waiting.pop_front() else {
+                        break;
+                    };
                     if !waiting.out.is_closed() {
                         state.busy += 1;
                         admitted.push(waiting);
                     }
                 }
-                self.gauges.waiting.set(i64::try_from(state.waiting.len()).unwrap_or(i64::MAX));
-                self.gauges.busy.set(i64::try_from(state.busy).unwrap_or(i64::MAX));
+                self.gauges
+                    .waiting
+                    .set(i64::try_from(state.waiting.len()).unwrap_or(i64::MAX));
+                self.gauges
+                    .busy
+                    .set(i64::try_from(state.busy).unwrap_or(i64::MAX));
                 if state.busy > 0 {
                     break;
                 }
                 self.speed.pause(self.gauges);
-                state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = self
+                    .shared
+                    .changed
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
                 self.speed.since = Instant::now();
             }
         }
@@ -152,7 +165,12 @@ impl<'w> Decoder<'w> {
     /// Chooses a slot: the one that holds most of the prompt's beginning, when using it throws away
     /// less than it saves; else the one idle longest.
     fn place(&mut self, waiting: Waiting) {
-        let free = || self.slots.iter().enumerate().filter(|(_, slot)| slot.work.is_none());
+        let free = || {
+            self.slots
+                .iter()
+                .enumerate()
+                .filter(|(_, slot)| slot.work.is_none())
+        };
         let shared = |slot: &Slot| slot.shared_beginning(&waiting.ask);
         let chosen = free()
             .filter(|(_, slot)| shared(slot) * 2 >= slot.kept.len().max(1))
@@ -166,9 +184,15 @@ impl<'w> Decoder<'w> {
             return;
         };
         let wanted = shared(&self.slots[index]);
-        let cached = if self.forget_after(index, wanted) { wanted } else { 0 };
+        let cached = if self.forget_after(index, wanted) {
+            wanted
+        } else {
+            0
+        };
         let length = self.layout.slot_length as usize;
-        self.gauges.queue_seconds.observe(waiting.since.elapsed().as_secs_f64());
+        self.gauges
+            .queue_seconds
+            .observe(waiting.since.elapsed().as_secs_f64());
         self.slots[index].begin(waiting, cached, length, self.weights.vocabulary_size());
     }
 
@@ -178,7 +202,12 @@ impl<'w> Decoder<'w> {
         let sequence = u32::try_from(index).unwrap_or(u32::MAX);
         let whole = keep > 0 && self.context.kv_cache_seq_pos_min(sequence.cast_signed()) == 0;
         let from = u32::try_from(keep).ok().filter(|_| whole);
-        if from.is_some() && matches!(self.context.clear_kv_cache_seq(Some(sequence), from, None), Ok(true)) {
+        if from.is_some()
+            && matches!(
+                self.context.clear_kv_cache_seq(Some(sequence), from, None),
+                Ok(true)
+            )
+        {
             return true;
         }
         // Removing a whole sequence always succeeds.
@@ -201,7 +230,10 @@ impl<'w> Decoder<'w> {
             self.settle(part);
         }
         self.gauges.step_seconds.observe(begun.elapsed().as_secs_f64());
-        self.gauges.set_kept(self.slots.iter().map(|slot| slot.kept.len()).sum(), self.capacity());
+        self.gauges.set_kept(
+            self.slots.iter().map(|slot| slot.kept.len()).sum(),
+            self.capacity(),
+        );
         self.speed.tell(self.gauges);
         Ok(())
     }
@@ -222,11 +254,22 @@ impl<'w> Decoder<'w> {
         for (index, slot) in self.slots.iter().enumerate() {
             let Some(token) = slot.next() else { continue };
             let at = self.batch.n_tokens();
-            self.batch.add(token, place_of(slot.kept.len())?, &[place_of(index)?], true)?;
-            parts.push(Part { slot: index, tokens: 1, choose_at: Some(at) });
+            self.batch
+                .add(token, place_of(slot.kept.len())?, &[place_of(index)?], true)?;
+            parts.push(Part {
+                slot: index,
+                tokens: 1,
+                choose_at: Some(at),
+            });
         }
-        let room = if parts.is_empty() { self.layout.chunk.max(QUIET_CHUNK) } else { self.layout.chunk };
-        let mut reading: Vec<usize> = (0..self.slots.len()).filter(|&index| self.slots[index].unread() > 0).collect();
+        let room = if parts.is_empty() {
+            self.layout.chunk.max(QUIET_CHUNK)
+        } else {
+            self.layout.chunk
+        };
+        let mut reading: Vec<usize> = (0..self.slots.len())
+            .filter(|&index| self.slots[index].unread() > 0)
+            .collect();
         reading.sort_by_key(|&index| self.slots[index].work.as_ref().map(|work| work.times.asked));
         let unread: Vec<usize> = reading.iter().map(|&index| self.slots[index].unread()).collect();
         for (&index, share) in reading.iter().zip(share_out(&unread, room as usize)) {
@@ -239,10 +282,15 @@ impl<'w> Decoder<'w> {
             let completes = from + share == work.prompt.len();
             for (offset, &token) in work.prompt[from..from + share].iter().enumerate() {
                 let last = completes && offset + 1 == share;
-                self.batch.add(token, place_of(from + offset)?, &[place_of(index)?], last)?;
+                self.batch
+                    .add(token, place_of(from + offset)?, &[place_of(index)?], last)?;
             }
             let choose_at = completes.then(|| self.batch.n_tokens() - 1);
-            parts.push(Part { slot: index, tokens: share, choose_at });
+            parts.push(Part {
+                slot: index,
+                tokens: share,
+                choose_at,
+            });
         }
         Ok(parts)
     }
@@ -255,7 +303,8 @@ impl<'w> Decoder<'w> {
             Some(token) => slot.kept.push(token),
             None => {
                 let from = slot.kept.len();
-                slot.kept.extend_from_slice(&work.prompt[from..from + part.tokens]);
+                slot.kept
+                    .extend_from_slice(&work.prompt[from..from + part.tokens]);
                 self.gauges.prompt_tokens.inc_by(part.tokens as u64);
             }
         }
@@ -267,7 +316,9 @@ impl<'w> Decoder<'w> {
             self.weights.piece(token, &mut bytes);
         }
         if work.times.first_token.is_none() {
-            self.gauges.first_token_seconds.observe(work.times.asked.elapsed().as_secs_f64());
+            self.gauges
+                .first_token_seconds
+                .observe(work.times.asked.elapsed().as_secs_f64());
         }
         self.gauges.answer_tokens.inc();
         self.speed.tokens += 1;
@@ -279,7 +330,9 @@ impl<'w> Decoder<'w> {
 
     /// Ends an answer, keeping what the slot holds for a conversation that goes on from there.
     fn release(&mut self, index: usize, outcome: &str) {
-        let Some(work) = self.slots[index].work.take() else { return };
+        let Some(work) = self.slots[index].work.take() else {
+            return;
+        };
         self.slots[index].idle_since = self.steps;
         let busy = {
             let mut state = self.shared.lock();
@@ -328,7 +381,9 @@ fn place_of(count: usize) -> anyhow::Result<i32> {
 /// need not wait for a long document.
 fn share_out(unread: &[usize], room: usize) -> Vec<usize> {
     let mut shares = vec![0; unread.len()];
-    let Some(&oldest) = unread.first() else { return shares };
+    let Some(&oldest) = unread.first() else {
+        return shares;
+    };
     shares[0] = oldest.min(room.div_ceil(2));
     let mut left = room - shares[0];
     let mut shortest_first: Vec<usize> = (0..unread.len()).collect();
@@ -352,7 +407,10 @@ impl Speed {
         let span = self.since.elapsed().as_secs_f64();
         if span >= 1.0 {
             gauges.speed.set(f64::from(self.tokens) / span);
-            *self = Self { since: Instant::now(), tokens: 0 };
+            *self = Self {
+                since: Instant::now(),
+                tokens: 0,
+            };
         }
     }
 

@@ -6,11 +6,22 @@ use crate::running::Engine;
 
 /// An answer that goes on until the slot is full.
 fn endless() -> Value {
-    json!({"messages": [{"role": "user", "content": "Write on and on."}], "logit_bias": {"2": -100}})
+    json!({"messages": [{"role": "user", "content": "Write on and on."}], "logit_bias": {"0": -100, "2": -100}})
 }
 
 fn short() -> Value {
     json!({"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4})
+}
+
+/// How many answers were cut short because their caller left.
+async fn left(engine: &Engine) -> usize {
+    let metrics = engine.send("GET", "/metrics", "").await.body;
+    let line = metrics
+        .as_str()
+        .unwrap()
+        .lines()
+        .find(|line| line.contains("{outcome=\"left\"}"));
+    line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
 }
 
 #[tokio::test]
@@ -20,7 +31,7 @@ async fn four_streams_at_once_all_finish() {
     for number in 0..4 {
         let question = format!("Count from {number} upwards.");
         let body = json!({"messages": [{"role": "user", "content": question}], "max_tokens": 20 + number,
-            "logit_bias": {"2": -100}, "stream_options": {"include_usage": true}});
+            "logit_bias": {"0": -100, "2": -100}, "stream_options": {"include_usage": true}});
         streams.push(engine.stream(body).await);
     }
     for (number, stream) in streams.into_iter().enumerate() {
@@ -42,8 +53,7 @@ async fn a_caller_who_leaves_frees_the_slot() {
     // With one slot this is answered only once that slot is free, and the other answer would take
     // far longer than the patience of this test.
     assert_eq!(engine.chat(short()).await.status, 200);
-    let metrics = engine.send("GET", "/metrics", "").await.body;
-    assert!(metrics.as_str().unwrap().contains("cordon_engine_answers_total{outcome=\"left\"} 1"), "{metrics}");
+    assert_eq!(left(&engine).await, 1);
 }
 
 #[tokio::test]
@@ -58,6 +68,7 @@ async fn a_caller_who_leaves_before_a_plain_answer_frees_the_slot_too() {
         }
     }
     assert_eq!(engine.chat(short()).await.status, 200);
+    assert_eq!(left(&engine).await, 1);
 }
 
 #[tokio::test]
@@ -80,7 +91,9 @@ async fn a_full_queue_says_when_to_come_again() {
             }
         }
     };
-    tokio::time::timeout(crate::running::PATIENCE, busy).await.expect("freed");
+    tokio::time::timeout(crate::running::PATIENCE, busy)
+        .await
+        .expect("freed");
     assert_eq!(engine.chat(short()).await.status, 200);
 }
 
@@ -105,5 +118,8 @@ async fn a_long_prompt_does_not_stop_the_streams_of_others() {
     assert_eq!(answer.status, 200);
     let prompt = answer.body["usage"]["prompt_tokens"].as_u64().unwrap();
     // One event a step, one chunk of 64 a step.
-    assert!(heard as u64 >= prompt / 64 / 2, "{heard} events during {prompt} prompt tokens");
+    assert!(
+        heard as u64 >= prompt / 64 / 2,
+        "{heard} events during {prompt} prompt tokens"
+    );
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::running::{Engine, weights};
 
 fn ask(tokens: u32) -> Value {
-    json!({"messages": [{"role": "user", "content": "Write on and on."}], "max_tokens": tokens, "logit_bias": {"2": -100}})
+    json!({"messages": [{"role": "user", "content": "Write on and on."}], "max_tokens": tokens, "logit_bias": {"0": -100, "2": -100}})
 }
 
 #[tokio::test]
@@ -17,7 +17,10 @@ async fn a_unix_socket_is_private_and_taken_over_when_stale() {
     // A process that was killed leaves such a file.
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
     let mut engine = Engine::start(&["--unix", socket.to_str().unwrap()]).await;
-    assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
     assert_eq!(engine.chat(ask(2)).await.status, 200);
     // A second one must not take a socket that is served.
     let second = std::process::Command::new(env!("CARGO_BIN_EXE_cordon-engine"))
@@ -42,7 +45,11 @@ async fn sigterm_lets_answers_finish() {
     let (text, reason, _) = stream.finish().await;
     assert!(!text.is_empty());
     assert_eq!(reason, "length");
-    assert_eq!(waiting.finish().await.1, "length", "who was waiting is answered too");
+    assert_eq!(
+        waiting.finish().await.1,
+        "length",
+        "who was waiting is answered too"
+    );
     assert!(engine.ended().await.success());
 }
 
@@ -73,11 +80,19 @@ async fn what_cannot_be_loaded_is_said_in_one_line() {
     std::fs::write(&template, "{% for %}").unwrap();
     let weights = weights();
     let cases: [(&str, Vec<&std::ffi::OsStr>); 3] = [
-        ("is not a file", vec!["--model".as_ref(), "/nowhere.gguf".as_ref()]),
+        (
+            "is not a file",
+            vec!["--model".as_ref(), "/nowhere.gguf".as_ref()],
+        ),
         ("as GGUF weights", vec!["--model".as_ref(), broken.as_os_str()]),
         (
             "chat template",
-            vec!["--model".as_ref(), weights.as_os_str(), "--chat-template".as_ref(), template.as_os_str()],
+            vec![
+                "--model".as_ref(),
+                weights.as_os_str(),
+                "--chat-template".as_ref(),
+                template.as_os_str(),
+            ],
         ),
     ];
     for (expected, arguments) in cases {
@@ -88,7 +103,10 @@ async fn what_cannot_be_loaded_is_said_in_one_line() {
             .unwrap();
         assert_eq!(output.status.code(), Some(2));
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(said.contains(expected) && said.trim_end().lines().count() == 1, "{said}");
+        assert!(
+            said.contains(expected) && said.trim_end().lines().count() == 1,
+            "{said}"
+        );
         assert!(output.stdout.is_empty());
     }
 }

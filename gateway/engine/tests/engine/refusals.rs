@@ -11,8 +11,15 @@ async fn a_prompt_longer_than_the_slot_names_both_numbers() {
     let refused = engine.chat(ask("word ".repeat(400))).await;
     assert_eq!((refused.status, refused.code()), (400, "context_length_exceeded"));
     let message = refused.body["error"]["message"].as_str().unwrap();
-    let count = engine.send("POST", "/count", ask("word ".repeat(400)).to_string()).await.body["input_tokens"].clone();
-    assert!(message.contains("256") && message.contains(&count.to_string()), "{message}");
+    let count = engine
+        .send("POST", "/count", ask("word ".repeat(400)).to_string())
+        .await
+        .body["input_tokens"]
+        .clone();
+    assert!(
+        message.contains("256") && message.contains(&count.to_string()),
+        "{message}"
+    );
     // So long that it is not even tokenised.
     let refused = engine.chat(ask("word ".repeat(1_000_000))).await;
     assert_eq!((refused.status, refused.code()), (400, "context_length_exceeded"));
@@ -42,18 +49,40 @@ async fn bad_requests_are_refused_in_openais_shape() {
         ("[".repeat(200_000), 400, "invalid_json"),
         (json!({"messages": "my secret"}).to_string(), 400, "invalid_value"),
         (json!({"messages": []}).to_string(), 400, "invalid_value"),
-        (json!({"messages": image}).to_string(), 400, "unsupported_parameter"),
-        (json!({"messages": message, "n": 3}).to_string(), 400, "unsupported_parameter"),
-        (json!({"messages": message, "temperature": 9}).to_string(), 400, "invalid_value"),
-        (json!({"messages": message, "stop": "x".repeat(9999)}).to_string(), 400, "invalid_value"),
+        (
+            json!({"messages": image}).to_string(),
+            400,
+            "unsupported_parameter",
+        ),
+        (
+            json!({"messages": message, "n": 3}).to_string(),
+            400,
+            "unsupported_parameter",
+        ),
+        (
+            json!({"messages": message, "temperature": 9}).to_string(),
+            400,
+            "invalid_value",
+        ),
+        (
+            json!({"messages": message, "stop": "x".repeat(9999)}).to_string(),
+            400,
+            "invalid_value",
+        ),
     ];
     for (body, status, code) in cases {
         let refused = engine.send("POST", "/v1/chat/completions", body).await;
         assert_eq!((refused.status, refused.code()), (status, code));
-        assert!(!refused.body.to_string().contains("my secret"), "{}", refused.body);
+        assert!(
+            !refused.body.to_string().contains("my secret"),
+            "{}",
+            refused.body
+        );
         assert_eq!(refused.body["error"]["type"], "invalid_request_error");
     }
-    let huge = engine.send("POST", "/v1/chat/completions", vec![b' '; 17 << 20]).await;
+    let huge = engine
+        .send("POST", "/v1/chat/completions", vec![b' '; 17 << 20])
+        .await;
     assert_eq!((huge.status, huge.code()), (413, "body_too_large"));
     assert_eq!(engine.send("GET", "/v1/chat/completions", "").await.status, 405);
     assert_eq!(engine.send("GET", "/nowhere", "").await.status, 404);

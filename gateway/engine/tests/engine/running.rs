@@ -19,43 +19,60 @@ use tokio::{
 };
 
 /// No step of a test takes this long, even on a busy machine; a test that hangs fails instead.
-pub const PATIENCE: Duration = Duration::from_secs(180);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
-pub struct Engine {
+pub(crate) struct Engine {
     child: Child,
     /// Closing it is the parent's death.
     parent: Option<ChildStdin>,
-    pub address: String,
+    pub(crate) address: String,
 }
 
-pub struct Answer {
-    pub status: u16,
-    pub headers: HeaderMap,
-    pub body: Value,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Value,
 }
 
 impl Answer {
-    pub fn text(&self) -> &str {
-        self.body["choices"][0]["message"]["content"].as_str().unwrap_or_else(|| panic!("no answer: {}", self.body))
+    pub(crate) fn text(&self) -> &str {
+        self.body["choices"][0]["message"]["content"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no answer: {}", self.body))
     }
 
-    pub fn code(&self) -> &str {
-        self.body["error"]["code"].as_str().unwrap_or_else(|| panic!("no error: {}", self.body))
+    pub(crate) fn code(&self) -> &str {
+        self.body["error"]["code"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no error: {}", self.body))
     }
 }
 
-pub fn weights() -> PathBuf {
-    let usual = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.cache/models/SmolLM2-135M-Instruct.Q4_1.gguf");
+pub(crate) fn weights() -> PathBuf {
+    let usual = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../.cache/models/SmolLM2-135M-Instruct.Q4_1.gguf"
+    );
     let file = std::env::var_os("CORDON_TEST_WEIGHTS").map_or_else(|| PathBuf::from(usual), PathBuf::from);
-    assert!(file.is_file(), "no weights at {}: run `make weights`, or set CORDON_TEST_WEIGHTS", file.display());
+    assert!(
+        file.is_file(),
+        "no weights at {}: run `make weights`, or set CORDON_TEST_WEIGHTS",
+        file.display()
+    );
     file
 }
 
 impl Engine {
-    pub async fn start(arguments: &[&str]) -> Self {
+    pub(crate) async fn start(arguments: &[&str]) -> Self {
+        let small: &[&str] = if arguments.contains(&"--ctx") {
+            &[]
+        } else {
+            &["--ctx", "512"]
+        };
         let mut child = Command::new(env!("CARGO_BIN_EXE_cordon-engine"))
-            .args(["--die-with-parent", "--ctx", "512", "--log", "warn", "--model"])
+            .args(["--die-with-parent", "--log", "warn", "--model"])
             .arg(weights())
+            .args(small)
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -64,16 +81,24 @@ impl Engine {
             .expect("the engine starts");
         let parent = child.stdin.take();
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        let line = timeout(PATIENCE, lines.next_line()).await.expect("ready in time").unwrap().expect("one line");
+        let line = timeout(PATIENCE, lines.next_line())
+            .await
+            .expect("ready in time")
+            .unwrap()
+            .expect("one line");
         let ready: Value = serde_json::from_str(&line).unwrap();
-        Self { child, parent, address: ready["listening"].as_str().unwrap().to_owned() }
+        Self {
+            child,
+            parent,
+            address: ready["listening"].as_str().unwrap().to_owned(),
+        }
     }
 
-    pub async fn send(&self, method: &str, path: &str, body: impl Into<Bytes>) -> Answer {
+    pub(crate) async fn send(&self, method: &str, path: &str, body: impl Into<Bytes>) -> Answer {
         self.send_with(method, path, &[], body).await
     }
 
-    pub async fn send_with(
+    pub(crate) async fn send_with(
         &self,
         method: &str,
         path: &str,
@@ -81,82 +106,123 @@ impl Engine {
         body: impl Into<Bytes>,
     ) -> Answer {
         let (head, body) = self.open(method, path, headers, body.into()).await.into_parts();
-        let body = timeout(PATIENCE, body.collect()).await.expect("answered in time").unwrap().to_bytes();
-        let body = serde_json::from_slice(&body).unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&body)));
-        Answer { status: head.status.as_u16(), headers: head.headers, body }
+        let body = timeout(PATIENCE, body.collect())
+            .await
+            .expect("answered in time")
+            .unwrap()
+            .to_bytes();
+        let body =
+            serde_json::from_slice(&body).unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&body)));
+        Answer {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body,
+        }
     }
 
-    pub async fn chat(&self, body: Value) -> Answer {
+    pub(crate) async fn chat(&self, body: Value) -> Answer {
         self.send("POST", "/v1/chat/completions", body.to_string()).await
     }
 
     /// Begins a streamed answer on a connection of its own, which closes when the stream is dropped.
-    pub async fn stream(&self, mut body: Value) -> Stream {
+    pub(crate) async fn stream(&self, mut body: Value) -> Stream {
         body["stream"] = Value::Bool(true);
-        let response = self.open("POST", "/v1/chat/completions", &[], Bytes::from(body.to_string())).await;
+        let response = self
+            .open("POST", "/v1/chat/completions", &[], Bytes::from(body.to_string()))
+            .await;
         assert_eq!(response.status(), 200);
-        Stream { body: response.into_body(), unread: String::new() }
+        Stream {
+            body: response.into_body(),
+            unread: String::new(),
+        }
     }
 
-    async fn open(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Bytes) -> Response<Incoming> {
+    async fn open(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Response<Incoming> {
         let stream: Box<dyn Both> = match self.address.strip_prefix("unix:") {
             Some(path) => Box::new(UnixStream::connect(Path::new(path)).await.unwrap()),
-            None => Box::new(TcpStream::connect(self.address.strip_prefix("http://").unwrap()).await.unwrap()),
+            None => Box::new(
+                TcpStream::connect(self.address.strip_prefix("http://").unwrap())
+                    .await
+                    .unwrap(),
+            ),
         };
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
         let driving = tokio::spawn(connection);
-        let mut request = Request::builder().method(method).uri(path).header("host", "engine");
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "engine");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = timeout(PATIENCE, sender.send_request(request.body(Full::new(body)).unwrap())).await;
+        let response = timeout(
+            PATIENCE,
+            sender.send_request(request.body(Full::new(body)).unwrap()),
+        )
+        .await;
         drop(driving);
         response.expect("answered in time").unwrap()
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id().expect("running")
     }
 
-    pub async fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([name, &self.pid().to_string()]).status().await.unwrap();
+    pub(crate) async fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args([name, &self.pid().to_string()])
+            .status()
+            .await
+            .unwrap();
         assert!(status.success());
     }
 
-    pub fn orphan(&mut self) {
+    pub(crate) fn orphan(&mut self) {
         self.parent = None;
     }
 
-    pub async fn ended(&mut self) -> ExitStatus {
-        timeout(PATIENCE, self.child.wait()).await.expect("ended in time").unwrap()
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        timeout(PATIENCE, self.child.wait())
+            .await
+            .expect("ended in time")
+            .unwrap()
     }
 }
 
-pub trait Both: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Both: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Both for S {}
 
-pub struct Stream {
+pub(crate) struct Stream {
     body: Incoming,
     unread: String,
 }
 
 impl Stream {
     /// The next event's data; `None` at the end of the body.
-    pub async fn next(&mut self) -> Option<String> {
+    pub(crate) async fn next(&mut self) -> Option<String> {
         loop {
             if let Some((event, rest)) = self.unread.split_once("\n\n") {
                 let data = event.strip_prefix("data: ").expect("only data events").to_owned();
                 self.unread = rest.to_owned();
                 return Some(data);
             }
-            let frame = timeout(PATIENCE, self.body.frame()).await.expect("an event in time")?;
+            let frame = timeout(PATIENCE, self.body.frame())
+                .await
+                .expect("an event in time")?;
             let data = frame.expect("a whole stream").into_data().expect("no trailers");
-            self.unread.push_str(std::str::from_utf8(&data).expect("whole characters in each event"));
+            self.unread
+                .push_str(std::str::from_utf8(&data).expect("whole characters in each event"));
         }
     }
 
     /// Reads until the first text has come.
-    pub async fn under_way(&mut self) {
+    pub(crate) async fn under_way(&mut self) {
         while let Some(data) = self.next().await {
             if data.contains("\"delta\":{\"content\":") {
                 return;
@@ -166,7 +232,7 @@ impl Stream {
     }
 
     /// Reads to the end: all text, why it ended, the usage.
-    pub async fn finish(mut self) -> (String, String, Value) {
+    pub(crate) async fn finish(mut self) -> (String, String, Value) {
         let (mut text, mut reason, mut usage, mut done) = (String::new(), String::new(), Value::Null, false);
         while let Some(data) = self.next().await {
             assert!(!done, "an event after [DONE]");
