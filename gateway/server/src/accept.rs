@@ -16,7 +16,6 @@ use cordon_intercept::{
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header, request::Parts};
 use hyper::body::Incoming;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
@@ -59,8 +58,6 @@ pub struct Accepted {
     pub credentials: Vec<(HeaderName, HeaderValue)>,
     /// The body, unread.
     pub body: Incoming,
-    /// The exchange's place among those under way, held to its end.
-    pub place: OwnedSemaphorePermit,
 }
 
 /// The accept stage.
@@ -68,8 +65,9 @@ pub fn accept(
     gate: &Gate,
     arrival: &Arrival<Caller>,
     request: Request<Incoming>,
+    draft: &mut Draft,
 ) -> Result<Accepted, Cause> {
-    let place = gate.places.clone().try_acquire_owned().map_err(|_| Cause::Busy)?;
+    draft.place = Some(gate.place().ok_or(Cause::Busy)?);
     let (Parts { method, uri, headers: presented, .. }, body) = request.into_parts();
     if presented.contains_key(header::UPGRADE) {
         return Err(Cause::Upgrade);
@@ -103,7 +101,6 @@ pub fn accept(
         headers,
         credentials,
         body,
-        place,
     })
 }
 

@@ -7,9 +7,8 @@ use std::sync::{
 
 use arc_swap::ArcSwap;
 use cordon_audit::{CommitmentKey, Recorder};
-use cordon_domain::Clock;
 use cordon_policy::PlaceholderKey;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -42,8 +41,6 @@ pub struct Gate {
     pub metrics: Arc<Metrics>,
     /// When the server started, in seconds since 1970: `created` of the engine's model.
     pub started: i64,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
     /// Exchanges and streams under way, which a shutdown waits for.
     pub tasks: TaskTracker,
     /// Places for exchanges under way.
@@ -52,7 +49,26 @@ pub struct Gate {
     pub draining: AtomicBool,
 }
 
+/// An exchange's place among those under way; it is free again when the last holder drops it.
+pub struct Place {
+    metrics: Arc<Metrics>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.metrics.exchanges.dec();
+    }
+}
+
 impl Gate {
+    /// A place for one more exchange, if there is one.
+    pub fn place(&self) -> Option<Arc<Place>> {
+        let permit = self.places.clone().try_acquire_owned().ok()?;
+        self.metrics.exchanges.inc();
+        Some(Arc::new(Place { metrics: self.metrics.clone(), _permit: permit }))
+    }
+
     /// Why an exchange could not be answered now; nothing means ready.
     pub fn unready(&self) -> Vec<String> {
         let mut reasons = Vec::new();

@@ -1,5 +1,7 @@
 //! The binary `cordon`: command line, configuration, and the pipeline that joins the rooms.
 
+#![expect(unreachable_pub, reason = "a binary exports nothing; here `pub` says that neighbours may use an item")]
+
 // In the order a request meets them.
 mod cli;
 mod config;

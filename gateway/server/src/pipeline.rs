@@ -50,7 +50,7 @@ async fn pass(
     draft: &mut Draft,
 ) -> Result<Response<AnswerBody>, Cause> {
     let rules = gate.rules.load_full();
-    let accepted = accept::accept(gate, &arrival, request)?;
+    let accepted = accept::accept(gate, &arrival, request, draft)?;
     draft.actor = draft.time(Stage::Identify, || identify::identify(gate, &rules, &arrival, &accepted))?;
     let decoded = decode::decode(gate, &rules, &arrival, accepted, draft).await?;
     let found = inspect::inspect(&rules, &decoded, draft).await?;

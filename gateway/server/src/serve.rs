@@ -133,7 +133,6 @@ impl Server {
             commitment_key: CommitmentKey::from_bytes(key.derive("payload-commitments")),
             metrics,
             started: clock.now().unix_timestamp(),
-            clock,
             tasks: TaskTracker::new(),
             places: Arc::new(Semaphore::new(config.limits.exchanges)),
             draining: AtomicBool::new(false),

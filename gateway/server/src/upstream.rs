@@ -211,8 +211,11 @@ impl UpstreamClient {
     ) -> Result<Self, UpstreamError> {
         base.parse::<Uri>().map_err(|_| UpstreamError::Unsendable)?;
         let dial = Dial { address, limit: Duration::from_secs(limits.connect_seconds) };
+        let mut tls = tls.clone();
+        // The connector offers h2 and http/1.1 by itself, and insists on doing so.
+        tls.alpn_protocols.clear();
         let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls.clone())
+            .with_tls_config(tls)
             .https_or_http()
             .enable_all_versions()
             .wrap_connector(dial);

@@ -26,7 +26,7 @@ use tracing::{error, info, warn};
 
 use super::identify::Caller;
 use crate::{
-    gate::Gate,
+    gate::{Gate, Place},
     metrics::{Metrics, Stage},
     refusal::Cause,
     rules::Rules,
@@ -60,6 +60,10 @@ pub struct Draft {
     pub answered_model: Option<String>,
     /// LLM tokens.
     pub usage: Option<Usage>,
+    /// Whether a streamed reply is to tell what it took.
+    pub wants_usage: bool,
+    /// The exchange's place among those under way.
+    pub place: Option<Arc<Place>>,
     started: Instant,
     first_byte: Option<Duration>,
     peer: SocketAddr,
@@ -120,6 +124,8 @@ impl Draft {
             status: 0,
             answered_model: None,
             usage: None,
+            wants_usage: false,
+            place: None,
             started: Instant::now(),
             first_byte: None,
             peer,
@@ -297,6 +303,9 @@ pub async fn seal(gate: &Gate, draft: &mut Draft, outcome: Outcome) -> Result<()
 /// Records a refusal and renders it in the caller's dialect.
 pub async fn refuse(gate: &Gate, mut draft: Draft, cause: Cause) -> Response<AnswerBody> {
     let mut refusal = cause.refusal(draft.exchange);
+    if let Cause::Transform(reason) = &cause {
+        error!(exchange = %draft.exchange, %reason, "a request could not be transformed");
+    }
     draft.status = refusal.status;
     let recorded = match &draft.decided {
         None => {

@@ -14,7 +14,6 @@ use cordon_intercept::{Arrival, content_encoding, decode_body, read_body};
 use cordon_policy::{Head, SpliceHead, Unknown};
 use cordon_wire::{Endpoint, Envelope, Limits, RequestBody};
 use http::{HeaderName, HeaderValue, Method};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::{audit::Draft, identify::Caller};
 use crate::{accept::Accepted, gate::Gate, metrics::Stage, refusal::Cause, rules::Rules};
@@ -37,8 +36,6 @@ pub struct Decoded {
     pub acknowledged: Option<String>,
     /// Whether the caller speaks as Anthropic's programs do, for lists of models.
     pub anthropic: bool,
-    /// Held to the exchange's end.
-    pub place: OwnedSemaphorePermit,
 }
 
 /// The body of a request.
@@ -85,6 +82,7 @@ pub async fn decode(
         Some(endpoint) => {
             let bytes = decode_body(&encodings, raw, limits.body_bytes, limits.expansion_ratio)?;
             draft.request(gate, &bytes);
+            draft.wants_usage = endpoint.dialect == Dialect::OpenaiChat && cordon_wire::asks_for_usage(&bytes);
             Content::Known(Arc::new(parse(endpoint, bytes, wire_limits(limits)).await?))
         }
         None => {
@@ -110,7 +108,6 @@ pub async fn decode(
             .and_then(|value| value.to_str().ok())
             .map(str::to_owned),
         anthropic: accepted.presented.contains_key("anthropic-version"),
-        place: accepted.place,
     })
 }
 

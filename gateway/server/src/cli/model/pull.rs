@@ -77,7 +77,9 @@ fn permitted(uri: &Uri) -> bool {
 }
 
 async fn download(mut uri: Uri, part: &Path) -> Result<()> {
-    let tls = cordon_intercept::upstream_tls(&[]).context("the system's CA certificates cannot be read")?;
+    let mut tls = cordon_intercept::upstream_tls(&[]).context("the system's CA certificates cannot be read")?;
+    // The connector offers its protocols by itself, and insists on doing so.
+    tls.alpn_protocols.clear();
     let mut dial = HttpConnector::new();
     dial.enforce_http(false);
     let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(dial);

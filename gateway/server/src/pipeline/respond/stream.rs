@@ -11,6 +11,7 @@ use std::{collections::BTreeMap, io, sync::Arc};
 
 use bytes::Bytes;
 use cordon_audit::Outcome;
+use cordon_domain::{Dialect, Refusal};
 use cordon_intercept::AnswerBody;
 use cordon_policy::{Originals, Reidentifier};
 use cordon_wire::{Channel, Endpoint, Rewrite, StreamEditor, StreamTranslator, error_event};
@@ -95,6 +96,7 @@ impl Pump {
         let pumped = std::panic::AssertUnwindSafe(self.pump(&mut body)).catch_unwind().await;
         let end = pumped.unwrap_or(End::Broken(Cause::Internal));
         let outcome = match &end {
+            End::Complete(_) if self.editor.failed() => Outcome::UpstreamFailed,
             End::Complete(_) => Outcome::Completed,
             End::Broken(cause) => cause.outcome(),
             End::Left => Outcome::ClientLeft,
@@ -105,7 +107,7 @@ impl Pump {
             (End::Left, _) => return,
             (End::Complete(last), Ok(())) => last,
             (End::Complete(_), Err(cause)) | (End::Broken(cause), _) => {
-                error_event(self.draft.dialect, &cause.refusal(self.draft.exchange))
+                self.editor.error_event(self.draft.dialect, &cause.refusal(self.draft.exchange))
             }
         };
         if !last.is_empty() {
@@ -198,7 +200,12 @@ impl Editor {
     fn new(gate: &Gate, form: Form, draft: &Draft, originals: Originals) -> Self {
         let limits = wire_limits(&gate.config.limits);
         let asked = draft.model.as_deref().unwrap_or_default();
-        let edits = |endpoint: Endpoint| Some(StreamEditor::new(endpoint, &limits));
+        let edits = |endpoint: Endpoint| {
+            let editor = StreamEditor::new(endpoint, &limits);
+            // Every chat request asks for usage on its way; only who asked for it sees it.
+            let hide = endpoint.dialect == Dialect::OpenaiChat && !draft.wants_usage;
+            Some(if hide { editor.without_usage() } else { editor })
+        };
         let (translator, editor) = match form {
             Form::Same(endpoint) => (None, edits(endpoint)),
             Form::FromChat(endpoint) => (Some(StreamTranslator::new(endpoint, asked)), edits(endpoint)),
@@ -234,6 +241,19 @@ impl Editor {
     /// Whether the closing event has come. A stream of unknown shape is complete when it ends.
     fn complete(&self) -> bool {
         self.editor.as_ref().map_or(self.raw_ended, StreamEditor::complete)
+    }
+
+    /// Whether the stream closed by telling of an error.
+    fn failed(&self) -> bool {
+        self.editor.as_ref().is_some_and(StreamEditor::failed)
+    }
+
+    /// The event that ends a stream in place of its closing one.
+    fn error_event(&self, dialect: Dialect, refusal: &Refusal) -> Bytes {
+        match &self.editor {
+            Some(editor) => editor.error_event(refusal),
+            None => error_event(dialect, refusal),
+        }
     }
 
     fn told(&self) -> (Option<cordon_wire::Usage>, Option<String>) {
