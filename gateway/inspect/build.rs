@@ -11,9 +11,18 @@ fn main() -> io::Result<()> {
         .collect::<io::Result<_>>()?;
     files.sort();
     let mut list = String::from("&[\n");
-    for path in files.iter().filter(|path| path.extension().is_some_and(|e| e == "yaml")) {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        list.push_str(&format!("    ({name:?}, include_str!({:?})),\n", path.display().to_string()));
+    for path in files
+        .iter()
+        .filter(|path| path.extension().is_some_and(|e| e == "yaml"))
+    {
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        list.push_str(&format!(
+            "    ({name:?}, include_str!({:?})),\n",
+            path.display().to_string()
+        ));
     }
     list.push_str("]\n");
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());

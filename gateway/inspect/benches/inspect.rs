@@ -21,7 +21,12 @@ fn inspect(c: &mut Criterion) {
     let mut group = c.benchmark_group("inspect");
     let chat = format!("{CHAT}{PROSE}{CODE}");
     let umlauts = PROSE.replace('a', "ä");
-    for (name, text) in [("prose", PROSE), ("code", CODE), ("chat", chat.as_str()), ("umlauts", umlauts.as_str())] {
+    for (name, text) in [
+        ("prose", PROSE),
+        ("code", CODE),
+        ("chat", chat.as_str()),
+        ("umlauts", umlauts.as_str()),
+    ] {
         let text = text.repeat(4096 / text.len() + 1);
         group.throughput(Throughput::Bytes(text.len() as u64));
         group.bench_function(name, |b| b.iter(|| inspector.inspect(black_box(&text))));

@@ -38,12 +38,18 @@ pub(crate) fn blocks(text: &str) -> Vec<Block> {
         let span = at..at + line.trim_end().len();
         at += line.len();
         let trimmed = line.trim();
-        if let Some(tag) = trimmed.strip_prefix("```").or_else(|| trimmed.strip_prefix("~~~")) {
+        if let Some(tag) = trimmed
+            .strip_prefix("```")
+            .or_else(|| trimmed.strip_prefix("~~~"))
+        {
             match fence.take() {
                 Some(fence) => fence.close(&mut found),
                 None => {
                     close(open.take(), &mut found);
-                    fence = Some(Fence { tag: known_tag(tag.trim()), open: Open::new(at) });
+                    fence = Some(Fence {
+                        tag: known_tag(tag.trim()),
+                        open: Open::new(at),
+                    });
                 }
             }
             continue;
@@ -55,7 +61,8 @@ pub(crate) fn blocks(text: &str) -> Vec<Block> {
         }
         match &mut open {
             Some(block) => {
-                if !block.add(&span, trimmed, &score, false) {
+                let goes_on = block.add(&span, trimmed, &score, false);
+                if !goes_on {
                     close(open.take(), &mut found);
                 }
             }
@@ -88,7 +95,14 @@ struct Open {
 
 impl Open {
     fn new(start: usize) -> Self {
-        Self { span: start..start, code: 0, other: 0, gap: 0, strong: 0, languages: [0; LANGUAGES.len()] }
+        Self {
+            span: start..start,
+            code: 0,
+            other: 0,
+            gap: 0,
+            strong: 0,
+            languages: [0; LANGUAGES.len()],
+        }
     }
 
     /// Takes a line in; says no when the block has ended before it.
@@ -119,7 +133,11 @@ impl Open {
     }
 
     fn language(&self) -> Option<usize> {
-        let (best, count) = self.languages.iter().enumerate().max_by_key(|(_, count)| **count)?;
+        let (best, count) = self
+            .languages
+            .iter()
+            .enumerate()
+            .max_by_key(|(_, count)| **count)?;
         (*count > 0).then_some(best)
     }
 }
@@ -137,7 +155,9 @@ impl Fence {
                 let score: f32 = if code + other >= LEAST_LINES { 0.85 } else { 0.45 };
                 push(&self.open, score.max(worth(&self.open)), found);
             }
-            Tag::Unknown if code >= LEAST_LINES && code >= other => push(&self.open, worth(&self.open).max(0.6), found),
+            Tag::Unknown if code >= LEAST_LINES && code >= other => {
+                push(&self.open, worth(&self.open).max(0.6), found)
+            }
             _ => {}
         }
     }
@@ -162,7 +182,11 @@ fn worth(open: &Open) -> f32 {
         10..=19 => 0.85,
         _ => 0.95,
     };
-    if open.language().is_some() { lines } else { (lines - 0.15).max(0.4) }
+    if open.language().is_some() {
+        lines
+    } else {
+        (lines - 0.15).max(0.4)
+    }
 }
 
 fn push(open: &Open, score: f32, found: &mut Vec<Block>) {
@@ -171,7 +195,11 @@ fn push(open: &Open, score: f32, found: &mut Vec<Block>) {
     }
     let mut evidence = vec!["lines built like code"];
     evidence.extend(open.language().map(|language| LANGUAGES[language].0));
-    found.push(Block { span: open.span.clone(), score, evidence });
+    found.push(Block {
+        span: open.span.clone(),
+        score,
+        evidence,
+    });
 }
 
 enum Tag {
@@ -181,15 +209,21 @@ enum Tag {
 }
 
 fn known_tag(tag: &str) -> Tag {
-    let name = tag.split([' ', '{', ',']).next().unwrap_or_default().to_ascii_lowercase();
+    let name = tag
+        .split([' ', '{', ','])
+        .next()
+        .unwrap_or_default()
+        .to_ascii_lowercase();
     match name.as_str() {
-        "json" | "jsonl" | "yaml" | "yml" | "toml" | "csv" | "text" | "txt" | "xml" | "md" | "markdown" | "log" | "ini" | "diff"
-        | "console" | "output" | "http" | "env" | "dotenv" => Tag::Data,
+        "json" | "jsonl" | "yaml" | "yml" | "toml" | "csv" | "text" | "txt" | "xml" | "md" | "markdown"
+        | "log" | "ini" | "diff" | "console" | "output" | "http" | "env" | "dotenv" => Tag::Data,
         "" => Tag::Unknown,
-        "c" | "h" | "cpp" | "c++" | "cc" | "hpp" | "py" | "python" | "python3" | "java" | "js" | "jsx" | "javascript" | "ts" | "tsx"
-        | "typescript" | "go" | "golang" | "rust" | "rs" | "cs" | "csharp" | "c#" | "sql" | "plsql" | "verilog" | "systemverilog" | "sv"
-        | "vhdl" | "sh" | "bash" | "shell" | "zsh" | "powershell" | "matlab" | "octave" | "ruby" | "rb" | "php" | "swift" | "kotlin"
-        | "scala" | "r" | "lua" | "perl" | "haskell" | "dart" | "asm" | "cobol" | "fortran" | "cuda" | "html" | "css" | "vue" => Tag::Code,
+        "c" | "h" | "cpp" | "c++" | "cc" | "hpp" | "py" | "python" | "python3" | "java" | "js" | "jsx"
+        | "javascript" | "ts" | "tsx" | "typescript" | "go" | "golang" | "rust" | "rs" | "cs" | "csharp"
+        | "c#" | "sql" | "plsql" | "verilog" | "systemverilog" | "sv" | "vhdl" | "sh" | "bash" | "shell"
+        | "zsh" | "powershell" | "matlab" | "octave" | "ruby" | "rb" | "php" | "swift" | "kotlin"
+        | "scala" | "r" | "lua" | "perl" | "haskell" | "dart" | "asm" | "cobol" | "fortran" | "cuda"
+        | "html" | "css" | "vue" => Tag::Code,
         _ => Tag::Unknown,
     }
 }
@@ -197,41 +231,309 @@ fn known_tag(tag: &str) -> Tag {
 /// Languages with what their lines start with. Words that English sentences start with are left out,
 /// or are asked for with what follows them in code.
 const LANGUAGES: &[(&str, &[&str])] = &[
-    ("language: C or C++", &[
-        "#include", "#define ", "#ifdef", "#ifndef", "#endif", "#pragma", "typedef ", "struct ", "static inline", "template<", "template <",
-        "namespace ", "using namespace", "std::", "extern \"C\"", "unsigned ", "int main", "uint8_t", "uint16_t", "uint32_t", "uint64_t",
-        "size_t ", "void ", "const char", "__global__", "virtual ", "#if ", "char *", "printf(", "static void", "static int",
-    ]),
-    ("language: Python", &[
-        "def ", "async def ", "class ", "import ", "from ", "elif ", "except", "try:", "else:", "finally:", "with open(", "self.", "print(",
-        "raise ", "@property", "@staticmethod", "@pytest", "lambda ", "if __name__", "yield ", "assert ", "while True:", "for _ in",
-    ]),
-    ("language: Java", &[
-        "public class", "public static", "private ", "protected ", "public ", "package ", "@Override", "@Autowired", "import java",
-        "System.out", "final ", "throws ", "public interface", "@Test", "new ", "extends ",
-    ]),
-    ("language: JavaScript or TypeScript", &[
-        "const ", "let ", "var ", "function ", "export ", "import {", "async function", "require(", "module.exports", "console.", "return (",
-        "interface ", "} else", "=> {", "describe(", "it('", "document.", "window.", "await ", "type ",
-    ]),
-    ("language: Go", &["func ", "package ", "import (", "defer ", "go func", "if err != nil", "chan ", "fmt.", "switch {", "select {"]),
-    ("language: Rust", &["fn ", "pub fn", "pub struct", "impl ", "use ", "mod ", "let mut", "match ", "#[", "pub(crate)", "unsafe ", "enum ", "trait ", "pub enum", "where "]),
-    ("language: C#", &["using System", "namespace ", "public async", "[HttpGet", "internal ", "var ", "foreach (", "public override", "get;", "private readonly"]),
-    ("language: SQL", &[
-        "SELECT ", "INSERT INTO", "UPDATE ", "DELETE FROM", "CREATE TABLE", "CREATE OR REPLACE", "ALTER TABLE", "DROP ", "FROM ", "WHERE ",
-        "JOIN ", "LEFT JOIN", "INNER JOIN", "GROUP BY", "ORDER BY", "WITH ", "DECLARE ", "BEGIN", "END;", "VALUES", "select ", "from ", "where ",
-    ]),
-    ("language: Verilog", &["module ", "endmodule", "always ", "always_ff", "always_comb", "assign ", "reg ", "wire ", "input ", "output ", "logic ", "initial begin", "end", "posedge", "localparam", "parameter ", "`timescale", "`define"]),
-    ("language: VHDL", &["library ", "use ieee", "entity ", "architecture ", "signal ", "process", "port (", "port map", "end process", "end architecture", "end entity", "begin", "if rising_edge", "elsif ", "end if"]),
-    ("language: shell", &["#!/", "export ", "echo ", "if [", "fi", "done", "for f in", "sudo ", "cd ", "set -e", "curl ", "grep ", "then", "esac", "docker ", "kubectl ", "git "]),
-    ("language: MATLAB", &["function ", "end", "clc", "clear all", "close all", "figure", "plot(", "fprintf(", "disp(", "zeros(", "for i =", "hold on"]),
-    ("language: PHP or Ruby", &["<?php", "$this->", "echo ", "require ", "end", "puts ", "attr_accessor", "module ", "foreach ("]),
-    ("language: markup", &["<div", "</", "<html", "<head", "<script", "<style", "<span", "<table", "<a ", "<p>", "<!DOCTYPE"]),
+    (
+        "language: C or C++",
+        &[
+            "#include",
+            "#define ",
+            "#ifdef",
+            "#ifndef",
+            "#endif",
+            "#pragma",
+            "typedef ",
+            "struct ",
+            "static inline",
+            "template<",
+            "template <",
+            "namespace ",
+            "using namespace",
+            "std::",
+            "extern \"C\"",
+            "unsigned ",
+            "int main",
+            "uint8_t",
+            "uint16_t",
+            "uint32_t",
+            "uint64_t",
+            "size_t ",
+            "void ",
+            "const char",
+            "__global__",
+            "virtual ",
+            "#if ",
+            "char *",
+            "printf(",
+            "static void",
+            "static int",
+        ],
+    ),
+    (
+        "language: Python",
+        &[
+            "def ",
+            "async def ",
+            "class ",
+            "import ",
+            "from ",
+            "elif ",
+            "except",
+            "try:",
+            "else:",
+            "finally:",
+            "with open(",
+            "self.",
+            "print(",
+            "raise ",
+            "@property",
+            "@staticmethod",
+            "@pytest",
+            "lambda ",
+            "if __name__",
+            "yield ",
+            "assert ",
+            "while True:",
+            "for _ in",
+        ],
+    ),
+    (
+        "language: Java",
+        &[
+            "public class",
+            "public static",
+            "private ",
+            "protected ",
+            "public ",
+            "package ",
+            "@Override",
+            "@Autowired",
+            "import java",
+            "System.out",
+            "final ",
+            "throws ",
+            "public interface",
+            "@Test",
+            "new ",
+            "extends ",
+        ],
+    ),
+    (
+        "language: JavaScript or TypeScript",
+        &[
+            "const ",
+            "let ",
+            "var ",
+            "function ",
+            "export ",
+            "import {",
+            "async function",
+            "require(",
+            "module.exports",
+            "console.",
+            "return (",
+            "interface ",
+            "} else",
+            "=> {",
+            "describe(",
+            "it('",
+            "document.",
+            "window.",
+            "await ",
+            "type ",
+        ],
+    ),
+    (
+        "language: Go",
+        &[
+            "func ",
+            "package ",
+            "import (",
+            "defer ",
+            "go func",
+            "if err != nil",
+            "chan ",
+            "fmt.",
+            "switch {",
+            "select {",
+        ],
+    ),
+    (
+        "language: Rust",
+        &[
+            "fn ",
+            "pub fn",
+            "pub struct",
+            "impl ",
+            "use ",
+            "mod ",
+            "let mut",
+            "match ",
+            "#[",
+            "pub(crate)",
+            "unsafe ",
+            "enum ",
+            "trait ",
+            "pub enum",
+            "where ",
+        ],
+    ),
+    (
+        "language: C#",
+        &[
+            "using System",
+            "namespace ",
+            "public async",
+            "[HttpGet",
+            "internal ",
+            "var ",
+            "foreach (",
+            "public override",
+            "get;",
+            "private readonly",
+        ],
+    ),
+    (
+        "language: SQL",
+        &[
+            "SELECT ",
+            "INSERT INTO",
+            "UPDATE ",
+            "DELETE FROM",
+            "CREATE TABLE",
+            "CREATE OR REPLACE",
+            "ALTER TABLE",
+            "DROP ",
+            "FROM ",
+            "WHERE ",
+            "JOIN ",
+            "LEFT JOIN",
+            "INNER JOIN",
+            "GROUP BY",
+            "ORDER BY",
+            "WITH ",
+            "DECLARE ",
+            "BEGIN",
+            "END;",
+            "VALUES",
+            "select ",
+            "from ",
+            "where ",
+        ],
+    ),
+    (
+        "language: Verilog",
+        &[
+            "module ",
+            "endmodule",
+            "always ",
+            "always_ff",
+            "always_comb",
+            "assign ",
+            "reg ",
+            "wire ",
+            "input ",
+            "output ",
+            "logic ",
+            "initial begin",
+            "end",
+            "posedge",
+            "localparam",
+            "parameter ",
+            "`timescale",
+            "`define",
+        ],
+    ),
+    (
+        "language: VHDL",
+        &[
+            "library ",
+            "use ieee",
+            "entity ",
+            "architecture ",
+            "signal ",
+            "process",
+            "port (",
+            "port map",
+            "end process",
+            "end architecture",
+            "end entity",
+            "begin",
+            "if rising_edge",
+            "elsif ",
+            "end if",
+        ],
+    ),
+    (
+        "language: shell",
+        &[
+            "#!/", "export ", "echo ", "if [", "fi", "done", "for f in", "sudo ", "cd ", "set -e", "curl ",
+            "grep ", "then", "esac", "docker ", "kubectl ", "git ",
+        ],
+    ),
+    (
+        "language: MATLAB",
+        &[
+            "function ",
+            "end",
+            "clc",
+            "clear all",
+            "close all",
+            "figure",
+            "plot(",
+            "fprintf(",
+            "disp(",
+            "zeros(",
+            "for i =",
+            "hold on",
+        ],
+    ),
+    (
+        "language: PHP or Ruby",
+        &[
+            "<?php",
+            "$this->",
+            "echo ",
+            "require ",
+            "end",
+            "puts ",
+            "attr_accessor",
+            "module ",
+            "foreach (",
+        ],
+    ),
+    (
+        "language: markup",
+        &[
+            "<div",
+            "</",
+            "<html",
+            "<head",
+            "<script",
+            "<style",
+            "<span",
+            "<table",
+            "<a ",
+            "<p>",
+            "<!DOCTYPE",
+        ],
+    ),
 ];
 
 /// What lines of code start with in many languages.
 const STATEMENTS: &[&str] = &[
-    "return ", "return;", "if (", "for (", "while (", "} else", "else {", "switch (", "case ", "catch (", "try {", "do {", "break;", "continue;",
+    "return ",
+    "return;",
+    "if (",
+    "for (",
+    "while (",
+    "} else",
+    "else {",
+    "switch (",
+    "case ",
+    "catch (",
+    "try {",
+    "do {",
+    "break;",
+    "continue;",
 ];
 
 struct LineScore {
@@ -242,7 +544,10 @@ struct LineScore {
 
 fn score(line: &str) -> LineScore {
     let trimmed = line.trim();
-    let none = |points| LineScore { points, language: None };
+    let none = |points| LineScore {
+        points,
+        language: None,
+    };
     if trimmed.is_empty() {
         return none(0);
     }
@@ -256,7 +561,9 @@ fn score(line: &str) -> LineScore {
     let bytes = trimmed.as_bytes();
     let last = bytes[bytes.len() - 1];
     let words = trimmed.split_ascii_whitespace().count();
-    let comment = ["//", "/*", "*/", "* ", "--", "% ", "\"\"\""].iter().any(|mark| trimmed.starts_with(mark));
+    let comment = ["//", "/*", "*/", "* ", "--", "% ", "\"\"\""]
+        .iter()
+        .any(|mark| trimmed.starts_with(mark));
     let indented = line.starts_with("    ") || line.starts_with('\t') || line.starts_with("  ");
     let mut points = 0;
     let ends = match last {
@@ -267,14 +574,35 @@ fn score(line: &str) -> LineScore {
         _ => 0,
     };
     points += ends;
-    let operators = ["==", "!=", "=>", "->", "::", ":=", "+=", "&&", "||", "<=", ">=", "++", "!==", "</", "/>", "()", "[]", "<<", ">>", "${"]
-        .iter()
-        .filter(|operator| trimmed.contains(**operator))
-        .count();
+    let operators = [
+        "==", "!=", "=>", "->", "::", ":=", "+=", "&&", "||", "<=", ">=", "++", "!==", "</", "/>", "()",
+        "[]", "<<", ">>", "${",
+    ]
+    .iter()
+    .filter(|operator| trimmed.contains(**operator))
+    .count();
     points += (operators as i32).min(2);
-    points += i32::from(is_assignment(trimmed)) + i32::from(has_call(trimmed)) + i32::from(indented && ends > 0);
-    let language = LANGUAGES.iter().position(|(_, starts)| starts.iter().any(|start| trimmed.starts_with(start)));
-    let short_keyword = matches!(trimmed, "end" | "fi" | "done" | "begin" | "then" | "else" | "BEGIN" | "else:" | "try:" | "endmodule" | "});" | "}," | ")");
+    points +=
+        i32::from(is_assignment(trimmed)) + i32::from(has_call(trimmed)) + i32::from(indented && ends > 0);
+    let language = LANGUAGES
+        .iter()
+        .position(|(_, starts)| starts.iter().any(|start| trimmed.starts_with(start)));
+    let short_keyword = matches!(
+        trimmed,
+        "end"
+            | "fi"
+            | "done"
+            | "begin"
+            | "then"
+            | "else"
+            | "BEGIN"
+            | "else:"
+            | "try:"
+            | "endmodule"
+            | "});"
+            | "},"
+            | ")"
+    );
     let statement = STATEMENTS.iter().any(|start| trimmed.starts_with(start));
     if short_keyword || statement {
         points += 2;
@@ -290,14 +618,19 @@ fn score(line: &str) -> LineScore {
     if sentence && points < 3 {
         points = -1;
     }
-    LineScore { points, language: language.filter(|_| points >= 2) }
+    LineScore {
+        points,
+        language: language.filter(|_| points >= 2),
+    }
 }
 
 /// JSON members, CSV rows, YAML pairs, log lines and list items hold data.
 fn is_data(line: &str) -> bool {
     let json = line.starts_with('"') && line.contains("\":");
     let pair = line.split_once(": ").is_some_and(|(key, value)| {
-        key.trim_start_matches("- ").bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b' '))
+        key.trim_start_matches("- ")
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b' '))
             && !value.ends_with([';', '{', '('])
             && !key.starts_with("def ")
     });
@@ -313,7 +646,9 @@ fn is_assignment(line: &str) -> bool {
             && !left.ends_with(['=', '!', '<', '>'])
             && !left.trim().is_empty()
             && left.split_ascii_whitespace().count() <= 4
-            && left.chars().all(|c| c.is_alphanumeric() || " _.$*&[]<>:,-+|@'\"/".contains(c))
+            && left
+                .chars()
+                .all(|c| c.is_alphanumeric() || " _.$*&[]<>:,-+|@'\"/".contains(c))
             && !right.trim().is_empty()
     })
 }
@@ -321,12 +656,17 @@ fn is_assignment(line: &str) -> bool {
 /// A name with an opening bracket right behind it.
 fn has_call(line: &str) -> bool {
     let bytes = line.as_bytes();
-    bytes.windows(2).any(|pair| pair[1] == b'(' && (pair[0].is_ascii_alphanumeric() || pair[0] == b'_'))
+    bytes
+        .windows(2)
+        .any(|pair| pair[1] == b'(' && (pair[0].is_ascii_alphanumeric() || pair[0] == b'_'))
 }
 
 /// Several words, mostly letters, little that only code has.
 fn is_sentence(line: &str, words: usize) -> bool {
-    let symbols = line.bytes().filter(|b| b"{}[]();=<>_$#&|*\\@`".contains(b)).count();
+    let symbols = line
+        .bytes()
+        .filter(|b| b"{}[]();=<>_$#&|*\\@`".contains(b))
+        .count();
     let letters = line.chars().filter(|c| c.is_alphabetic() || *c == ' ').count();
     let all = line.chars().count();
     words >= 4 && symbols * 20 <= all && letters * 10 >= all * 8
@@ -337,33 +677,79 @@ mod tests {
     use super::*;
 
     fn found(text: &str) -> Vec<(&str, &'static str)> {
-        blocks(text).into_iter().map(|block| (&text[block.span.clone()], block.evidence.last().copied().unwrap())).collect()
+        blocks(text)
+            .into_iter()
+            .map(|block| (&text[block.span.clone()], block.evidence.last().copied().unwrap()))
+            .collect()
     }
 
     const SAMPLES: &[(&str, &str)] = &[
-        ("C or C++", "#include <stdio.h>\nint main(void) {\n    for (int i = 0; i < 3; i++) {\n        printf(\"%d\\n\", i);\n    }\n    return 0;\n}"),
-        ("Python", "def area(r):\n    if r < 0:\n        raise ValueError(\"negative\")\n    return 3.14 * r ** 2\n\nprint(area(2))"),
-        ("Java", "public class Lot {\n    private final int wafers;\n    public Lot(int wafers) {\n        this.wafers = wafers;\n    }\n}"),
-        ("JavaScript", "const total = items.reduce((sum, item) => sum + item.price, 0);\nif (total > limit) {\n  console.log('over');\n}"),
-        ("Go", "func Add(a, b int) int {\n\tif a == 0 {\n\t\treturn b\n\t}\n\treturn a + b\n}"),
-        ("Rust", "pub fn add(a: u32, b: u32) -> u32 {\n    let mut sum = a;\n    sum += b;\n    sum\n}"),
-        ("SQL", "SELECT lot_id, AVG(thickness) AS t\nFROM measurements\nWHERE tool = 'ETCH-04'\nGROUP BY lot_id;"),
-        ("Verilog", "module counter(input clk, output reg [7:0] q);\n  always @(posedge clk) begin\n    q <= q + 1;\n  end\nendmodule"),
-        ("VHDL", "entity adder is\n  port (a, b : in std_logic_vector(7 downto 0);\n        s : out std_logic_vector(7 downto 0));\nend entity;\narchitecture rtl of adder is\nbegin\n  s <= a + b;\nend architecture;"),
-        ("shell", "#!/bin/bash\nset -e\nfor f in *.log; do\n  grep -c ERROR \"$f\" >> out.txt\ndone"),
-        ("MATLAB", "x = linspace(0, 1, 100);\ny = zeros(1, 100);\nfor i = 1:100\n  y(i) = sin(x(i)) * gain;\nend\nplot(x, y);"),
-        ("C#", "using System;\nnamespace Fab {\n  public class Lot {\n    public int Id { get; set; }\n  }\n}"),
+        (
+            "C or C++",
+            "#include <stdio.h>\nint main(void) {\n    for (int i = 0; i < 3; i++) {\n        printf(\"%d\\n\", i);\n    }\n    return 0;\n}",
+        ),
+        (
+            "Python",
+            "def area(r):\n    if r < 0:\n        raise ValueError(\"negative\")\n    return 3.14 * r ** 2\n\nprint(area(2))",
+        ),
+        (
+            "Java",
+            "public class Lot {\n    private final int wafers;\n    public Lot(int wafers) {\n        this.wafers = wafers;\n    }\n}",
+        ),
+        (
+            "JavaScript",
+            "const total = items.reduce((sum, item) => sum + item.price, 0);\nif (total > limit) {\n  console.log('over');\n}",
+        ),
+        (
+            "Go",
+            "func Add(a, b int) int {\n\tif a == 0 {\n\t\treturn b\n\t}\n\treturn a + b\n}",
+        ),
+        (
+            "Rust",
+            "pub fn add(a: u32, b: u32) -> u32 {\n    let mut sum = a;\n    sum += b;\n    sum\n}",
+        ),
+        (
+            "SQL",
+            "SELECT lot_id, AVG(thickness) AS t\nFROM measurements\nWHERE tool = 'ETCH-04'\nGROUP BY lot_id;",
+        ),
+        (
+            "Verilog",
+            "module counter(input clk, output reg [7:0] q);\n  always @(posedge clk) begin\n    q <= q + 1;\n  end\nendmodule",
+        ),
+        (
+            "VHDL",
+            "entity adder is\n  port (a, b : in std_logic_vector(7 downto 0);\n        s : out std_logic_vector(7 downto 0));\nend entity;\narchitecture rtl of adder is\nbegin\n  s <= a + b;\nend architecture;",
+        ),
+        (
+            "shell",
+            "#!/bin/bash\nset -e\nfor f in *.log; do\n  grep -c ERROR \"$f\" >> out.txt\ndone",
+        ),
+        (
+            "MATLAB",
+            "x = linspace(0, 1, 100);\ny = zeros(1, 100);\nfor i = 1:100\n  y(i) = sin(x(i)) * gain;\nend\nplot(x, y);",
+        ),
+        (
+            "C#",
+            "using System;\nnamespace Fab {\n  public class Lot {\n    public int Id { get; set; }\n  }\n}",
+        ),
     ];
 
     #[test]
     fn code_of_each_language_is_found_amid_prose() {
         for (language, code) in SAMPLES {
-            let text = format!("Can you tell me why this is slow in our line?\n\n{code}\n\nThanks a lot for having a look at it today.\n");
+            let text = format!(
+                "Can you tell me why this is slow in our line?\n\n{code}\n\nThanks a lot for having a look at it today.\n"
+            );
             let blocks = found(&text);
             assert!(!blocks.is_empty(), "{language}");
             let covered: usize = blocks.iter().map(|(block, _)| block.len()).sum();
             assert!(covered * 10 >= code.len() * 8, "{language}: {blocks:?}");
-            assert!(!blocks.iter().any(|(block, _)| block.contains("Thanks") || block.contains("Can you")), "{language}: {blocks:?}");
+            assert!(
+                !blocks
+                    .iter()
+                    .any(|(block, _)| block.contains("Thanks") || block.contains("Can you")),
+                "{language}: {blocks:?}"
+            );
         }
     }
 

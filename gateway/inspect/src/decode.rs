@@ -36,14 +36,20 @@ pub fn decoded(text: &str, skip: &[Range<usize>]) -> Option<View<'static>> {
     let mut writer = ViewWriter::with_capacity(stretches.len() * 2 * SURROUNDINGS);
     let mut copied_to = 0;
     for (index, stretch) in stretches.iter().enumerate() {
-        let before = text.floor_char_boundary(stretch.source.start.saturating_sub(SURROUNDINGS)).max(copied_to);
+        let before = text
+            .floor_char_boundary(stretch.source.start.saturating_sub(SURROUNDINGS))
+            .max(copied_to);
         if before > copied_to && !writer.text().is_empty() {
             writer.put("\n", before..before);
         }
         writer.copy(&text[before..stretch.source.start], before);
         writer.put(&stretch.says, stretch.source.clone());
-        let next = stretches.get(index + 1).map_or(text.len(), |next| next.source.start);
-        let after = text.floor_char_boundary((stretch.source.end + SURROUNDINGS).min(text.len())).min(next);
+        let next = stretches
+            .get(index + 1)
+            .map_or(text.len(), |next| next.source.start);
+        let after = text
+            .floor_char_boundary((stretch.source.end + SURROUNDINGS).min(text.len()))
+            .min(next);
         writer.copy(&text[stretch.source.end..after], stretch.source.end);
         copied_to = after;
     }
@@ -97,22 +103,37 @@ fn stretches(text: &str, skip: &[Range<usize>]) -> Vec<Stretch> {
 
 fn hex_value(bytes: &[u8]) -> Option<u32> {
     bytes.iter().try_fold(0u32, |value, byte| {
-        char::from(*byte).to_digit(16).map(|digit| value.wrapping_mul(16).wrapping_add(digit))
+        char::from(*byte)
+            .to_digit(16)
+            .map(|digit| value.wrapping_mul(16).wrapping_add(digit))
     })
 }
 
 fn one(source: Range<usize>, c: char) -> Option<Stretch> {
-    (c != '\0').then(|| Stretch { source, says: c.to_string() })
+    (c != '\0').then(|| Stretch {
+        source,
+        says: c.to_string(),
+    })
 }
 
 /// `\u0041`, `\uD83D\uDE00`, `\u{41}`, `\x41`.
 fn escape(text: &str, at: usize) -> Option<Stretch> {
     let bytes = &text.as_bytes()[at..];
     match bytes.get(1)? {
-        b'x' => one(at..at + 4, char::from(u8::try_from(hex_value(bytes.get(2..4)?)?).ok().filter(u8::is_ascii)?)),
+        b'x' => one(
+            at..at + 4,
+            char::from(
+                u8::try_from(hex_value(bytes.get(2..4)?)?)
+                    .ok()
+                    .filter(u8::is_ascii)?,
+            ),
+        ),
         b'u' if bytes.get(2) == Some(&b'{') => {
             let close = bytes.iter().take(10).position(|b| *b == b'}')?;
-            one(at..at + close + 1, char::from_u32(hex_value(bytes.get(3..close)?)?)?)
+            one(
+                at..at + close + 1,
+                char::from_u32(hex_value(bytes.get(3..close)?)?)?,
+            )
         }
         b'u' | b'U' => {
             let first = hex_value(bytes.get(2..6)?)?;
@@ -124,7 +145,10 @@ fn escape(text: &str, at: usize) -> Option<Stretch> {
             }
             let second = hex_value(bytes.get(8..12)?)?;
             let low = second.checked_sub(0xDC00).filter(|low| *low < 0x400)?;
-            one(at..at + 12, char::from_u32(0x10000 + ((first - 0xD800) << 10) + low)?)
+            one(
+                at..at + 12,
+                char::from_u32(0x10000 + ((first - 0xD800) << 10) + low)?,
+            )
         }
         _ => None,
     }
@@ -163,7 +187,12 @@ fn reference(text: &str, at: usize) -> Option<Stretch> {
         "nbsp" | "Tab" => ' ',
         "quot" => '"',
         "apos" => '\'',
-        "shy" | "ZeroWidthSpace" | "zwnj" | "zwj" => return Some(Stretch { source: at..at + close + 1, says: String::new() }),
+        "shy" | "ZeroWidthSpace" | "zwnj" | "zwj" => {
+            return Some(Stretch {
+                source: at..at + close + 1,
+                says: String::new(),
+            });
+        }
         number => {
             let number = number.strip_prefix('#')?;
             let code = match number.strip_prefix(['x', 'X']) {
@@ -204,7 +233,11 @@ fn is_word_byte(byte: u8) -> bool {
 }
 
 fn word_end(bytes: &[u8], start: usize) -> usize {
-    start + bytes[start..].iter().position(|b| !is_word_byte(*b)).unwrap_or(bytes.len() - start)
+    start
+        + bytes[start..]
+            .iter()
+            .position(|b| !is_word_byte(*b))
+            .unwrap_or(bytes.len() - start)
 }
 
 /// A word that is base64 or hexadecimal for text.
@@ -213,19 +246,32 @@ fn word(text: &str, span: Range<usize>) -> Option<Stretch> {
         return None;
     }
     let word = &text[span.clone()];
-    let padding = text.as_bytes()[span.end..].iter().take(2).take_while(|b| **b == b'=').count();
-    let decoded = if word.len() % 2 == 0 && word.bytes().all(|b| b.is_ascii_hexdigit()) {
-        word.as_bytes().chunks_exact(2).map(|pair| hex_value(pair).map(|value| value as u8)).collect()
+    let padding = text.as_bytes()[span.end..]
+        .iter()
+        .take(2)
+        .take_while(|b| **b == b'=')
+        .count();
+    let decoded = if word.len().is_multiple_of(2) && word.bytes().all(|b| b.is_ascii_hexdigit()) {
+        word.as_bytes()
+            .chunks_exact(2)
+            .map(|pair| hex_value(pair).map(|value| value as u8))
+            .collect()
     } else {
         base64_bytes(word, MAX_STRETCH)
     }?;
     let says = String::from_utf8(decoded).ok().filter(|says| is_text(says))?;
-    Some(Stretch { source: span.start..span.end + padding, says })
+    Some(Stretch {
+        source: span.start..span.end + padding,
+        says,
+    })
 }
 
 /// Whether decoded bytes are what somebody wrote, and not what chance gives.
 fn is_text(says: &str) -> bool {
-    let plain = says.chars().filter(|c| matches!(c, ' '..='~' | '\n' | '\t' | '\r') || c.is_alphabetic()).count();
+    let plain = says
+        .chars()
+        .filter(|c| matches!(c, ' '..='~' | '\n' | '\t' | '\r') || c.is_alphabetic())
+        .count();
     let all = says.chars().count();
     let ascii = says.bytes().filter(u8::is_ascii).count();
     all >= 6 && plain == all && (ascii == says.len() || ascii * 3 >= says.len() && all >= 12)
@@ -291,8 +337,10 @@ fn spaced(text: &str, start: usize) -> Option<Stretch> {
         end -= 1;
     }
     let said = says.trim_end();
-    (said.len() >= LEAST && said.bytes().any(|b| b.is_ascii_alphanumeric()))
-        .then(|| Stretch { source: start..end, says: said.to_owned() })
+    (said.len() >= LEAST && said.bytes().any(|b| b.is_ascii_alphanumeric())).then(|| Stretch {
+        source: start..end,
+        says: said.to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -318,7 +366,13 @@ mod tests {
 
     #[test]
     fn leaves_other_text_alone() {
-        for text in ["plain words", "administration", "d41d8cd98f00b204e9800998ecf8427e", "a & b; 50% off", "I a m"] {
+        for text in [
+            "plain words",
+            "administration",
+            "d41d8cd98f00b204e9800998ecf8427e",
+            "a & b; 50% off",
+            "I a m",
+        ] {
             assert!(decoded(text, &[]).is_none(), "{text}: {}", says(text));
         }
     }

@@ -76,12 +76,18 @@ impl Pattern {
 
 impl Compiled {
     fn new(source: &str) -> Result<Self, String> {
-        let config = meta::Config::new().nfa_size_limit(Some(MAX_PATTERN_BYTES)).onepass_size_limit(Some(1 << 18));
+        let config = meta::Config::new()
+            .nfa_size_limit(Some(MAX_PATTERN_BYTES))
+            .onepass_size_limit(Some(1 << 18));
         let regex = meta::Regex::builder()
             .configure(config)
             .syntax(syntax::Config::new().unicode(true).utf8(true))
             .build(source)
-            .map_err(|error| error.syntax_error().map_or_else(|| error.to_string(), ToString::to_string))?;
+            .map_err(|error| {
+                error
+                    .syntax_error()
+                    .map_or_else(|| error.to_string(), ToString::to_string)
+            })?;
         let group = regex.group_info().to_index(PatternID::ZERO, "value").unwrap_or(0);
         Ok(Self { regex, group })
     }
@@ -154,7 +160,9 @@ impl WordSet {
     }
 
     pub(crate) fn contains(&self, word: u16) -> bool {
-        self.0.get(usize::from(word) / 64).is_some_and(|bits| bits >> (word % 64) & 1 == 1)
+        self.0
+            .get(usize::from(word) / 64)
+            .is_some_and(|bits| bits >> (word % 64) & 1 == 1)
     }
 
     fn insert(&mut self, word: u16) {
@@ -208,7 +216,10 @@ impl Lexicon {
 ///
 /// # Errors
 /// Every mistake found.
-pub(crate) fn compile(embedded: &[(&str, &str)], extra: &[(&str, &str)]) -> Result<Detectors, Vec<DetectorError>> {
+pub(crate) fn compile(
+    embedded: &[(&str, &str)],
+    extra: &[(&str, &str)],
+) -> Result<Detectors, Vec<DetectorError>> {
     let mut errors = Vec::new();
     let mut all: Vec<Detector> = Vec::new();
     let mut lexicon = Lexicon::default();
@@ -292,18 +303,34 @@ fn detector(
     trusted: bool,
     lexicon: &mut Lexicon,
 ) -> Result<(Detector, Vec<u16>), DetectorError> {
-    let entity = spec.entity.value.parse().map_err(|e| at(file, &spec.entity, format!("{e}")))?;
+    let entity = spec
+        .entity
+        .value
+        .parse()
+        .map_err(|e| at(file, &spec.entity, format!("{e}")))?;
     let pattern = expand(&spec.pattern.value, define).map_err(|m| at(file, &spec.pattern, m))?;
-    let pattern = Pattern::new(pattern, trusted)
-        .map_err(|reason| at(file, &spec.pattern, format!("the pattern does not compile: {reason}")))?;
+    let pattern = Pattern::new(pattern, trusted).map_err(|reason| {
+        at(
+            file,
+            &spec.pattern,
+            format!("the pattern does not compile: {reason}"),
+        )
+    })?;
 
     let mut ids = |words: &[Spanned<String>]| -> Result<Vec<u16>, DetectorError> {
-        words.iter().map(|word| lexicon.id(&word.value).map_err(|m| at(file, word, m))).collect()
+        words
+            .iter()
+            .map(|word| lexicon.id(&word.value).map_err(|m| at(file, word, m)))
+            .collect()
     };
     let keywords = ids(&spec.keywords)?;
     let start = match (&spec.gate, keywords.is_empty()) {
         (None, true) => {
-            return Err(at(file, &spec.id, "a detector needs `keywords` or a `gate`: no pattern runs over whole texts"));
+            return Err(at(
+                file,
+                &spec.id,
+                "a detector needs `keywords` or a `gate`: no pattern runs over whole texts",
+            ));
         }
         (Some(gate), false) => {
             return Err(at(file, gate, "a detector has `keywords` or a `gate`, not both"));
@@ -313,13 +340,21 @@ fn detector(
         (Some(gate), true) => {
             let known = Gate::NAMES.iter().find(|(name, _)| *name == gate.value);
             let known = known.map(|(_, gate)| *gate).ok_or_else(|| {
-                at(file, gate, "no such gate: there are `digits`, `iban`, `groups`, `code` and `house`")
+                at(
+                    file,
+                    gate,
+                    "no such gate: there are `digits`, `iban`, `groups`, `code` and `house`",
+                )
             })?;
             Start::Gate(known, spec.digits.as_ref().map_or(0, |least| least.value))
         }
     };
     if spec.before > MAX_REACH || spec.after > MAX_REACH {
-        return Err(at(file, &spec.id, format!("`before` and `after` are at most {MAX_REACH} bytes")));
+        return Err(at(
+            file,
+            &spec.id,
+            format!("`before` and `after` are at most {MAX_REACH} bytes"),
+        ));
     }
     for score in [Some(&spec.score), spec.alone.as_ref()].into_iter().flatten() {
         if !(0.0..=1.0).contains(&score.value) {
@@ -343,15 +378,26 @@ fn detector(
     let unless_near = set(ids(&spec.unless_near)?);
     let validator = match &spec.validator {
         None => None,
-        Some(name) => Some(
-            validate::by_name(&name.value)
-                .ok_or_else(|| at(file, name, format!("no such validator: there are {}", validate::names())))?,
-        ),
+        Some(name) => Some(validate::by_name(&name.value).ok_or_else(|| {
+            at(
+                file,
+                name,
+                format!("no such validator: there are {}", validate::names()),
+            )
+        })?),
     };
     if spec.examples.is_empty() || spec.counter_examples.is_empty() {
-        return Err(at(file, &spec.id, "a detector needs `examples` and `counter_examples`"));
+        return Err(at(
+            file,
+            &spec.id,
+            "a detector needs `examples` and `counter_examples`",
+        ));
     }
-    if let Some(bare) = spec.examples.iter().find(|example| load::unmark(&example.value).1.is_empty()) {
+    if let Some(bare) = spec
+        .examples
+        .iter()
+        .find(|example| load::unmark(&example.value).1.is_empty())
+    {
         return Err(at(file, bare, "mark the part that must be found: ⟦like this⟧"));
     }
     let texts = |list: &[Spanned<String>]| list.iter().map(|text| text.value.clone()).collect();
@@ -379,10 +425,7 @@ fn detector(
 }
 
 /// Puts the named parts into a pattern. Definitions may use earlier ones; eight rounds end any circle.
-fn expand(
-    pattern: &str,
-    define: &BTreeMap<String, Spanned<String>>,
-) -> Result<String, String> {
+fn expand(pattern: &str, define: &BTreeMap<String, Spanned<String>>) -> Result<String, String> {
     let mut pattern = pattern.to_owned();
     for _ in 0..8 {
         if !pattern.contains("{{") {
@@ -404,7 +447,12 @@ mod tests {
     use super::*;
 
     fn mistakes(yaml: &str) -> Vec<String> {
-        compile(&[], &[("own.yaml", yaml)]).err().unwrap().iter().map(ToString::to_string).collect()
+        compile(&[], &[("own.yaml", yaml)])
+            .err()
+            .unwrap()
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     const TAIL: &str = "    score: 0.9\n    examples: ['⟦a⟧']\n    counter_examples: ['b']\n";
@@ -419,8 +467,16 @@ mod tests {
         let found = mistakes(&yaml);
         assert_eq!(found.len(), 3, "{found:?}");
         assert!(found[0].starts_with("own.yaml:3:13: "), "{}", found[0]);
-        assert!(found[1].starts_with("own.yaml:11:14: the pattern does not compile"), "{}", found[1]);
-        assert!(found[2].starts_with("own.yaml:16:9: a detector needs `keywords`"), "{}", found[2]);
+        assert!(
+            found[1].starts_with("own.yaml:11:14: the pattern does not compile"),
+            "{}",
+            found[1]
+        );
+        assert!(
+            found[2].starts_with("own.yaml:16:9: a detector needs `keywords`"),
+            "{}",
+            found[2]
+        );
     }
 
     #[test]
@@ -435,14 +491,20 @@ mod tests {
         let all = compile(crate::inspector::EMBEDDED, &[]).ok().unwrap().all;
         let wrong: Vec<String> = all
             .iter()
-            .filter_map(|d| Compiled::new(&d.pattern.source).err().map(|reason| format!("{}: {reason}", d.info.id)))
+            .filter_map(|d| {
+                Compiled::new(&d.pattern.source)
+                    .err()
+                    .map(|reason| format!("{}: {reason}", d.info.id))
+            })
             .collect();
         assert!(wrong.is_empty(), "{wrong:?}");
     }
 
     #[test]
     fn sizes_are_limited() {
-        let yaml = format!("detectors:\n  - id: a\n    entity: A\n    pattern: '(?:\\pL{{1000}}){{1000}}'\n    keywords: [a]\n{TAIL}");
+        let yaml = format!(
+            "detectors:\n  - id: a\n    entity: A\n    pattern: '(?:\\pL{{1000}}){{1000}}'\n    keywords: [a]\n{TAIL}"
+        );
         assert!(mistakes(&yaml)[0].contains("does not compile"));
     }
 }

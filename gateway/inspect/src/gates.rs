@@ -91,17 +91,29 @@ pub(crate) fn walk(text: &str, mut found: impl FnMut(Candidate)) {
         }
         let word = start..at;
         if digits >= 3 && digits < word.len() && word.len() <= CODE_BYTES {
-            found(Candidate { gate: Gate::Code, span: with_neighbours(text, word.clone()), digits });
+            found(Candidate {
+                gate: Gate::Code,
+                span: with_neighbours(text, word.clone()),
+                digits,
+            });
         }
         if bytes[start..at].len() >= 2
             && class(bytes[start]) == class(bytes[start]) & (LETTER | HEX)
             && bytes[start].is_ascii_alphabetic()
             && bytes[start + 1].is_ascii_alphabetic()
-            && bytes[start + 2..].iter().filter(|b| **b != b' ').take(2).all(u8::is_ascii_digit)
+            && bytes[start + 2..]
+                .iter()
+                .filter(|b| **b != b' ')
+                .take(2)
+                .all(u8::is_ascii_digit)
             && (at - start == 2 || bytes[start + 2].is_ascii_digit())
         {
             let end = boundary(text, (start + IBAN_REACH).min(text.len()));
-            found(Candidate { gate: Gate::Iban, span: start..end, digits: 0 });
+            found(Candidate {
+                gate: Gate::Iban,
+                span: start..end,
+                digits: 0,
+            });
         }
         if all_hex && word.len() <= 4 && start >= groups_to {
             let next = bytes.get(at).copied().unwrap_or_default();
@@ -114,10 +126,16 @@ pub(crate) fn walk(text: &str, mut found: impl FnMut(Candidate)) {
             && word.len() <= 7
             && first_digit == Some(start)
             && bytes.get(at) == Some(&b' ')
-            && bytes.get(at + 1).is_some_and(|b| b.is_ascii_uppercase() || *b >= 0x80)
+            && bytes
+                .get(at + 1)
+                .is_some_and(|b| b.is_ascii_uppercase() || *b >= 0x80)
         {
             let end = boundary(text, (at + HOUSE_REACH).min(text.len()));
-            found(Candidate { gate: Gate::House, span: boundary(text, start.saturating_sub(1))..end, digits });
+            found(Candidate {
+                gate: Gate::House,
+                span: boundary(text, start.saturating_sub(1))..end,
+                digits,
+            });
         }
         if let Some(first) = first_digit
             && first >= digits_to
@@ -147,8 +165,13 @@ fn number(text: &str, first: usize, found: &mut impl FnMut(Candidate)) -> usize 
         }
     }
     if digits >= LEAST_DIGITS {
-        let span = boundary(text, first.saturating_sub(LEAD))..text.ceil_char_boundary((end + TAIL).min(text.len()));
-        found(Candidate { gate: Gate::Digits, span, digits });
+        let span =
+            boundary(text, first.saturating_sub(LEAD))..text.ceil_char_boundary((end + TAIL).min(text.len()));
+        found(Candidate {
+            gate: Gate::Digits,
+            span,
+            digits,
+        });
     }
     end
 }
@@ -163,11 +186,19 @@ fn groups(text: &str, first: usize, found: &mut impl FnMut(Candidate)) -> usize 
         end += 1;
         // The zone of a link-local address is a name.
         if bytes[end - 1] == b'%' {
-            end += bytes[end..].iter().take(16).take_while(|b| b.is_ascii_alphanumeric()).count();
+            end += bytes[end..]
+                .iter()
+                .take(16)
+                .take_while(|b| b.is_ascii_alphanumeric())
+                .count();
         }
     }
     if joints >= 2 {
-        found(Candidate { gate: Gate::Groups, span: with_neighbours(text, first..end), digits: 0 });
+        found(Candidate {
+            gate: Gate::Groups,
+            span: with_neighbours(text, first..end),
+            digits: 0,
+        });
     }
     end
 }
@@ -198,10 +229,16 @@ mod tests {
 
     #[test]
     fn finds_numbers_codes_and_groups() {
-        assert_eq!(seen("call +1 (202) 555-0147 now", Gate::Digits), ["l +1 (202) 555-0147 now"]);
+        assert_eq!(
+            seen("call +1 (202) 555-0147 now", Gate::Digits),
+            ["l +1 (202) 555-0147 now"]
+        );
         assert_eq!(seen("is DE89 3704", Gate::Iban), ["DE89 3704"]);
         assert_eq!(seen("at fe80::1%eth0", Gate::Groups), [" fe80::1%eth0"]);
-        assert_eq!(seen("mac 00:1a:2b:3c:4d:5e.", Gate::Groups), [" 00:1a:2b:3c:4d:5e."]);
+        assert_eq!(
+            seen("mac 00:1a:2b:3c:4d:5e.", Gate::Groups),
+            [" 00:1a:2b:3c:4d:5e."]
+        );
         assert_eq!(seen("id RSSMRA85T10A562S", Gate::Code), [" RSSMRA85T10A562S"]);
     }
 

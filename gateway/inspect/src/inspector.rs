@@ -49,9 +49,16 @@ impl Inspector {
     /// # Errors
     /// Every mistake in the files, with file, line and column.
     pub fn load(extra: &[(String, String)]) -> Result<Self, Vec<DetectorError>> {
-        let extra: Vec<(&str, &str)> = extra.iter().map(|(name, yaml)| (name.as_str(), yaml.as_str())).collect();
+        let extra: Vec<(&str, &str)> = extra
+            .iter()
+            .map(|(name, yaml)| (name.as_str(), yaml.as_str()))
+            .collect();
         let detectors = detector::compile(EMBEDDED, &extra)?;
-        let regions = detectors.all.iter().map(|d| d.info.entity.family() == "CONFIDENTIAL").collect();
+        let regions = detectors
+            .all
+            .iter()
+            .map(|d| d.info.entity.family() == "CONFIDENTIAL")
+            .collect();
         Ok(Self {
             detectors,
             code: built_in("source-code", "SOURCE_CODE"),
@@ -83,7 +90,11 @@ impl Inspector {
 
     /// All detectors, those of the files first.
     pub fn detectors(&self) -> impl Iterator<Item = &DetectorInfo> {
-        self.detectors.all.iter().map(|detector| &detector.info).chain([&self.code, &self.names])
+        self.detectors
+            .all
+            .iter()
+            .map(|detector| &detector.info)
+            .chain([&self.code, &self.names])
     }
 
     fn inspect_as(&self, text: &str, role: Role, segment: usize) -> Vec<Finding> {
@@ -93,24 +104,48 @@ impl Inspector {
         let mut claims = Vec::new();
         let normal = normalise(text);
         let opaque = opaque::stretches(normal.text());
-        self.patterns(&normal, &opaque, segment, |span| Some(normal.source_span(span)), &mut claims);
+        self.patterns(
+            &normal,
+            &opaque,
+            segment,
+            |span| Some(normal.source_span(span)),
+            &mut claims,
+        );
         if let Some(view) = decoded(normal.text(), &opaque) {
             let back = |span: Range<usize>| {
                 // What is not decoded was seen before, in the normalised view.
-                view.is_derived(span.clone()).then(|| normal.source_span(view.source_span(span)))
+                view.is_derived(span.clone())
+                    .then(|| normal.source_span(view.source_span(span)))
             };
             self.patterns(&view, &[], segment, back, &mut claims);
         }
-        let written = matches!(role, Role::System | Role::User | Role::Assistant | Role::ToolArguments | Role::ToolResult);
+        let written = matches!(
+            role,
+            Role::System | Role::User | Role::Assistant | Role::ToolArguments | Role::ToolResult
+        );
         if written {
             for block in code::blocks(text) {
-                claims.push(claim(&self.code, segment, block.span, block.score, block.evidence, true));
+                claims.push(claim(
+                    &self.code,
+                    segment,
+                    block.span,
+                    block.score,
+                    block.evidence,
+                    true,
+                ));
             }
         }
         if written || role == Role::Other {
             for name in names::names(normal.text()) {
                 let span = normal.source_span(name.span);
-                claims.push(claim(&self.names, segment, span, name.score, vec![name.evidence], false));
+                claims.push(claim(
+                    &self.names,
+                    segment,
+                    span,
+                    name.score,
+                    vec![name.evidence],
+                    false,
+                ));
             }
         }
         claims.retain(|claim| !claim.finding.span.is_empty());
@@ -129,7 +164,14 @@ impl Inspector {
             let Some(span) = back(found.span) else { continue };
             let slot = usize::from(found.detector);
             let info = &self.detectors.all[slot].info;
-            let mut claim = claim(info, segment, span, found.score, found.evidence, self.regions[slot]);
+            let mut claim = claim(
+                info,
+                segment,
+                span,
+                found.score,
+                found.evidence,
+                self.regions[slot],
+            );
             claim.validated = found.validated;
             claims.push(claim);
         }
@@ -144,14 +186,27 @@ fn claim(
     evidence: Vec<&'static str>,
     region: bool,
 ) -> Claim {
-    let finding = Finding { segment, span, entity: info.entity.clone(), detector: Arc::clone(&info.id), score, evidence };
-    Claim { finding, validated: false, region }
+    let finding = Finding {
+        segment,
+        span,
+        entity: info.entity.clone(),
+        detector: Arc::clone(&info.id),
+        score,
+        evidence,
+    };
+    Claim {
+        finding,
+        validated: false,
+        region,
+    }
 }
 
 fn built_in(id: &str, entity: &str) -> DetectorInfo {
     DetectorInfo {
         id: id.into(),
-        entity: entity.parse().expect("the names of built-in entity types are well formed"),
+        entity: entity
+            .parse()
+            .expect("the names of built-in entity types are well formed"),
         file: String::new(),
         examples: Vec::new(),
         counter_examples: Vec::new(),

@@ -121,13 +121,22 @@ pub(crate) fn read(file: &str, yaml: &str) -> Result<DetectorFile, DetectorError
     }
     serde_saphyr::from_str(yaml).map_err(|error| {
         let error = error.without_snippet();
-        error_at(file, error.location().unwrap_or(Location::UNKNOWN), error.to_string())
+        error_at(
+            file,
+            error.location().unwrap_or(Location::UNKNOWN),
+            error.to_string(),
+        )
     })
 }
 
 /// An error at a place of a file.
 pub(crate) fn error_at(file: &str, place: Location, message: impl Into<String>) -> DetectorError {
-    DetectorError { file: file.to_owned(), line: place.line(), column: place.column(), message: message.into() }
+    DetectorError {
+        file: file.to_owned(),
+        line: place.line(),
+        column: place.column(),
+        message: message.into(),
+    }
 }
 
 /// Marks the part of an example that must be found.
@@ -158,13 +167,18 @@ mod tests {
 
     #[test]
     fn mistakes_have_a_place() {
-        let error = read("own.yaml", "detectors:\n  - id: a\n    entitty: A\n").err().unwrap();
+        let error = read("own.yaml", "detectors:\n  - id: a\n    entitty: A\n")
+            .err()
+            .unwrap();
         assert_eq!((error.file.as_str(), error.line), ("own.yaml", 3));
         assert!(error.to_string().starts_with("own.yaml:3:"), "{error}");
     }
 
     #[test]
     fn marks_are_taken_out() {
-        assert_eq!(unmark("a ⟦b¦c⟧ d"), ("a bc d".to_owned(), vec![2..4]));
+        assert_eq!(
+            unmark("a ⟦b¦c⟧ d"),
+            ("a bc d".to_owned(), vec![std::ops::Range { start: 2, end: 4 }])
+        );
     }
 }

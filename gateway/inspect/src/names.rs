@@ -27,30 +27,181 @@ static SURNAMES: LazyLock<HashSet<&str>> =
     LazyLock::new(|| words(include_str!("../../../policies/detectors/names/surnames.txt")));
 
 fn words(list: &'static str) -> HashSet<&'static str> {
-    list.lines().filter(|line| !line.starts_with('#')).flat_map(str::split_ascii_whitespace).collect()
+    list.lines()
+        .filter(|line| !line.starts_with('#'))
+        .flat_map(str::split_ascii_whitespace)
+        .collect()
 }
 
 /// What stands between given name and surname in lower case.
 const PARTICLES: &[&str] = &[
-    "van", "von", "der", "den", "de", "del", "della", "di", "da", "dos", "la", "le", "el", "al", "bin", "ibn", "zu", "ter", "y",
+    "van", "von", "der", "den", "de", "del", "della", "di", "da", "dos", "la", "le", "el", "al", "bin",
+    "ibn", "zu", "ter", "y",
 ];
 
 /// Capitalised words that follow a name and are no surname, or make the whole something else.
 const NOT_SURNAMES: &[&str] = &[
-    "and", "or", "the", "is", "was", "in", "on", "at", "of", "to", "for", "from", "with", "has", "have", "will", "can", "i", "you", "he",
-    "she", "we", "they", "it", "a", "an", "my", "your", "his", "her", "our", "this", "that", "these", "what", "when", "where", "who", "how",
-    "why", "please", "hi", "hello", "dear", "mr", "mrs", "ms", "dr", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday",
-    "sunday", "january", "february", "march", "april", "june", "july", "september", "october", "november", "december", "no", "yes", "if",
-    "und", "der", "die", "das", "et", "est", "il", "le", "la", "les", "y", "con", "para", "por", "e", "per", "sie", "ich", "api", "sql",
-    "json", "email", "phone", "address", "tel", "dob", "ssn", "id", "user", "agent", "regards", "thanks", "best", "note", "subject", "re",
+    "and",
+    "or",
+    "the",
+    "is",
+    "was",
+    "in",
+    "on",
+    "at",
+    "of",
+    "to",
+    "for",
+    "from",
+    "with",
+    "has",
+    "have",
+    "will",
+    "can",
+    "i",
+    "you",
+    "he",
+    "she",
+    "we",
+    "they",
+    "it",
+    "a",
+    "an",
+    "my",
+    "your",
+    "his",
+    "her",
+    "our",
+    "this",
+    "that",
+    "these",
+    "what",
+    "when",
+    "where",
+    "who",
+    "how",
+    "why",
+    "please",
+    "hi",
+    "hello",
+    "dear",
+    "mr",
+    "mrs",
+    "ms",
+    "dr",
+    "monday",
+    "tuesday",
+    "wednesday",
+    "thursday",
+    "friday",
+    "saturday",
+    "sunday",
+    "january",
+    "february",
+    "march",
+    "april",
+    "june",
+    "july",
+    "september",
+    "october",
+    "november",
+    "december",
+    "no",
+    "yes",
+    "if",
+    "und",
+    "der",
+    "die",
+    "das",
+    "et",
+    "est",
+    "il",
+    "le",
+    "la",
+    "les",
+    "y",
+    "con",
+    "para",
+    "por",
+    "e",
+    "per",
+    "sie",
+    "ich",
+    "api",
+    "sql",
+    "json",
+    "email",
+    "phone",
+    "address",
+    "tel",
+    "dob",
+    "ssn",
+    "id",
+    "user",
+    "agent",
+    "regards",
+    "thanks",
+    "best",
+    "note",
+    "subject",
+    "re",
 ];
 
 /// A word behind a name that makes it a place or a company.
 const PLACE_OR_COMPANY: &[&str] = &[
-    "street", "st", "road", "rd", "avenue", "ave", "lane", "drive", "boulevard", "blvd", "court", "square", "park", "hill", "hills",
-    "bridge", "river", "lake", "mount", "island", "islands", "beach", "county", "city", "university", "college", "school", "hospital",
-    "airport", "station", "inc", "ltd", "llc", "gmbh", "corp", "corporation", "company", "group", "foundation", "institute", "theorem",
-    "algorithm", "license", "licence", "process", "distribution", "transform", "method", "test", "equation", "law", "prize", "award",
+    "street",
+    "st",
+    "road",
+    "rd",
+    "avenue",
+    "ave",
+    "lane",
+    "drive",
+    "boulevard",
+    "blvd",
+    "court",
+    "square",
+    "park",
+    "hill",
+    "hills",
+    "bridge",
+    "river",
+    "lake",
+    "mount",
+    "island",
+    "islands",
+    "beach",
+    "county",
+    "city",
+    "university",
+    "college",
+    "school",
+    "hospital",
+    "airport",
+    "station",
+    "inc",
+    "ltd",
+    "llc",
+    "gmbh",
+    "corp",
+    "corporation",
+    "company",
+    "group",
+    "foundation",
+    "institute",
+    "theorem",
+    "algorithm",
+    "license",
+    "licence",
+    "process",
+    "distribution",
+    "transform",
+    "method",
+    "test",
+    "equation",
+    "law",
+    "prize",
+    "award",
 ];
 
 /// Finds names in a text, in order and disjoint.
@@ -60,7 +211,9 @@ pub(crate) fn names(text: &str) -> Vec<Name> {
     let mut words = Words { text, at: 0 };
     let mut buffer = String::new();
     while let Some(word) = words.next() {
-        let Some(name) = name_at(text, word.clone(), &mut buffer) else { continue };
+        let Some(name) = name_at(text, word.clone(), &mut buffer) else {
+            continue;
+        };
         words.at = words.at.max(name.span.end);
         found.push(name);
     }
@@ -93,8 +246,10 @@ impl Iterator for Words<'_> {
             }
             let before = start.checked_sub(1).map_or(b' ', |at| bytes[at]);
             let after = bytes.get(end).copied().unwrap_or(b' ');
-            let inside = matches!(before, b'_' | b'/' | b'\\' | b'@' | b'#' | b'$' | b'.' | b'-' | b'0'..=b'9')
-                || matches!(after, b'_' | b'/' | b'\\' | b'@' | b'(' | b'=' | b'0'..=b'9')
+            let inside = matches!(
+                before,
+                b'_' | b'/' | b'\\' | b'@' | b'#' | b'$' | b'.' | b'-' | b'0'..=b'9'
+            ) || matches!(after, b'_' | b'/' | b'\\' | b'@' | b'(' | b'=' | b'0'..=b'9')
                 || (after == b'.' && bytes.get(end + 1).is_some_and(u8::is_ascii_alphanumeric))
                 || (before == b':' && start >= 2 && bytes[start - 2] == b':')
                 || (after == b':' && bytes.get(end + 1) == Some(&b':'));
@@ -109,7 +264,8 @@ fn word_end(text: &str, start: usize) -> usize {
     let mut end = start;
     let mut chars = text[start..].char_indices().peekable();
     while let Some((at, c)) = chars.next() {
-        let joins = matches!(c, '\'' | '-') && at > 0 && chars.peek().is_some_and(|(_, next)| next.is_alphabetic());
+        let joins =
+            matches!(c, '\'' | '-') && at > 0 && chars.peek().is_some_and(|(_, next)| next.is_alphabetic());
         if !c.is_alphabetic() && !joins {
             break;
         }
@@ -128,8 +284,14 @@ fn name_at(text: &str, word: Range<usize>, buffer: &mut String) -> Option<Name> 
     if !upper {
         // All in lower case, as people chat: both words must be known.
         let next = next_word(text, word.end)?;
-        let both = known && text[next.clone()].starts_with(char::is_lowercase) && lookup(&text[next.clone()], buffer, &SURNAMES);
-        return both.then(|| Name { span: word.start..next.end, score: 0.6, evidence: "given name and surname listed" });
+        let both = known
+            && text[next.clone()].starts_with(char::is_lowercase)
+            && lookup(&text[next.clone()], buffer, &SURNAMES);
+        return both.then_some(Name {
+            span: word.start..next.end,
+            score: 0.6,
+            evidence: "given name and surname listed",
+        });
     }
     if first.len() > 3 && first.chars().all(char::is_uppercase) && !known {
         return None;
@@ -163,22 +325,36 @@ fn name_at(text: &str, word: Range<usize>, buffer: &mut String) -> Option<Name> 
         end = next.end;
         at = next.end;
     }
-    if surnames > 0 && (known || (ambiguous && listed) || (listed && surnames == 1 && !is_opening(first, buffer))) {
+    if surnames > 0
+        && (known || (ambiguous && listed) || (listed && surnames == 1 && !is_opening(first, buffer)))
+    {
         let score = match (known || ambiguous, listed) {
             (true, true) => 0.9,
             (true, false) => 0.8,
             _ => 0.6,
         };
-        return Some(Name { span: word.start..end, score, evidence: "given name or surname listed" });
+        return Some(Name {
+            span: word.start..end,
+            score,
+            evidence: "given name or surname listed",
+        });
     }
-    (known && surnames == 0 && !follows_place_word(text, word.start)).then(|| Name { span: word.clone(), score: 0.55, evidence: "given name listed" })
+    (known && surnames == 0 && !follows_place_word(text, word.start)).then(|| Name {
+        span: word.clone(),
+        score: 0.55,
+        evidence: "given name listed",
+    })
 }
 
 /// `San Diego`, `Port David`: what stands before a given name can make it a place.
 fn follows_place_word(text: &str, start: usize) -> bool {
-    const BEFORE: &[&str] =
-        &["San", "Santa", "St.", "Saint", "Los", "Port", "Fort", "New", "North", "South", "East", "West", "Lake", "Mount", "Villa", "El"];
-    text[..start].strip_suffix(' ').is_some_and(|before| BEFORE.iter().any(|word| before.ends_with(word)))
+    const BEFORE: &[&str] = &[
+        "San", "Santa", "St.", "Saint", "Los", "Port", "Fort", "New", "North", "South", "East", "West",
+        "Lake", "Mount", "Villa", "El",
+    ];
+    text[..start]
+        .strip_suffix(' ')
+        .is_some_and(|before| BEFORE.iter().any(|word| before.ends_with(word)))
 }
 
 /// The next word, one space further on the same line.
@@ -197,15 +373,144 @@ fn is_inside(text: &str, word: &Range<usize>) -> bool {
 /// Words that begin sentences and headings before a surname that is also a word: `The Hill`, `New York`.
 fn is_opening(word: &str, buffer: &mut String) -> bool {
     const OPENINGS: &[&str] = &[
-        "new", "old", "big", "red", "blue", "black", "white", "green", "north", "south", "east", "west", "upper", "lower", "great", "san",
-        "santa", "saint", "los", "las", "el", "la", "port", "fort", "lake", "mount", "royal", "united", "general", "first", "last", "one",
-        "two", "all", "any", "some", "each", "every", "no", "not", "but", "so", "then", "there", "here", "now", "today", "use", "see", "add",
-        "make", "get", "set", "run", "let", "also", "only", "just", "more", "most", "such", "than", "as", "by", "into", "over", "under",
-        "draft", "write", "send", "ask", "tell", "call", "contact", "meet", "bitte", "herr", "frau", "monsieur", "madame", "senor", "senora",
-        "signor", "signora", "mister", "miss", "sir", "lord", "lady", "president", "minister", "professor", "doctor", "customer", "client",
-        "patient", "applicant", "manager", "director", "employee", "open", "data", "time", "test", "case", "type", "value", "table", "list",
-        "hash", "root", "main", "base", "block", "page", "user", "public", "private", "apache", "mozilla", "google", "microsoft", "amazon",
-        "visual", "internet", "world", "high", "low", "long", "short", "full", "free", "hot", "cold", "dark", "light", "silicon", "central",
+        "new",
+        "old",
+        "big",
+        "red",
+        "blue",
+        "black",
+        "white",
+        "green",
+        "north",
+        "south",
+        "east",
+        "west",
+        "upper",
+        "lower",
+        "great",
+        "san",
+        "santa",
+        "saint",
+        "los",
+        "las",
+        "el",
+        "la",
+        "port",
+        "fort",
+        "lake",
+        "mount",
+        "royal",
+        "united",
+        "general",
+        "first",
+        "last",
+        "one",
+        "two",
+        "all",
+        "any",
+        "some",
+        "each",
+        "every",
+        "no",
+        "not",
+        "but",
+        "so",
+        "then",
+        "there",
+        "here",
+        "now",
+        "today",
+        "use",
+        "see",
+        "add",
+        "make",
+        "get",
+        "set",
+        "run",
+        "let",
+        "also",
+        "only",
+        "just",
+        "more",
+        "most",
+        "such",
+        "than",
+        "as",
+        "by",
+        "into",
+        "over",
+        "under",
+        "draft",
+        "write",
+        "send",
+        "ask",
+        "tell",
+        "call",
+        "contact",
+        "meet",
+        "bitte",
+        "herr",
+        "frau",
+        "monsieur",
+        "madame",
+        "senor",
+        "senora",
+        "signor",
+        "signora",
+        "mister",
+        "miss",
+        "sir",
+        "lord",
+        "lady",
+        "president",
+        "minister",
+        "professor",
+        "doctor",
+        "customer",
+        "client",
+        "patient",
+        "applicant",
+        "manager",
+        "director",
+        "employee",
+        "open",
+        "data",
+        "time",
+        "test",
+        "case",
+        "type",
+        "value",
+        "table",
+        "list",
+        "hash",
+        "root",
+        "main",
+        "base",
+        "block",
+        "page",
+        "user",
+        "public",
+        "private",
+        "apache",
+        "mozilla",
+        "google",
+        "microsoft",
+        "amazon",
+        "visual",
+        "internet",
+        "world",
+        "high",
+        "low",
+        "long",
+        "short",
+        "full",
+        "free",
+        "hot",
+        "cold",
+        "dark",
+        "light",
+        "silicon",
+        "central",
     ];
     is_listed(word, OPENINGS, buffer) || is_listed(word, NOT_SURNAMES, buffer)
 }
@@ -227,10 +532,16 @@ fn lookup(word: &str, buffer: &mut String, set: &HashSet<&str>) -> bool {
         return true;
     }
     if word.is_ascii() {
-        return word.split_once('-').is_some_and(|(first, _)| first.len() > 2 && set.contains(lowered(first, buffer)));
+        return word
+            .split_once('-')
+            .is_some_and(|(first, _)| first.len() > 2 && set.contains(lowered(first, buffer)));
     }
     use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
-    let plain: String = word.nfd().filter(|c| !is_combining_mark(*c)).flat_map(char::to_lowercase).collect();
+    let plain: String = word
+        .nfd()
+        .filter(|c| !is_combining_mark(*c))
+        .flat_map(char::to_lowercase)
+        .collect();
     set.contains(plain.as_str())
 }
 
@@ -244,16 +555,31 @@ mod tests {
 
     #[test]
     fn names_are_found_as_people_write_them() {
-        assert_eq!(found("Ask Martina Kowalska-Braun or José van der Berg."), ["Martina Kowalska-Braun", "José van der Berg"]);
+        assert_eq!(
+            found("Ask Martina Kowalska-Braun or José van der Berg."),
+            ["Martina Kowalska-Braun", "José van der Berg"]
+        );
         assert_eq!(found("wrote John F. Miller's team"), ["John F. Miller"]);
         assert_eq!(found("Hi Sandra, thanks"), ["Sandra"]);
         assert_eq!(found("talked to monica lopez today"), ["monica lopez"]);
-        assert_eq!(found("Grace Walker and Zashil Sharma met"), ["Grace Walker", "Zashil Sharma"]);
+        assert_eq!(
+            found("Grace Walker and Zashil Sharma met"),
+            ["Grace Walker", "Zashil Sharma"]
+        );
     }
 
     #[test]
     fn words_places_and_identifiers_are_no_names() {
-        for text in ["Mark the page", "Martin Luther King Street", "San Diego", "thomas.py", "David::new()", "The Hill", "GRACE period", "richard_test"] {
+        for text in [
+            "Mark the page",
+            "Martin Luther King Street",
+            "San Diego",
+            "thomas.py",
+            "David::new()",
+            "The Hill",
+            "GRACE period",
+            "richard_test",
+        ] {
             assert!(found(text).is_empty(), "{text}: {:?}", found(text));
         }
     }

@@ -81,7 +81,10 @@ impl Word {
             }
             end += c.len_utf8();
         }
-        Self { end: end.max(start + 1), latin }
+        Self {
+            end: end.max(start + 1),
+            latin,
+        }
     }
 }
 
@@ -153,7 +156,14 @@ fn tagged(c: char) -> Option<char> {
 
 fn plain_char(c: char) -> char {
     match c {
-        '\u{2010}'..='\u{2015}' | '\u{2043}' | '\u{207B}' | '\u{2212}' | '\u{FE58}' | '\u{FE63}' | '\u{2E3A}' | '\u{2E3B}'
+        '\u{2010}'..='\u{2015}'
+        | '\u{2043}'
+        | '\u{207B}'
+        | '\u{2212}'
+        | '\u{FE58}'
+        | '\u{FE63}'
+        | '\u{2E3A}'
+        | '\u{2E3B}'
         | '\u{30A0}' => '-',
         '\u{00A0}' | '\u{1680}' | '\u{2000}'..='\u{200A}' | '\u{202F}' | '\u{205F}' | '\u{3000}' => ' ',
         '\u{0085}' | '\u{2028}' | '\u{2029}' => '\n',
@@ -170,8 +180,8 @@ fn plain_char(c: char) -> char {
 fn digit(c: char) -> Option<char> {
     // Each block of decimal digits starts at its zero and has ten in a row.
     const ZEROES: [u32; 22] = [
-        0x0660, 0x06F0, 0x07C0, 0x0966, 0x09E6, 0x0A66, 0x0AE6, 0x0B66, 0x0BE6, 0x0C66, 0x0CE6, 0x0D66, 0x0DE6,
-        0x0E50, 0x0ED0, 0x0F20, 0x1040, 0x17E0, 0x1810, 0x19D0, 0xA8D0, 0xAA50,
+        0x0660, 0x06F0, 0x07C0, 0x0966, 0x09E6, 0x0A66, 0x0AE6, 0x0B66, 0x0BE6, 0x0C66, 0x0CE6, 0x0D66,
+        0x0DE6, 0x0E50, 0x0ED0, 0x0F20, 0x1040, 0x17E0, 0x1810, 0x19D0, 0xA8D0, 0xAA50,
     ];
     let code = u32::from(c);
     if code < ZEROES[0] {
@@ -193,7 +203,14 @@ mod tests {
 
     #[test]
     fn plain_text_is_borrowed() {
-        for text in ["", "plain ASCII, 4111-1111", "Жизнь прекрасна", "주민등록번호 확인", "Zürich, façade", "漢字かな"] {
+        for text in [
+            "",
+            "plain ASCII, 4111-1111",
+            "Жизнь прекрасна",
+            "주민등록번호 확인",
+            "Zürich, façade",
+            "漢字かな",
+        ] {
             assert!(normalise(text).is_unchanged(), "{text}");
         }
     }

@@ -11,8 +11,24 @@ const LEAST_BYTES: usize = 512;
 /// How binary formats begin, in base64: PNG, JPEG, GIF, RIFF (WebP, WAV), PDF, ZIP (Office), gzip, BMP,
 /// TIFF, Ogg, FLAC, ID3, MP4, WebAssembly.
 const BEGINNINGS: &[&str] = &[
-    "iVBORw0KGgo", "/9j/", "R0lGODdh", "R0lGODlh", "UklGR", "JVBERi0", "UEsDBB", "H4sIA", "Qk0", "SUkqA", "TU0AK", "T2dnUw", "ZkxhQw",
-    "SUQz", "AAAAGGZ0eX", "AAAAIGZ0eX", "AAAAHGZ0eX", "AGFzbQE",
+    "iVBORw0KGgo",
+    "/9j/",
+    "R0lGODdh",
+    "R0lGODlh",
+    "UklGR",
+    "JVBERi0",
+    "UEsDBB",
+    "H4sIA",
+    "Qk0",
+    "SUkqA",
+    "TU0AK",
+    "T2dnUw",
+    "ZkxhQw",
+    "SUQz",
+    "AAAAGGZ0eX",
+    "AAAAIGZ0eX",
+    "AAAAHGZ0eX",
+    "AGFzbQE",
 ];
 
 /// The stretches of binary data, in order and disjoint.
@@ -34,7 +50,11 @@ pub(crate) fn stretches(text: &str) -> Vec<Range<usize>> {
             at += 1;
         }
         // `data:image/png;base64,` ends in a comma, so the data begins right here.
-        if at - start >= LEAST_BYTES && BEGINNINGS.iter().any(|beginning| text[start..].starts_with(beginning)) {
+        if at - start >= LEAST_BYTES
+            && BEGINNINGS
+                .iter()
+                .any(|beginning| text[start..].starts_with(beginning))
+        {
             found.push(start..at);
         }
     }
@@ -49,7 +69,13 @@ mod tests {
     fn only_long_stretches_of_known_formats_are_data() {
         let image = format!("iVBORw0KGgo{}", "A1b2".repeat(200));
         let text = format!("look: data:image/png;base64,{image} and {}", "A1b2".repeat(300));
-        assert_eq!(stretches(&text).iter().map(|r| &text[r.clone()]).collect::<Vec<_>>(), [image.as_str()]);
+        assert_eq!(
+            stretches(&text)
+                .iter()
+                .map(|r| &text[r.clone()])
+                .collect::<Vec<_>>(),
+            [image.as_str()]
+        );
         assert!(stretches("iVBORw0KGgoAAAA").is_empty());
     }
 }

@@ -23,13 +23,23 @@ impl Claim {
         let secret = self.finding.entity.family() == "SECRET";
         let generic = self.finding.entity.as_str().ends_with("GENERIC");
         let score = (self.finding.score.clamp(0.0, 1.0) * 1000.0) as u32;
-        (!self.region, self.validated || (secret && !generic), secret, self.finding.span.len(), score)
+        (
+            !self.region,
+            self.validated || (secret && !generic),
+            secret,
+            self.finding.span.len(),
+            score,
+        )
     }
 }
 
 /// Settles all overlaps of one text; the answer is sorted and disjoint.
 pub(crate) fn resolve(text: &str, mut claims: Vec<Claim>) -> Vec<Finding> {
-    claims.sort_by(|a, b| b.rank().cmp(&a.rank()).then(a.finding.span.start.cmp(&b.finding.span.start)));
+    claims.sort_by(|a, b| {
+        b.rank()
+            .cmp(&a.rank())
+            .then(a.finding.span.start.cmp(&b.finding.span.start))
+    });
     let mut settled = Settled::default();
     let mut findings: Vec<Finding> = Vec::new();
     for claim in claims {
@@ -43,7 +53,10 @@ pub(crate) fn resolve(text: &str, mut claims: Vec<Claim>) -> Vec<Finding> {
                 continue;
             }
             settled.take(part.clone());
-            findings.push(Finding { span: part, ..claim.finding.clone() });
+            findings.push(Finding {
+                span: part,
+                ..claim.finding.clone()
+            });
         }
     }
     findings.sort_by_key(|finding| finding.span.start);
@@ -107,18 +120,33 @@ mod tests {
     }
 
     fn told(text: &str, claims: Vec<Claim>) -> Vec<(String, Range<usize>)> {
-        resolve(text, claims).into_iter().map(|f| (f.entity.to_string(), f.span)).collect()
+        resolve(text, claims)
+            .into_iter()
+            .map(|f| (f.entity.to_string(), f.span))
+            .collect()
     }
 
     #[test]
     fn the_better_claim_wins() {
         let text = "0123456789";
         assert_eq!(
-            told(text, vec![claim("PHONE", 0..10, false, false), claim("CREDIT_CARD", 0..10, true, false)]),
+            told(
+                text,
+                vec![
+                    claim("PHONE", 0..10, false, false),
+                    claim("CREDIT_CARD", 0..10, true, false)
+                ]
+            ),
             [("CREDIT_CARD".to_owned(), 0..10)]
         );
         assert_eq!(
-            told(text, vec![claim("EMAIL", 2..8, false, false), claim("SECRET.DATABASE_URL", 0..10, false, false)]),
+            told(
+                text,
+                vec![
+                    claim("EMAIL", 2..8, false, false),
+                    claim("SECRET.DATABASE_URL", 0..10, false, false)
+                ]
+            ),
             [("SECRET.DATABASE_URL".to_owned(), 0..10)]
         );
     }
@@ -126,8 +154,17 @@ mod tests {
     #[test]
     fn regions_keep_what_values_leave() {
         assert_eq!(
-            told("let key = SECRET;", vec![claim("SOURCE_CODE", 0..17, false, true), claim("SECRET.JWT", 10..16, false, false)]),
-            [("SOURCE_CODE".to_owned(), 0..9), ("SECRET.JWT".to_owned(), 10..16)]
+            told(
+                "let key = SECRET;",
+                vec![
+                    claim("SOURCE_CODE", 0..17, false, true),
+                    claim("SECRET.JWT", 10..16, false, false)
+                ]
+            ),
+            [
+                ("SOURCE_CODE".to_owned(), 0..9),
+                ("SECRET.JWT".to_owned(), 10..16)
+            ]
         );
     }
 

@@ -55,7 +55,11 @@ pub(crate) fn scan(detectors: &Detectors, text: &str, skip: &[Range<usize>]) -> 
         let word = hit.pattern().as_u32() as u16;
         let (start, end) = (hit.start(), hit.end());
         if detectors.context[usize::from(word)] && is_word(text, start..end) {
-            pass.seen.push(Seen { start: start as u32, end: end as u32, word });
+            pass.seen.push(Seen {
+                start: start as u32,
+                end: end as u32,
+                word,
+            });
         }
         for &index in &detectors.starts[usize::from(word)] {
             let detector = &detectors.all[usize::from(index)];
@@ -90,7 +94,10 @@ pub(crate) fn scan(detectors: &Detectors, text: &str, skip: &[Range<usize>]) -> 
     gates::walk(text, |candidate| {
         use crate::detector::Gate;
         while skips.next_if(|range| range.end <= candidate.span.start).is_some() {}
-        if skips.peek().is_some_and(|range| range.start <= candidate.span.start) {
+        if skips
+            .peek()
+            .is_some_and(|range| range.start <= candidate.span.start)
+        {
             return;
         }
         let list = match candidate.gate {
@@ -158,14 +165,20 @@ impl Pass<'_> {
             from = window.start;
         }
         let pattern = detector.pattern.compiled();
-        let mut captures = self.captures[slot].take().unwrap_or_else(|| pattern.regex.create_captures());
+        let mut captures = self.captures[slot]
+            .take()
+            .unwrap_or_else(|| pattern.regex.create_captures());
         while from < window.end {
             let input = Input::new(self.text).span(from..window.end).anchored(anchored);
             pattern.regex.search_captures(&input, &mut captures);
             let Some(whole) = captures.get_match() else { break };
             let value = captures.get_group(pattern.group).unwrap_or_else(|| whole.span());
             let value = value.start..value.end;
-            let judged = if value.is_empty() { None } else { self.judge(detector, index, value.clone()) };
+            let judged = if value.is_empty() {
+                None
+            } else {
+                self.judge(detector, index, value.clone())
+            };
             match judged {
                 Some(found) => {
                     self.done[slot] = value.end;
@@ -196,7 +209,10 @@ impl Pass<'_> {
             }
             evidence.push("entropy high");
         }
-        let verdict = detector.validator.as_ref().map_or(Verdict::Unknown, |validator| validator.judge(value));
+        let verdict = detector
+            .validator
+            .as_ref()
+            .map_or(Verdict::Unknown, |validator| validator.judge(value));
         match verdict {
             Verdict::Wrong => return None,
             Verdict::Right => evidence.push("checksum or structure valid"),
@@ -206,7 +222,12 @@ impl Pass<'_> {
             return None;
         }
         let mut score = detector.score;
-        if let Some(Near { words, boost, before, after }) = &detector.near
+        if let Some(Near {
+            words,
+            boost,
+            before,
+            after,
+        }) = &detector.near
             && self.word_near(words, &span, *before, *after)
         {
             score += boost;

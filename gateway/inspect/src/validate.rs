@@ -3,11 +3,11 @@
 //! A validator says `Right` when a checksum or a structure speaks for the value, `Wrong` when it speaks
 //! against, `Unknown` when it cannot tell. None of them keeps or reports the value.
 
+mod americas;
 mod asia;
 mod europe;
 mod finance;
 mod network;
-mod americas;
 mod secret;
 
 pub(crate) use secret::{entropy, is_stand_in};
@@ -38,7 +38,9 @@ impl Validator {
 
 /// The validator of that name.
 pub(crate) fn by_name(name: &str) -> Option<Validator> {
-    ALL.iter().find(|(own, _)| *own == name).map(|(_, judge)| Validator(*judge))
+    ALL.iter()
+        .find(|(own, _)| *own == name)
+        .map(|(_, judge)| Validator(*judge))
 }
 
 /// All names, for a message.
@@ -119,12 +121,20 @@ fn digits(value: &str) -> Vec<u32> {
 
 /// Letters and digits of a value, upper-case.
 fn code(value: &str) -> Vec<u8> {
-    value.bytes().filter(u8::is_ascii_alphanumeric).map(|b| b.to_ascii_uppercase()).collect()
+    value
+        .bytes()
+        .filter(u8::is_ascii_alphanumeric)
+        .map(|b| b.to_ascii_uppercase())
+        .collect()
 }
 
 /// Sum of products with weights; the shorter of the two ends it.
 fn weigh(digits: &[u32], weights: &[u32]) -> u32 {
-    digits.iter().zip(weights).map(|(digit, weight)| digit * weight).sum()
+    digits
+        .iter()
+        .zip(weights)
+        .map(|(digit, weight)| digit * weight)
+        .sum()
 }
 
 /// Whether all digits are the same, which no issued number is.
@@ -160,7 +170,9 @@ fn is_day(month: u32, day: u32) -> bool {
 
 /// The number that a stretch of digits writes; its callers pass nine digits at most.
 fn number(digits: &[u32]) -> u32 {
-    digits.iter().fold(0u32, |sum, digit| sum.wrapping_mul(10).wrapping_add(*digit))
+    digits
+        .iter()
+        .fold(0u32, |sum, digit| sum.wrapping_mul(10).wrapping_add(*digit))
 }
 
 #[cfg(test)]
@@ -178,8 +190,16 @@ mod tests {
         ("au_medicare", "2123 45670 1", "2123 45671 1"),
         ("au_tfn", "876 543 210", "876 543 211"),
         ("be_national", "85.07.30-033.28", "85.07.30-033.29"),
-        ("bitcoin", "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa", "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNb"),
-        ("bitcoin", "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4", "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t5"),
+        (
+            "bitcoin",
+            "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa",
+            "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNb",
+        ),
+        (
+            "bitcoin",
+            "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4",
+            "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t5",
+        ),
         ("br_cnpj", "11.222.333/0001-81", "11.222.333/0001-82"),
         ("br_cpf", "529.982.247-25", "529.982.247-26"),
         ("ca_sin", "130 692 544", "130 692 545"),
@@ -194,7 +214,11 @@ mod tests {
         ("es_nif", "X1234567L", "X1234567M"),
         ("fi_hetu", "131052-308T", "131052-308U"),
         ("fr_nir", "255081416802538", "255081416802539"),
-        ("iban", "DE89 3704 0044 0532 0130 00", "DE88 3704 0044 0532 0130 00"),
+        (
+            "iban",
+            "DE89 3704 0044 0532 0130 00",
+            "DE88 3704 0044 0532 0130 00",
+        ),
         ("il_id", "000000018", "000000019"),
         ("in_aadhaar", "2341 2341 2346", "2341 2341 2347"),
         ("in_pan", "ABCPD1234Z", "ABCDD1234Z"),
@@ -220,7 +244,11 @@ mod tests {
         ("us_ssn", "536-22-8726", "666-22-8726"),
         ("vin", "1HGCM82633A004352", "1HGCM82633A00435I"),
         ("za_id", "8001015009087", "8001015009088"),
-        ("jwt", "eyJhbGciOiJIUzI1NiJ9.e30.c2ln", "eyJub3RoaW5nIjoxfQ.e30.c2ln"),
+        (
+            "jwt",
+            "eyJhbGciOiJIUzI1NiJ9.e30.c2ln",
+            "eyJub3RoaW5nIjoxfQ.e30.c2ln",
+        ),
         ("date", "1984-02-29", "1984-13-29"),
     ];
 

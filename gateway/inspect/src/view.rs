@@ -30,7 +30,10 @@ impl<'t> View<'t> {
     /// The source itself.
     #[must_use]
     pub fn unchanged(source: &'t str) -> Self {
-        Self { text: Cow::Borrowed(source), pieces: Vec::new() }
+        Self {
+            text: Cow::Borrowed(source),
+            pieces: Vec::new(),
+        }
     }
 
     /// The derived text.
@@ -57,7 +60,11 @@ impl<'t> View<'t> {
         }
         let first = self.piece_at(span.start);
         let last = self.piece_at(span.end - 1);
-        let start = if first.copied { first.source + (span.start - first.view) } else { first.source };
+        let start = if first.copied {
+            first.source + (span.start - first.view)
+        } else {
+            first.source
+        };
         let end = if last.copied {
             last.source + (span.end - last.view)
         } else {
@@ -69,7 +76,9 @@ impl<'t> View<'t> {
     /// Whether any byte of the span is not the source's own byte.
     #[must_use]
     pub fn is_derived(&self, span: Range<usize>) -> bool {
-        let from = self.pieces.partition_point(|piece| piece.view + piece.view_len <= span.start);
+        let from = self
+            .pieces
+            .partition_point(|piece| piece.view + piece.view_len <= span.start);
         self.pieces[from..]
             .iter()
             .take_while(|piece| piece.view < span.end)
@@ -90,7 +99,10 @@ pub(crate) struct ViewWriter {
 
 impl ViewWriter {
     pub(crate) fn with_capacity(bytes: usize) -> Self {
-        Self { text: String::with_capacity(bytes), pieces: Vec::new() }
+        Self {
+            text: String::with_capacity(bytes),
+            pieces: Vec::new(),
+        }
     }
 
     /// Text written so far.
@@ -141,8 +153,17 @@ impl ViewWriter {
     pub(crate) fn finish(mut self) -> View<'static> {
         if self.pieces.is_empty() {
             // A view of which nothing is left still has to be told from an unchanged one.
-            self.pieces.push(Piece { view: 0, view_len: 0, source: 0, source_len: 0, copied: false });
+            self.pieces.push(Piece {
+                view: 0,
+                view_len: 0,
+                source: 0,
+                source_len: 0,
+                copied: false,
+            });
         }
-        View { text: Cow::Owned(self.text), pieces: self.pieces }
+        View {
+            text: Cow::Owned(self.text),
+            pieces: self.pieces,
+        }
     }
 }

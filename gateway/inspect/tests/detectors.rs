@@ -19,7 +19,13 @@ fn unmark(example: &str) -> (String, Vec<std::ops::Range<usize>>) {
 #[test]
 fn detector_files_do_what_they_say() {
     let inspector = Inspector::embedded()
-        .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+        .map_err(|errors| {
+            errors
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join("\n")
+        })
         .unwrap_or_else(|errors| panic!("{errors}"));
     let mut wrong = Vec::new();
     for detector in inspector.detectors() {
@@ -27,9 +33,14 @@ fn detector_files_do_what_they_say() {
             let (text, spans) = unmark(example);
             let findings = inspector.inspect(&text);
             for span in spans {
-                if !findings.iter().any(|f| f.span == span && f.entity == detector.entity) {
-                    let seen: Vec<_> =
-                        findings.iter().map(|f| (f.detector.as_ref(), f.entity.as_str(), &text[f.span.clone()])).collect();
+                if !findings
+                    .iter()
+                    .any(|f| f.span == span && f.entity == detector.entity)
+                {
+                    let seen: Vec<_> = findings
+                        .iter()
+                        .map(|f| (f.detector.as_ref(), f.entity.as_str(), &text[f.span.clone()]))
+                        .collect();
                     wrong.push(format!("{}: {example:?} gave {seen:?}", detector.id));
                 }
             }
@@ -38,7 +49,10 @@ fn detector_files_do_what_they_say() {
             let (text, _) = unmark(example);
             for finding in inspector.inspect(&text) {
                 if finding.entity == detector.entity {
-                    wrong.push(format!("{}: {example:?} was taken for one by {}", detector.id, finding.detector));
+                    wrong.push(format!(
+                        "{}: {example:?} was taken for one by {}",
+                        detector.id, finding.detector
+                    ));
                 }
             }
         }
@@ -48,9 +62,19 @@ fn detector_files_do_what_they_say() {
 
 #[test]
 fn all_entity_types_are_listed() {
-    let inspector = Inspector::embedded().ok().expect("the other test shows the errors");
+    let inspector = Inspector::embedded().expect("the other test shows the errors");
     let types = inspector.entity_types();
-    for name in ["EMAIL", "PHONE", "CREDIT_CARD", "IBAN", "KR_RRN", "PERSON", "SOURCE_CODE", "CONFIDENTIAL.MARKER", "SECRET.JWT"] {
+    for name in [
+        "EMAIL",
+        "PHONE",
+        "CREDIT_CARD",
+        "IBAN",
+        "KR_RRN",
+        "PERSON",
+        "SOURCE_CODE",
+        "CONFIDENTIAL.MARKER",
+        "SECRET.JWT",
+    ] {
         assert!(types.iter().any(|entity| entity.as_str() == name), "{name}");
     }
 }

@@ -6,7 +6,8 @@ use cordon_domain::{Finding, Place, Role, Segment, Text};
 use cordon_inspect::{Inspector, MAX_FINDINGS};
 use proptest::prelude::*;
 
-static INSPECTOR: LazyLock<Inspector> = LazyLock::new(|| Inspector::embedded().ok().expect("the embedded files compile"));
+static INSPECTOR: LazyLock<Inspector> =
+    LazyLock::new(|| Inspector::embedded().expect("the embedded files compile"));
 
 fn check(text: &str) -> Vec<Finding> {
     let findings = INSPECTOR.inspect(text);
@@ -24,7 +25,27 @@ fn check(text: &str) -> Vec<Finding> {
 #[test]
 fn a_megabyte_of_one_thing_comes_back() {
     const BYTES: usize = 1 << 20;
-    for unit in ["@", "1", "a", " ", "1 ", "a@", "-", ":", "%41", "&#49;", "\\u0031", "é", "\u{200B}", "0x", "key=", "-----BEGIN ", "1.", "Mr A", "```\n"] {
+    for unit in [
+        "@",
+        "1",
+        "a",
+        " ",
+        "1 ",
+        "a@",
+        "-",
+        ":",
+        "%41",
+        "&#49;",
+        "\\u0031",
+        "é",
+        "\u{200B}",
+        "0x",
+        "key=",
+        "-----BEGIN ",
+        "1.",
+        "Mr A",
+        "```\n",
+    ] {
         check(&unit.repeat(BYTES / unit.len()));
     }
 }
@@ -40,22 +61,41 @@ fn many_findings_are_bounded_and_all_is_covered() {
 #[test]
 fn hidden_values_are_found_where_they_lie() {
     for (text, hidden) in [
-        ("no ４１１１１１１１１１１１１１１１ ok", "４１１１１１１１１１１１１１１１"),
-        ("to j\u{200B}oe@exam\u{AD}ple.com.", "j\u{200B}oe@exam\u{AD}ple.com"),
+        (
+            "no ４１１１１１１１１１１１１１１１ ok",
+            "４１１１１１１１１１１１１１１１",
+        ),
+        (
+            "to j\u{200B}oe@exam\u{AD}ple.com.",
+            "j\u{200B}oe@exam\u{AD}ple.com",
+        ),
         ("mail &#106;oe&#64;example.com now", "&#106;oe&#64;example.com"),
-        ("see am9lLmJsYWNrQGV4YW1wbGUub3Jn here", "am9lLmJsYWNrQGV4YW1wbGUub3Jn"),
+        (
+            "see am9lLmJsYWNrQGV4YW1wbGUub3Jn here",
+            "am9lLmJsYWNrQGV4YW1wbGUub3Jn",
+        ),
         ("x \\u0034111 1111 1111 1111 y", "\\u0034111 1111 1111 1111"),
         ("q joe%40example.com q", "joe%40example.com"),
-        ("w DE89\u{A0}3704\u{A0}0044\u{A0}0532\u{A0}0130\u{A0}00 w", "DE89\u{A0}3704\u{A0}0044\u{A0}0532\u{A0}0130\u{A0}00"),
+        (
+            "w DE89\u{A0}3704\u{A0}0044\u{A0}0532\u{A0}0130\u{A0}00 w",
+            "DE89\u{A0}3704\u{A0}0044\u{A0}0532\u{A0}0130\u{A0}00",
+        ),
     ] {
-        let seen: Vec<&str> = check(text).into_iter().map(|finding| &text[finding.span]).collect();
+        let seen: Vec<&str> = check(text)
+            .into_iter()
+            .map(|finding| &text[finding.span])
+            .collect();
         assert_eq!(seen, [hidden], "{text}");
     }
 }
 
 #[test]
 fn segments_keep_their_index_and_role() {
-    let segment = |role, text: &str| Segment { place: Place::new("/x"), role, text: Text::from(text) };
+    let segment = |role, text: &str| Segment {
+        place: Place::new("/x"),
+        role,
+        text: Text::from(text),
+    };
     let code = "fn add(a: u32) -> u32 {\n    let b = a + 1;\n    let c = scale(b);\n    c * 2\n}\n";
     let findings = INSPECTOR.inspect_all(&[
         segment(Role::ToolDefinition, code),
@@ -68,7 +108,10 @@ fn segments_keep_their_index_and_role() {
 
 #[test]
 fn images_are_not_read_as_text() {
-    let text = format!("data:image/png;base64,iVBORw0KGgo{}", "QUtJQTEyMzQ1Njc4OTAxMjM0NTY3ODkw4111111111111111".repeat(400));
+    let text = format!(
+        "data:image/png;base64,iVBORw0KGgo{}",
+        "QUtJQTEyMzQ1Njc4OTAxMjM0NTY3ODkw4111111111111111".repeat(400)
+    );
     assert!(check(&text).is_empty());
 }
 

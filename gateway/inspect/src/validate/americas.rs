@@ -9,7 +9,10 @@ pub(super) fn us_ssn(value: &str) -> Verdict {
         return Verdict::Wrong;
     }
     let (area, group, serial) = (number(&digits[..3]), number(&digits[3..5]), number(&digits[5..]));
-    let sample = matches!(number(&digits), 123_456_789 | 987_654_321 | 78_051_120 | 219_099_999);
+    let sample = matches!(
+        number(&digits),
+        123_456_789 | 987_654_321 | 78_051_120 | 219_099_999
+    );
     if area == 0 || area == 666 || area >= 900 || group == 0 || serial == 0 || sample {
         return Verdict::Wrong;
     }
@@ -48,7 +51,11 @@ pub(super) fn br_cpf(value: &str) -> Verdict {
         return Verdict::Wrong;
     }
     let check = |count: usize| {
-        let sum: u32 = digits[..count].iter().zip((2..=count as u32 + 1).rev()).map(|(d, w)| d * w).sum();
+        let sum: u32 = digits[..count]
+            .iter()
+            .zip((2..=count as u32 + 1).rev())
+            .map(|(d, w)| d * w)
+            .sum();
         sum * 10 % 11 % 10
     };
     (check(9) == digits[9] && check(10) == digits[10]).into()
@@ -62,7 +69,8 @@ pub(super) fn br_cnpj(value: &str) -> Verdict {
     }
     let weights = [6, 5, 4, 3, 2, 9, 8, 7, 6, 5, 4, 3, 2];
     let check = |sum: u32| if sum % 11 < 2 { 0 } else { 11 - sum % 11 };
-    (check(weigh(&digits[..12], &weights[1..])) == digits[12] && check(weigh(&digits[..13], &weights)) == digits[13])
+    (check(weigh(&digits[..12], &weights[1..])) == digits[12]
+        && check(weigh(&digits[..13], &weights)) == digits[13])
         .into()
 }
 
@@ -79,10 +87,18 @@ pub(super) fn ar_cuit(value: &str) -> Verdict {
 /// Chilean persons and companies.
 pub(super) fn cl_rut(value: &str) -> Verdict {
     let code = code(value);
-    let Some((check, body)) = code.split_last().filter(|(_, body)| body.iter().all(u8::is_ascii_digit)) else {
+    let Some((check, body)) = code
+        .split_last()
+        .filter(|(_, body)| body.iter().all(u8::is_ascii_digit))
+    else {
         return Verdict::Wrong;
     };
-    let sum: u32 = body.iter().rev().zip((2..=7).cycle()).map(|(byte, weight)| u32::from(byte - b'0') * weight).sum();
+    let sum: u32 = body
+        .iter()
+        .rev()
+        .zip((2..=7).cycle())
+        .map(|(byte, weight)| u32::from(byte - b'0') * weight)
+        .sum();
     let right = match 11 - sum % 11 {
         11 => b'0',
         10 => b'K',
@@ -98,7 +114,10 @@ pub(super) fn mx_curp(value: &str) -> Verdict {
     if code.len() != 18 {
         return Verdict::Wrong;
     }
-    let day: Vec<u32> = code[4..10].iter().filter_map(|byte| char::from(*byte).to_digit(10)).collect();
+    let day: Vec<u32> = code[4..10]
+        .iter()
+        .filter_map(|byte| char::from(*byte).to_digit(10))
+        .collect();
     if day.len() != 6 || !is_day(number(&day[2..4]), number(&day[4..])) {
         return Verdict::Wrong;
     }

@@ -15,7 +15,10 @@ pub(super) fn kr_frn(value: &str) -> Verdict {
 
 fn korean(value: &str, centuries: &[u32], shift: u32) -> Verdict {
     let digits = digits(value);
-    if digits.len() != 13 || !is_day(number(&digits[2..4]), number(&digits[4..6])) || !centuries.contains(&digits[6]) {
+    if digits.len() != 13
+        || !is_day(number(&digits[2..4]), number(&digits[4..6]))
+        || !centuries.contains(&digits[6])
+    {
         return Verdict::Wrong;
     }
     let sum = weigh(&digits, &[2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5]);
@@ -35,7 +38,9 @@ pub(super) fn cn_resident(value: &str) -> Verdict {
         return Verdict::Wrong;
     }
     let digits: Vec<u32> = code[..17].iter().map(|byte| u32::from(byte - b'0')).collect();
-    if !(1850..=2100).contains(&number(&digits[6..10])) || !is_day(number(&digits[10..12]), number(&digits[12..14])) {
+    if !(1850..=2100).contains(&number(&digits[6..10]))
+        || !is_day(number(&digits[10..12]), number(&digits[12..14]))
+    {
         return Verdict::Wrong;
     }
     let sum = weigh(&digits, &[7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2]);
@@ -46,7 +51,10 @@ pub(super) fn cn_resident(value: &str) -> Verdict {
 pub(super) fn tw_id(value: &str) -> Verdict {
     const PLACES: &[u8] = b"ABCDEFGHJKLMNPQRSTUVXYWZIO";
     let code = code(value);
-    let Some(place) = code.first().and_then(|first| PLACES.iter().position(|own| own == first)) else {
+    let Some(place) = code
+        .first()
+        .and_then(|first| PLACES.iter().position(|own| own == first))
+    else {
         return Verdict::Wrong;
     };
     let rest = digits(value);
@@ -130,7 +138,11 @@ fn verhoeff(digits: &[u32]) -> bool {
 /// Indian taxpayers: the fourth letter says what kind of holder it is.
 pub(super) fn in_pan(value: &str) -> Verdict {
     let code = code(value);
-    if code.get(3).is_some_and(|kind| b"ABCFGHJLPTK".contains(kind)) { Verdict::Unknown } else { Verdict::Wrong }
+    if code.get(3).is_some_and(|kind| b"ABCFGHJLPTK".contains(kind)) {
+        Verdict::Unknown
+    } else {
+        Verdict::Wrong
+    }
 }
 
 /// Indian goods and services tax: a state, a PAN, and a mod 36 check character.
@@ -139,7 +151,13 @@ pub(super) fn in_gstin(value: &str) -> Verdict {
     if code.len() != 15 {
         return Verdict::Wrong;
     }
-    let worth = |byte: u8| if byte.is_ascii_digit() { u32::from(byte - b'0') } else { u32::from(byte - b'A') + 10 };
+    let worth = |byte: u8| {
+        if byte.is_ascii_digit() {
+            u32::from(byte - b'0')
+        } else {
+            u32::from(byte - b'A') + 10
+        }
+    };
     let sum: u32 = code[..14]
         .iter()
         .enumerate()
@@ -160,7 +178,10 @@ pub(super) fn il_id(value: &str) -> Verdict {
 /// Australian tax file numbers.
 pub(super) fn au_tfn(value: &str) -> Verdict {
     let digits = digits(value);
-    (digits.len() == 9 && !is_monotone(&digits) && weigh(&digits, &[1, 4, 3, 7, 5, 8, 6, 9, 10]).is_multiple_of(11)).into()
+    (digits.len() == 9
+        && !is_monotone(&digits)
+        && weigh(&digits, &[1, 4, 3, 7, 5, 8, 6, 9, 10]).is_multiple_of(11))
+    .into()
 }
 
 /// Australian businesses: mod 89.
@@ -169,7 +190,9 @@ pub(super) fn au_abn(value: &str) -> Verdict {
     if digits.len() != 11 || digits[0] == 0 {
         return Verdict::Wrong;
     }
-    (weigh(&digits, &[10, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19]) - 10).is_multiple_of(89).into()
+    (weigh(&digits, &[10, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19]) - 10)
+        .is_multiple_of(89)
+        .into()
 }
 
 /// Australian companies.
@@ -181,7 +204,9 @@ pub(super) fn au_acn(value: &str) -> Verdict {
 /// Australian health cards.
 pub(super) fn au_medicare(value: &str) -> Verdict {
     let digits = digits(value);
-    (digits.len() >= 10 && (2..=6).contains(&digits[0]) && weigh(&digits[..8], &[1, 3, 7, 9, 1, 3, 7, 9]) % 10 == digits[8])
+    (digits.len() >= 10
+        && (2..=6).contains(&digits[0])
+        && weigh(&digits[..8], &[1, 3, 7, 9, 1, 3, 7, 9]) % 10 == digits[8])
         .into()
 }
 

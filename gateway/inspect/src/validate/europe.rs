@@ -43,8 +43,18 @@ pub(super) fn de_id_card(value: &str) -> Verdict {
     if code.len() != 10 {
         return Verdict::Unknown;
     }
-    let worth = |byte: u8| if byte.is_ascii_digit() { u32::from(byte - b'0') } else { u32::from(byte - b'A') + 10 };
-    let sum: u32 = code[..9].iter().zip([7, 3, 1].iter().cycle()).map(|(byte, weight)| worth(*byte) * weight).sum();
+    let worth = |byte: u8| {
+        if byte.is_ascii_digit() {
+            u32::from(byte - b'0')
+        } else {
+            u32::from(byte - b'A') + 10
+        }
+    };
+    let sum: u32 = code[..9]
+        .iter()
+        .zip([7, 3, 1].iter().cycle())
+        .map(|(byte, weight)| worth(*byte) * weight)
+        .sum();
     (sum % 10 == worth(code[9])).into()
 }
 
@@ -55,7 +65,10 @@ pub(super) fn de_pension(value: &str) -> Verdict {
         return Verdict::Wrong;
     }
     let letter = u32::from(code[8] - b'A') + 1;
-    let mut all: Vec<u32> = code[..8].iter().map(|byte| u32::from(byte.wrapping_sub(b'0'))).collect();
+    let mut all: Vec<u32> = code[..8]
+        .iter()
+        .map(|byte| u32::from(byte.wrapping_sub(b'0')))
+        .collect();
     all.extend([letter / 10, letter % 10]);
     all.extend(code[9..11].iter().map(|byte| u32::from(byte.wrapping_sub(b'0'))));
     if all.iter().any(|digit| *digit > 9) || !is_day(number(&all[4..6]), number(&all[2..4])) {
@@ -71,9 +84,15 @@ pub(super) fn de_pension(value: &str) -> Verdict {
 
 /// French social security: mod 97, Corsica's letters read as digits.
 pub(super) fn fr_nir(value: &str) -> Verdict {
-    let code = String::from_utf8_lossy(&code(value)).replace("2A", "19").replace("2B", "18");
-    let Some((body, key)) = code.split_at_checked(13).filter(|_| code.len() == 15) else { return Verdict::Wrong };
-    let (Ok(body), Ok(key)) = (body.parse::<u64>(), key.parse::<u64>()) else { return Verdict::Wrong };
+    let code = String::from_utf8_lossy(&code(value))
+        .replace("2A", "19")
+        .replace("2B", "18");
+    let Some((body, key)) = code.split_at_checked(13).filter(|_| code.len() == 15) else {
+        return Verdict::Wrong;
+    };
+    let (Ok(body), Ok(key)) = (body.parse::<u64>(), key.parse::<u64>()) else {
+        return Verdict::Wrong;
+    };
     let month = body / 100_000_000 % 100;
     ((1..=42).contains(&month) && 97 - body % 97 == key).into()
 }
@@ -81,23 +100,30 @@ pub(super) fn fr_nir(value: &str) -> Verdict {
 /// Spanish persons, citizens or foreigners: mod 23 letter.
 pub(super) fn es_nif(value: &str) -> Verdict {
     let mut code = code(value);
-    let Some(first) = code.first_mut() else { return Verdict::Wrong };
+    let Some(first) = code.first_mut() else {
+        return Verdict::Wrong;
+    };
     match *first {
         b'X' | b'K' | b'L' | b'M' => *first = b'0',
         b'Y' => *first = b'1',
         b'Z' => *first = b'2',
         _ => {}
     }
-    let Some((letter, body)) = code.split_last() else { return Verdict::Wrong };
+    let Some((letter, body)) = code.split_last() else {
+        return Verdict::Wrong;
+    };
     let body: Option<Vec<u32>> = body.iter().map(|byte| char::from(*byte).to_digit(10)).collect();
-    let Some(body) = body.filter(|body| (7..=8).contains(&body.len()) && !is_monotone(body)) else { return Verdict::Wrong };
+    let Some(body) = body.filter(|body| (7..=8).contains(&body.len()) && !is_monotone(body)) else {
+        return Verdict::Wrong;
+    };
     (b"TRWAGMYFPDXBNJZSQVHLCKE"[(number(&body) % 23) as usize] == *letter).into()
 }
 
 /// Italian persons: the letter over odd and even places.
 pub(super) fn it_fiscal(value: &str) -> Verdict {
-    const ODD: [u32; 26] =
-        [1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12, 14, 16, 10, 22, 25, 24, 23];
+    const ODD: [u32; 26] = [
+        1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12, 14, 16, 10, 22, 25, 24, 23,
+    ];
     let code = code(value);
     if code.len() != 16 {
         return Verdict::Wrong;
@@ -106,8 +132,16 @@ pub(super) fn it_fiscal(value: &str) -> Verdict {
         .iter()
         .enumerate()
         .map(|(place, byte)| {
-            let worth = if byte.is_ascii_digit() { byte - b'0' } else { byte - b'A' };
-            if place % 2 == 0 { ODD[usize::from(worth)] } else { u32::from(worth) }
+            let worth = if byte.is_ascii_digit() {
+                byte - b'0'
+            } else {
+                byte - b'A'
+            };
+            if place % 2 == 0 {
+                ODD[usize::from(worth)]
+            } else {
+                u32::from(worth)
+            }
         })
         .sum();
     (b'A' + (sum % 26) as u8 == code[15]).into()
@@ -209,7 +243,11 @@ pub(super) fn dk_cpr(value: &str) -> Verdict {
     if digits.len() != 10 || !is_day(number(&digits[2..4]), number(&digits[..2])) {
         return Verdict::Wrong;
     }
-    if weigh(&digits, &[4, 3, 2, 7, 6, 5, 4, 3, 2, 1]).is_multiple_of(11) { Verdict::Right } else { Verdict::Unknown }
+    if weigh(&digits, &[4, 3, 2, 7, 6, 5, 4, 3, 2, 1]).is_multiple_of(11) {
+        Verdict::Right
+    } else {
+        Verdict::Unknown
+    }
 }
 
 /// Norwegian persons: birth date and two check digits.
@@ -229,7 +267,9 @@ pub(super) fn cz_birth(value: &str) -> Verdict {
     if digits.len() != 10 || !is_day(number(&digits[2..4]) % 50 % 20, number(&digits[4..6])) {
         return Verdict::Wrong;
     }
-    let value = digits.iter().fold(0u64, |sum, digit| sum * 10 + u64::from(*digit));
+    let value = digits
+        .iter()
+        .fold(0u64, |sum, digit| sum * 10 + u64::from(*digit));
     value.is_multiple_of(11).into()
 }
 

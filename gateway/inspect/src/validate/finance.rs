@@ -7,7 +7,11 @@ use super::{Verdict, code, digits, is_day, is_monotone, luhn, number, weigh};
 /// Length and issuer range of a payment card, and the Luhn digit.
 pub(super) fn card(value: &str) -> Verdict {
     let digits = digits(value);
-    let lengths: &[usize] = match (digits.first(), number(digits.get(..2).unwrap_or_default()), number(digits.get(..4).unwrap_or_default())) {
+    let lengths: &[usize] = match (
+        digits.first(),
+        number(digits.get(..2).unwrap_or_default()),
+        number(digits.get(..4).unwrap_or_default()),
+    ) {
         (Some(4), ..) => &[13, 16, 19],
         (_, 34 | 37, _) => &[15],
         (_, 51..=55, _) | (_, _, 2221..=2720) => &[16],
@@ -32,30 +36,114 @@ pub(super) fn luhn_digits(value: &str) -> Verdict {
 
 /// Lengths of the IBAN register, by country.
 const IBAN_LENGTHS: &[(&[u8; 2], usize)] = &[
-    (b"AD", 24), (b"AE", 23), (b"AL", 28), (b"AT", 20), (b"AZ", 28), (b"BA", 20), (b"BE", 16), (b"BG", 22), (b"BH", 22),
-    (b"BI", 27), (b"BR", 29), (b"BY", 28), (b"CH", 21), (b"CR", 22), (b"CY", 28), (b"CZ", 24), (b"DE", 22), (b"DJ", 27),
-    (b"DK", 18), (b"DO", 28), (b"EE", 20), (b"EG", 29), (b"ES", 24), (b"FI", 18), (b"FK", 18), (b"FO", 18), (b"FR", 27),
-    (b"GB", 22), (b"GE", 22), (b"GI", 23), (b"GL", 18), (b"GR", 27), (b"GT", 28), (b"HN", 28), (b"HR", 21), (b"HU", 28),
-    (b"IE", 22), (b"IL", 23), (b"IQ", 23), (b"IS", 26), (b"IT", 27), (b"JO", 30), (b"KW", 30), (b"KZ", 20), (b"LB", 28),
-    (b"LC", 32), (b"LI", 21), (b"LT", 20), (b"LU", 20), (b"LV", 21), (b"LY", 25), (b"MC", 27), (b"MD", 24), (b"ME", 22),
-    (b"MK", 19), (b"MN", 20), (b"MR", 27), (b"MT", 31), (b"MU", 30), (b"NI", 28), (b"NL", 18), (b"NO", 15), (b"OM", 23),
-    (b"PK", 24), (b"PL", 28), (b"PS", 29), (b"PT", 25), (b"QA", 29), (b"RO", 24), (b"RS", 22), (b"RU", 33), (b"SA", 24),
-    (b"SC", 31), (b"SD", 18), (b"SE", 24), (b"SI", 19), (b"SK", 24), (b"SM", 27), (b"SO", 23), (b"ST", 25), (b"SV", 28),
-    (b"TL", 23), (b"TN", 24), (b"TR", 26), (b"UA", 29), (b"VA", 22), (b"VG", 24), (b"XK", 20), (b"YE", 30),
+    (b"AD", 24),
+    (b"AE", 23),
+    (b"AL", 28),
+    (b"AT", 20),
+    (b"AZ", 28),
+    (b"BA", 20),
+    (b"BE", 16),
+    (b"BG", 22),
+    (b"BH", 22),
+    (b"BI", 27),
+    (b"BR", 29),
+    (b"BY", 28),
+    (b"CH", 21),
+    (b"CR", 22),
+    (b"CY", 28),
+    (b"CZ", 24),
+    (b"DE", 22),
+    (b"DJ", 27),
+    (b"DK", 18),
+    (b"DO", 28),
+    (b"EE", 20),
+    (b"EG", 29),
+    (b"ES", 24),
+    (b"FI", 18),
+    (b"FK", 18),
+    (b"FO", 18),
+    (b"FR", 27),
+    (b"GB", 22),
+    (b"GE", 22),
+    (b"GI", 23),
+    (b"GL", 18),
+    (b"GR", 27),
+    (b"GT", 28),
+    (b"HN", 28),
+    (b"HR", 21),
+    (b"HU", 28),
+    (b"IE", 22),
+    (b"IL", 23),
+    (b"IQ", 23),
+    (b"IS", 26),
+    (b"IT", 27),
+    (b"JO", 30),
+    (b"KW", 30),
+    (b"KZ", 20),
+    (b"LB", 28),
+    (b"LC", 32),
+    (b"LI", 21),
+    (b"LT", 20),
+    (b"LU", 20),
+    (b"LV", 21),
+    (b"LY", 25),
+    (b"MC", 27),
+    (b"MD", 24),
+    (b"ME", 22),
+    (b"MK", 19),
+    (b"MN", 20),
+    (b"MR", 27),
+    (b"MT", 31),
+    (b"MU", 30),
+    (b"NI", 28),
+    (b"NL", 18),
+    (b"NO", 15),
+    (b"OM", 23),
+    (b"PK", 24),
+    (b"PL", 28),
+    (b"PS", 29),
+    (b"PT", 25),
+    (b"QA", 29),
+    (b"RO", 24),
+    (b"RS", 22),
+    (b"RU", 33),
+    (b"SA", 24),
+    (b"SC", 31),
+    (b"SD", 18),
+    (b"SE", 24),
+    (b"SI", 19),
+    (b"SK", 24),
+    (b"SM", 27),
+    (b"SO", 23),
+    (b"ST", 25),
+    (b"SV", 28),
+    (b"TL", 23),
+    (b"TN", 24),
+    (b"TR", 26),
+    (b"UA", 29),
+    (b"VA", 22),
+    (b"VG", 24),
+    (b"XK", 20),
+    (b"YE", 30),
 ];
 
 /// Length by country, and mod 97 (ISO 13616).
 pub(super) fn iban(value: &str) -> Verdict {
     let code = code(value);
-    let Some(country) = code.first_chunk::<2>() else { return Verdict::Wrong };
+    let Some(country) = code.first_chunk::<2>() else {
+        return Verdict::Wrong;
+    };
     let known = IBAN_LENGTHS.iter().find(|(name, _)| *name == country);
     if known.is_none_or(|(_, length)| *length != code.len()) || !code[2..4].iter().all(u8::is_ascii_digit) {
         return Verdict::Wrong;
     }
-    let rest = code[4..].iter().chain(&code[..4]).fold(0u32, |rest, byte| match byte {
-        b'0'..=b'9' => (rest * 10 + u32::from(byte - b'0')) % 97,
-        letter => (rest * 100 + u32::from(letter - b'A') + 10) % 97,
-    });
+    let rest = code[4..]
+        .iter()
+        .chain(&code[..4])
+        .fold(0u32, |rest, byte| match byte {
+            b'0'..=b'9' => (rest * 10 + u32::from(byte - b'0')) % 97,
+            letter => (rest * 100 + u32::from(letter - b'A') + 10) % 97,
+        });
     (rest == 1).into()
 }
 
@@ -82,14 +170,20 @@ pub(super) fn vin(value: &str) -> Verdict {
         })
     };
     let worths: Option<Vec<u32>> = code.iter().map(|byte| worth(*byte)).collect();
-    let Some(worths) = worths.filter(|worths| worths.len() == 17) else { return Verdict::Wrong };
+    let Some(worths) = worths.filter(|worths| worths.len() == 17) else {
+        return Verdict::Wrong;
+    };
     let letters = code.iter().filter(|byte| byte.is_ascii_alphabetic()).count();
-    if letters < 3 || letters > 14 {
+    if !(3..=14).contains(&letters) {
         return Verdict::Wrong;
     }
     let sum = weigh(&worths, &[8, 7, 6, 5, 4, 3, 2, 10, 0, 9, 8, 7, 6, 5, 4, 3, 2]) % 11;
     let check = if sum == 10 { b'X' } else { b'0' + sum as u8 };
-    if check == code[8] { Verdict::Right } else { Verdict::Unknown }
+    if check == code[8] {
+        Verdict::Right
+    } else {
+        Verdict::Unknown
+    }
 }
 
 /// A Bitcoin address: Base58Check or Bech32.
@@ -107,7 +201,9 @@ fn bech32(prefix: &str, data: &str) -> bool {
         const TAPS: [u32; 5] = [0x3b6a_57b2, 0x2650_8e6d, 0x1ea1_19fa, 0x3d42_33dd, 0x2a14_62b3];
         let top = check >> 25;
         let shifted = ((check & 0x01ff_ffff) << 5) ^ value;
-        (0..5).filter(|bit| top >> bit & 1 == 1).fold(shifted, |check, bit| check ^ TAPS[bit as usize])
+        (0..5)
+            .filter(|bit| top >> bit & 1 == 1)
+            .fold(shifted, |check, bit| check ^ TAPS[bit as usize])
     };
     let mut check = 1;
     for byte in prefix.bytes() {
@@ -118,7 +214,9 @@ fn bech32(prefix: &str, data: &str) -> bool {
         check = step(check, u32::from(byte & 31));
     }
     for byte in data.bytes() {
-        let Some(value) = CHARS.iter().position(|c| *c == byte) else { return false };
+        let Some(value) = CHARS.iter().position(|c| *c == byte) else {
+            return false;
+        };
         check = step(check, value as u32);
     }
     matches!(check, 1 | 0x2bc8_30a3)
@@ -131,7 +229,9 @@ fn base58_check(value: &str) -> bool {
         return false;
     }
     for c in value.bytes() {
-        let Some(digit) = CHARS.iter().position(|own| *own == c) else { return false };
+        let Some(digit) = CHARS.iter().position(|own| *own == c) else {
+            return false;
+        };
         let mut carry = digit as u32;
         for byte in bytes.iter_mut().rev() {
             carry += u32::from(*byte) * 58;

@@ -6,7 +6,9 @@ use super::{Verdict, digits, is_monotone, number};
 
 /// E-mail: lengths of RFC 5321, no doubled dots, and a top-level domain that is one and no file ending.
 pub(super) fn email(value: &str) -> Verdict {
-    let Some((local, host)) = value.rsplit_once('@') else { return Verdict::Wrong };
+    let Some((local, host)) = value.rsplit_once('@') else {
+        return Verdict::Wrong;
+    };
     let labels: Vec<&str> = host.split('.').collect();
     let top = labels.last().copied().unwrap_or_default();
     let sound = local.chars().count() <= 64
@@ -15,14 +17,41 @@ pub(super) fn email(value: &str) -> Verdict {
         && !local.starts_with('.')
         && !local.ends_with('.')
         && labels.len() >= 2
-        && labels.iter().all(|label| !label.is_empty() && label.len() <= 63 && !label.starts_with('-') && !label.ends_with('-'))
+        && labels.iter().all(|label| {
+            !label.is_empty() && label.len() <= 63 && !label.starts_with('-') && !label.ends_with('-')
+        })
         && top.chars().count() >= 2
         && top.chars().all(|c| c.is_alphabetic() || top.starts_with("xn--"));
     // `icon@2x.png`, `pkg@1.2.tar` and the like name files and versions.
     let file = matches!(
         top.to_ascii_lowercase().as_str(),
-        "png" | "jpg" | "jpeg" | "gif" | "svg" | "webp" | "js" | "ts" | "css" | "json" | "html" | "tar" | "gz" | "zip" | "so"
-            | "dll" | "exe" | "py" | "java" | "cpp" | "hpp" | "yaml" | "yml" | "toml" | "lock" | "local" | "localhost"
+        "png"
+            | "jpg"
+            | "jpeg"
+            | "gif"
+            | "svg"
+            | "webp"
+            | "js"
+            | "ts"
+            | "css"
+            | "json"
+            | "html"
+            | "tar"
+            | "gz"
+            | "zip"
+            | "so"
+            | "dll"
+            | "exe"
+            | "py"
+            | "java"
+            | "cpp"
+            | "hpp"
+            | "yaml"
+            | "yml"
+            | "toml"
+            | "lock"
+            | "local"
+            | "localhost"
     ) && !matches!(top, "zip" if labels.len() > 2);
     (sound && !file).into()
 }
@@ -43,13 +72,20 @@ pub(super) fn phone(value: &str) -> Verdict {
     // North American: areas and exchanges begin with 2 to 9.
     if let Some(rest) = value.strip_prefix("+1") {
         let national = super::digits(rest);
-        return if national.len() == 10 && national[0] >= 2 { Verdict::Right } else { Verdict::Wrong };
+        return if national.len() == 10 && national[0] >= 2 {
+            Verdict::Right
+        } else {
+            Verdict::Wrong
+        };
     }
     if value.starts_with('+') && digits[0] == 0 {
         return Verdict::Wrong;
     }
     // A date or an address in digits is no telephone number.
-    let parts: Vec<&str> = value.split(|c: char| !c.is_ascii_digit()).filter(|part| !part.is_empty()).collect();
+    let parts: Vec<&str> = value
+        .split(|c: char| !c.is_ascii_digit())
+        .filter(|part| !part.is_empty())
+        .collect();
     if let [year, month, day] = parts[..]
         && year.len() == 4
         && month.len() <= 2
@@ -102,5 +138,5 @@ fn ipv6(address: Ipv6Addr, written: &str) -> Verdict {
 /// Hardware addresses; all zeroes and broadcast are nobody's.
 pub(super) fn mac(value: &str) -> Verdict {
     let hex: String = value.chars().filter(char::is_ascii_hexdigit).collect();
-    (hex.len() == 12 && hex.chars().any(|c| Some(c) != hex.chars().next())).into()
+    (hex.len() == 12 && hex.chars().any(|c| !hex.starts_with(c))).into()
 }

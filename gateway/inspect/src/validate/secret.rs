@@ -7,7 +7,10 @@ pub(crate) fn entropy(value: &str) -> f32 {
     let mut counts = [0u32; 256];
     let mut others = 0u32;
     for c in value.chars() {
-        match usize::try_from(u32::from(c)).ok().and_then(|code| counts.get_mut(code)) {
+        match usize::try_from(u32::from(c))
+            .ok()
+            .and_then(|code| counts.get_mut(code))
+        {
             Some(count) => *count += 1,
             None => others += 1,
         }
@@ -27,9 +30,41 @@ pub(crate) fn entropy(value: &str) -> f32 {
 
 /// Words that people write where a secret goes.
 const STAND_INS: &[&str] = &[
-    "example", "placeholder", "changeme", "change_me", "change-me", "replace", "redacted", "dummy", "insert", "your_", "your-",
-    "yourpass", "yoursecret", "yourtoken", "yourkey", "yourapi", "mysecret", "mypassword", "my_secret", "my-secret", "todo", "fixme",
-    "xxxx", "****", "....", "____", "----", "<your", "sample", "undefined", "<redacted", "not-a-real", "notarealkey", "fake", "lorem",
+    "example",
+    "placeholder",
+    "changeme",
+    "change_me",
+    "change-me",
+    "replace",
+    "redacted",
+    "dummy",
+    "insert",
+    "your_",
+    "your-",
+    "yourpass",
+    "yoursecret",
+    "yourtoken",
+    "yourkey",
+    "yourapi",
+    "mysecret",
+    "mypassword",
+    "my_secret",
+    "my-secret",
+    "todo",
+    "fixme",
+    "xxxx",
+    "****",
+    "....",
+    "____",
+    "----",
+    "<your",
+    "sample",
+    "undefined",
+    "<redacted",
+    "not-a-real",
+    "notarealkey",
+    "fake",
+    "lorem",
 ];
 
 /// Whether a value stands for one: `${VAR}`, `<your-key>`, `xxxx`, `CHANGE_ME`.
@@ -60,7 +95,11 @@ pub(crate) fn is_stand_in(value: &str) -> bool {
 
 /// Whether the value, or nearly all of it, counts up the alphabet or the digits.
 fn is_sequence(value: &str) -> bool {
-    let steps = value.as_bytes().windows(2).filter(|pair| pair[1] == pair[0].wrapping_add(1) || pair[1] == pair[0]).count();
+    let steps = value
+        .as_bytes()
+        .windows(2)
+        .filter(|pair| pair[1] == pair[0].wrapping_add(1) || pair[1] == pair[0])
+        .count();
     value.len() >= 6 && steps * 10 >= (value.len() - 1) * 8
 }
 
@@ -78,7 +117,11 @@ pub(super) fn secret_value(value: &str) -> Verdict {
     if letters == 0 && value.len() < 12 {
         return Verdict::Wrong;
     }
-    let least = if value.bytes().all(|b| b.is_ascii_hexdigit()) { 2.6 } else { 3.0 };
+    let least = if value.bytes().all(|b| b.is_ascii_hexdigit()) {
+        2.6
+    } else {
+        3.0
+    };
     if entropy(value) < least || (digits <= 2 && has_words(value)) {
         return Verdict::Wrong;
     }
@@ -94,7 +137,17 @@ pub(super) fn password_value(value: &str) -> Verdict {
     let digit = value.chars().any(|c| c.is_ascii_digit());
     let upper = value.chars().any(char::is_uppercase);
     let lower = value.chars().any(char::is_lowercase);
-    let mark = value.chars().any(|c| !c.is_alphanumeric() && !matches!(c, '_' | '-' | '.'));
+    let mark = value
+        .chars()
+        .any(|c| !c.is_alphanumeric() && !matches!(c, '_' | '-' | '.'));
+    // `#add-password` and `.password` select elements of a page.
+    if value.starts_with(['#', '.'])
+        && value[1..]
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || matches!(b, b'-' | b'_'))
+    {
+        return Verdict::Wrong;
+    }
     let kinds = [digit, upper, lower, mark].into_iter().filter(|has| *has).count();
     // One kind of character alone is a word, a number or a type, not a password that matters.
     if kinds < 2 || (kinds == 2 && upper && lower) || (kinds == 2 && !digit && length < 10) {
@@ -111,24 +164,59 @@ pub(super) fn code_word(value: &str) -> Verdict {
 
 /// Whether a value is an expression, a path, an address or a date rather than a literal secret.
 fn is_code(value: &str) -> bool {
-    let path = value.starts_with('/') && value.matches('/').count() >= 2 && !value.contains('+') && !value.ends_with('=');
+    let path = value.starts_with('/')
+        && value.matches('/').count() >= 2
+        && !value.contains('+')
+        && !value.ends_with('=');
     let call = value.contains('(') && (value.ends_with(')') || value.ends_with('('));
     let member = value.contains('.')
         && value.split('.').all(|part| {
             part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-                && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'[' | b']' | b'(' | b')'))
-                && part.bytes().filter(u8::is_ascii_digit).count() <= 2
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'[' | b']' | b'(' | b')'))
+                && (part.bytes().filter(u8::is_ascii_digit).count() <= 2 || has_words(value))
         });
+    let names = value.contains("::");
+    let host = value.matches('.').count() >= 2
+        && value
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-'))
+        && value
+            .rsplit('.')
+            .next()
+            .is_some_and(|top| (2..=6).contains(&top.len()) && top.bytes().all(|b| b.is_ascii_lowercase()));
     let index = value.contains('[') && value.ends_with(']');
-    let scheme = ["http://", "https://", "file:", "arn:", "vault:", "ssm:", "op://", "env:", "secret://", "!"]
+    let scheme = [
+        "http://",
+        "https://",
+        "file:",
+        "arn:",
+        "vault:",
+        "ssm:",
+        "op://",
+        "env:",
+        "secret://",
+        "!",
+    ]
+    .iter()
+    .any(|start| value.starts_with(start));
+    let uuid = value.len() == 36
+        && value.bytes().enumerate().all(|(at, b)| match at {
+            8 | 13 | 18 | 23 => b == b'-',
+            _ => b.is_ascii_hexdigit(),
+        });
+    let integrity = ["sha256-", "sha384-", "sha512-", "sha1-", "sha256:", "md5-"]
         .iter()
         .any(|start| value.starts_with(start));
-    let uuid = value.len() == 36 && value.bytes().enumerate().all(|(at, b)| match at {
-        8 | 13 | 18 | 23 => b == b'-',
-        _ => b.is_ascii_hexdigit(),
-    });
-    let integrity = ["sha256-", "sha384-", "sha512-", "sha1-", "sha256:", "md5-"].iter().any(|start| value.starts_with(start));
-    path || call || member || index || scheme || uuid && value.bytes().all(|b| b == b'0' || b == b'-') || integrity
+    path || names
+        || host
+        || call
+        || member
+        || index
+        || scheme
+        || uuid && value.bytes().all(|b| b == b'0' || b == b'-')
+        || integrity
 }
 
 /// Whether the value looks made of words: long runs of letters with vowels, joined by marks or capitals.
@@ -158,8 +246,12 @@ fn has_words(value: &str) -> bool {
 /// A JSON web token: its header is a JSON object that names an algorithm.
 pub(super) fn jwt(value: &str) -> Verdict {
     let header = value.split('.').next().unwrap_or_default();
-    let Some(bytes) = crate::decode::base64_bytes(header, 4096) else { return Verdict::Wrong };
-    let Ok(header) = String::from_utf8(bytes) else { return Verdict::Wrong };
+    let Some(bytes) = crate::decode::base64_bytes(header, 4096) else {
+        return Verdict::Wrong;
+    };
+    let Ok(header) = String::from_utf8(bytes) else {
+        return Verdict::Wrong;
+    };
     (header.trim_start().starts_with('{') && header.contains("\"alg\"")).into()
 }
 
@@ -169,7 +261,16 @@ mod tests {
 
     #[test]
     fn stand_ins_are_told_from_values() {
-        for stand_in in ["${DB_PASSWORD}", "<your-key>", "xxxxxxxx", "CHANGE_ME", "{{ token }}", "abcdefgh", "12345678", "process.env"] {
+        for stand_in in [
+            "${DB_PASSWORD}",
+            "<your-key>",
+            "xxxxxxxx",
+            "CHANGE_ME",
+            "{{ token }}",
+            "abcdefgh",
+            "12345678",
+            "process.env",
+        ] {
             assert!(is_stand_in(stand_in) || is_code(stand_in), "{stand_in}");
         }
         for value in ["hT7&kq2!Zp", "a8f5f167f44f4964e6c998dee827110c"] {
@@ -179,7 +280,13 @@ mod tests {
 
     #[test]
     fn identifiers_are_no_secrets() {
-        for name in ["user_password_field", "getSecretValue", "os.environ", "config.token", "/etc/ssl/private"] {
+        for name in [
+            "user_password_field",
+            "getSecretValue",
+            "os.environ",
+            "config.token",
+            "/etc/ssl/private",
+        ] {
             assert_eq!(secret_value(name), Verdict::Wrong, "{name}");
         }
         assert_eq!(secret_value("q8Zr2LmX0vTn5KdW"), Verdict::Unknown);
