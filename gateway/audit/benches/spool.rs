@@ -82,7 +82,7 @@ fn spool(criterion: &mut Criterion) {
     }
     group.finish();
     let metrics = recorder.metrics();
-    println!("{} entries, {} syncs", metrics.recorded, metrics.syncs);
+    eprintln!("{} entries, {} syncs", metrics.recorded, metrics.syncs);
     drop(recorder);
     runtime.block_on(shipping.shutdown(Duration::from_secs(60)));
 }

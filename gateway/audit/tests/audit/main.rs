@@ -1,6 +1,11 @@
 //! The audit room against real databases: SQLite files, and the PostgreSQL that `DATABASE_URL` names (by
 //! default one on this machine, database `test`), each test in a schema of its own.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot set its database up has failed, and says where"
+)]
+
 mod databases;
 mod killing;
 mod relay;
