@@ -357,6 +357,27 @@ fn follows_place_word(text: &str, start: usize) -> bool {
         .is_some_and(|before| BEFORE.iter().any(|word| before.ends_with(word)))
 }
 
+/// Whether what a phrase announces as a name starts with a word that starts sentences instead.
+pub(crate) fn is_no_name(value: &str) -> bool {
+    const NOBODY: &[&str] = &[
+        "nobody",
+        "somebody",
+        "someone",
+        "anyone",
+        "everybody",
+        "everyone",
+        "who",
+        "whoever",
+        "there",
+        "sir",
+        "team",
+        "support",
+    ];
+    let mut buffer = String::new();
+    let first = value.split([' ', '-']).next().unwrap_or(value);
+    is_opening(first, &mut buffer) || is_listed(first, NOBODY, &mut buffer)
+}
+
 /// The next word, one space further on the same line.
 fn next_word(text: &str, at: usize) -> Option<Range<usize>> {
     let rest = text.get(at..)?;

@@ -92,6 +92,7 @@ const ALL: &[(&str, Judge)] = &[
     ("luhn", finance::luhn_digits),
     ("mac", network::mac),
     ("mx_curp", americas::mx_curp),
+    ("name", |value| (!crate::names::is_no_name(value)).into()),
     ("nl_bsn", europe::nl_bsn),
     ("no_fnr", europe::no_fnr),
     ("phone", network::phone),

@@ -84,6 +84,14 @@ pub(crate) fn is_stand_in(value: &str) -> bool {
         return true;
     }
     let lower = value.to_lowercase();
+    if lower.ends_with("...")
+        || matches!(
+            lower.as_str(),
+            "token" | "password" | "secret" | "pass" | "passwd" | "apikey" | "key"
+        )
+    {
+        return true;
+    }
     if STAND_INS.iter().any(|word| lower.contains(word)) {
         return true;
     }
