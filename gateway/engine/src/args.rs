@@ -100,14 +100,9 @@ pub(crate) struct Logs {
     /// Shape of log lines, which go to standard error and never quote a request.
     #[arg(long, value_enum, default_value_t = LogFormat::Text, global = true)]
     pub(crate) log_format: LogFormat,
-    /// What to log, as `target=level` pairs.
-    #[arg(
-        long,
-        value_name = "FILTER",
-        default_value = "info,llama-cpp-2=warn",
-        global = true
-    )]
-    pub(crate) log: String,
+    /// What to log, as `target=level` pairs [default: info,llama-cpp-2=warn; warn for bench].
+    #[arg(long, value_name = "FILTER", global = true)]
+    pub(crate) log: Option<String>,
 }
 
 /// Shape of log lines.
@@ -137,6 +132,9 @@ pub(crate) struct Bench {
     /// Tokens that each conversation answers.
     #[arg(long, value_name = "N", default_value_t = 128)]
     pub(crate) answer: usize,
+    /// Times that each is measured; the best counts.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) rounds: u32,
 }
 
 #[cfg(test)]

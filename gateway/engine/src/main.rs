@@ -40,7 +40,12 @@ use crate::args::{Command, Invocation};
 fn main() -> ExitCode {
     process::settle_openmp();
     let invocation = Invocation::parse();
-    process::start_logs(&invocation.logs);
+    let usual = if invocation.command.is_some() {
+        "warn"
+    } else {
+        "info,llama-cpp-2=warn"
+    };
+    process::start_logs(&invocation.logs, usual);
     let outcome = match invocation.command {
         Some(Command::Bench(bench)) => bench::run(&bench),
         None => serve::run(invocation.serve),

@@ -45,9 +45,11 @@ pub(crate) fn settle_openmp() {
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn settle_openmp() {}
 
-/// Sends our log lines, and llama.cpp's, to standard error.
-pub(crate) fn start_logs(logs: &Logs) {
-    let filter = EnvFilter::try_new(&logs.log).unwrap_or_else(|_| EnvFilter::new("info,llama-cpp-2=warn"));
+/// Sends our log lines, and llama.cpp's, to standard error. `usual` is what is logged unless the
+/// command line says otherwise.
+pub(crate) fn start_logs(logs: &Logs, usual: &str) {
+    let wanted = logs.log.as_deref().unwrap_or(usual);
+    let filter = EnvFilter::try_new(wanted).unwrap_or_else(|_| EnvFilter::new(usual));
     // Colours are for people at a terminal, not for files.
     let lines = fmt::layer()
         .with_writer(std::io::stderr)
