@@ -204,11 +204,14 @@ impl Home {
             .collect()
     }
 
-    /// The record of one exchange, which must be there within half a minute, exactly once.
+    /// The record of one exchange, which must be there with its final state within half a minute, exactly
+    /// once. Intent and seal may reach the store one after the other.
     pub async fn record(&self, exchange: &str) -> Value {
         assert!(!exchange.is_empty(), "the answer names no exchange");
         let mut found = self
-            .searched_until(&["--exchange", exchange], |found| !found.is_empty())
+            .searched_until(&["--exchange", exchange], |found| {
+                found.iter().any(|row| row["closing"].is_object() || row["opening"]["body"]["kind"] == "refused")
+            })
             .await;
         assert_eq!(found.len(), 1, "records of {exchange}: {found:#?}");
         found.remove(0)

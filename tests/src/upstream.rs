@@ -439,6 +439,9 @@ async fn respond(
     Ok(response(answer))
 }
 
+/// How long a provider that is told to die stays silent first.
+const BEFORE_CUT: Duration = Duration::from_millis(200);
+
 fn response(answer: Answer) -> Response<AnswerBody> {
     let mut response = Response::builder().status(answer.status);
     for (name, value) in &answer.headers {
@@ -453,7 +456,12 @@ fn response(answer: Answer) -> Response<AnswerBody> {
                     return Some((Ok(Frame::data(bytes)), pieces));
                 }
                 Piece::Wait(until) => until.notified().await,
-                Piece::Cut => return Some((Err(io::Error::other("cut, as told")), pieces)),
+                Piece::Cut => {
+                    // A reset overtakes what waits to be written, and a provider that dies has
+                    // been silent for a moment: what it said before is on its way by then.
+                    tokio::time::sleep(BEFORE_CUT).await;
+                    return Some((Err(io::Error::other("cut, as told")), pieces));
+                }
             }
         }
     });

@@ -314,6 +314,24 @@ impl Authority {
         })
     }
 
+    /// The leaf that the gateway listener shows to a caller who named a server, or named none.
+    ///
+    /// Whoever names one of the gateway's DNS names gets a leaf with that name alone. Some callers
+    /// (Bun, and Claude Code with it) cannot check name constraints on IP addresses and refuse any
+    /// leaf that holds one under an issuer with such constraints; a leaf without addresses suits them.
+    ///
+    /// # Errors
+    /// When minting fails.
+    pub fn gateway_leaf_for(&self, named: Option<&str>) -> Result<Arc<Leaf>, AuthorityError> {
+        let host = named.and_then(normal_host);
+        match host.filter(|host| host.parse::<IpAddr>().is_err() && self.gateway_names.contains(host)) {
+            Some(host) => self.leaves.take(&format!("*{host}"), self.clock.now(), |now| {
+                self.gateway.mint(&host, &[&host], now)
+            }),
+            None => self.gateway_leaf(),
+        }
+    }
+
     /// How many leaves were minted since loading.
     #[must_use]
     pub fn minted(&self) -> u64 {

@@ -11,15 +11,17 @@ use std::{net::SocketAddr, sync::Arc};
 use cordon_domain::Door;
 use http::{HeaderValue, Method, Request, header};
 use hyper::body::Incoming;
+use rustls::server::Acceptor;
 use tokio::{
     net::TcpStream,
     time::{Instant, timeout_at},
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
 use crate::{
     exchange::{Arrival, Exchanges, Reason},
     listen::{GatewayTls, Interceptor, Lease},
+    proxy::Taken,
     serving::{Answering, Speaks, exchange, serve_connection, stranger},
     watched::{Prefixed, Pulse, Watched},
 };
@@ -52,17 +54,7 @@ pub(crate) async fn accepted<S: Exchanges>(shared: Arc<Interceptor<S>>, tcp: Tcp
         // Opened and closed, or never spoke: a health check or a port scan, no event of ours.
         Ok(Ok(None) | Err(_)) | Err(_) => return,
     }
-    let config = match &shared.gateway_tls {
-        GatewayTls::Configured(config) => Arc::clone(config),
-        GatewayTls::Minted => match shared.authority.load().gateway_leaf() {
-            Ok(leaf) => leaf.config(),
-            Err(error) => {
-                tracing::error!(%error, "the gateway has no certificate to show");
-                return;
-            }
-        },
-    };
-    let reason = match timeout_at(deadline, TlsAcceptor::from(config).accept(io)).await {
+    let reason = match timeout_at(deadline, handshake(&shared, io)).await {
         Ok(Ok(stream)) => {
             pulse.restart();
             let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
@@ -70,16 +62,32 @@ pub(crate) async fn accepted<S: Exchanges>(shared: Arc<Interceptor<S>>, tcp: Tcp
             let answer = answers(shared, peer, true, http2);
             return serve_connection(stream, speaks, pulse, limits, lease, answer).await;
         }
-        Ok(Err(_)) => Reason::HandshakeFailed,
+        Ok(Err(())) => Reason::HandshakeFailed,
         Err(_) => Reason::HandshakeTimeout,
     };
     stranger(&shared, Door::Gateway, peer, reason).await;
 }
 
+/// Takes TLS up, with the leaf that suits the name which the caller gave.
+async fn handshake<S: Exchanges>(shared: &Interceptor<S>, io: Taken) -> Result<TlsStream<Taken>, ()> {
+    let start = LazyConfigAcceptor::new(Acceptor::default(), io).await.map_err(|_| ())?;
+    let config = match &shared.gateway_tls {
+        GatewayTls::Configured(config) => Arc::clone(config),
+        GatewayTls::Minted => {
+            let authority = shared.authority.load_full();
+            let leaf = authority.gateway_leaf_for(start.client_hello().server_name()).map_err(|error| {
+                tracing::error!(%error, "the gateway has no certificate to show");
+            })?;
+            leaf.config()
+        }
+    };
+    start.into_stream(config).await.map_err(|_| ())
+}
+
 /// Plain HTTP: served where it is allowed, else each request is told what to do.
 async fn plain_http<S: Exchanges>(
     shared: Arc<Interceptor<S>>,
-    io: Prefixed<Watched<TcpStream>>,
+    io: Taken,
     pulse: Arc<Pulse>,
     peer: SocketAddr,
     lease: Lease,

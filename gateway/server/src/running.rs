@@ -35,11 +35,12 @@ impl Running {
     /// Describes an installation that listens on the given addresses.
     pub fn new(config: &Config, gateway: SocketAddr, proxy: SocketAddr, admin: SocketAddr) -> Self {
         let installation = Installation::of(config);
-        // A wildcard address is no destination; the first name of the certificate is.
+        // A DNS name of the certificate where there is one: some programs (Claude Code) refuse
+        // certificates for bare addresses from an authority that is constrained in them.
         let named = config.gateway.names.iter().find(|name| name.parse::<std::net::IpAddr>().is_err());
         let host = match named {
-            Some(name) if gateway.ip().is_unspecified() => format!("{name}:{}", gateway.port()),
-            _ => reachable(gateway).to_string(),
+            Some(name) => format!("{name}:{}", gateway.port()),
+            None => reachable(gateway).to_string(),
         };
         Self {
             gateway: format!("https://{host}"),

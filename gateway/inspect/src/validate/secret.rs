@@ -113,7 +113,7 @@ fn is_sequence(value: &str) -> bool {
 
 /// A value of a generic assignment: random enough to be a key, and no name, path, call or number.
 pub(super) fn secret_value(value: &str) -> Verdict {
-    if value.len() < 8 || is_stand_in(value) || is_code(value) {
+    if value.len() < 8 || is_stand_in(value) || is_code(value) || is_dated_name(value) {
         return Verdict::Wrong;
     }
     let digits = value.bytes().filter(u8::is_ascii_digit).count();
@@ -134,6 +134,14 @@ pub(super) fn secret_value(value: &str) -> Verdict {
         return Verdict::Wrong;
     }
     Verdict::Unknown
+}
+
+/// Whether a value is words with a date behind them, which names a version or a feature
+/// (`token-count-2026-05-13`): agents send lists of those in headers.
+fn is_dated_name(value: &str) -> bool {
+    let words = value.trim_end_matches(|c: char| c.is_ascii_digit() || c == '-');
+    let date = value[words.len()..].bytes().filter(u8::is_ascii_digit).count();
+    date == 8 && words.split('-').all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase()))
 }
 
 /// A value of a password field: people's passwords are words with something in between.
@@ -298,6 +306,12 @@ mod tests {
             assert_eq!(secret_value(name), Verdict::Wrong, "{name}");
         }
         assert_eq!(secret_value("q8Zr2LmX0vTn5KdW"), Verdict::Unknown);
+    }
+
+    #[test]
+    fn names_with_a_date_are_no_secrets() {
+        assert!(is_dated_name("count-2026-05-13") && is_dated_name("tool-use-20251120"));
+        assert!(!is_dated_name("q8Zr2LmX-2026-05-13") && !is_dated_name("2026-05-13") && !is_dated_name("abc-2026"));
     }
 
     #[test]

@@ -37,6 +37,11 @@ pub const EXCHANGE_HEADER: HeaderName = HeaderName::from_static("x-cordon-exchan
 /// The header that names the decision to the caller.
 pub const DECISION_HEADER: HeaderName = HeaderName::from_static("x-cordon-decision");
 
+/// The words by which Anthropic's own refusals are known. Behind a base URL that is not Anthropic's,
+/// Claude Code (2.1.330, measured) takes any other 400 for a gateway that lacks a beta feature, and
+/// sends the same prompt six times with fewer and fewer of them; at these words it stops at once.
+const ANTHROPIC_FINAL: &str = "Output blocked by content filtering policy";
+
 /// What is known of an exchange so far. It holds no text of it.
 #[derive(Clone)]
 pub struct Draft {
@@ -65,6 +70,7 @@ pub struct Draft {
     /// The exchange's place among those under way.
     pub place: Option<Arc<Place>>,
     started: Instant,
+    routed: Option<Instant>,
     first_byte: Option<Duration>,
     peer: SocketAddr,
     method: String,
@@ -127,6 +133,7 @@ impl Draft {
             wants_usage: false,
             place: None,
             started: Instant::now(),
+            routed: None,
             first_byte: None,
             peer,
             method: String::new(),
@@ -199,12 +206,17 @@ impl Draft {
         self.decided.as_ref().map_or(Action::Block, |decided| decided.action)
     }
 
-    /// Notes a whole reply.
-    pub fn reply(&mut self, body: &Bytes) {
-        self.reply_piece(body);
+    /// Notes that the upstream's reply has begun.
+    pub fn routed(&mut self) {
+        self.routed = Some(Instant::now());
     }
 
-    /// Notes a piece of a reply as it goes out.
+    /// How long the reply has been coming.
+    pub fn since_routed(&self) -> Duration {
+        self.routed.map_or(Duration::ZERO, |routed| routed.elapsed())
+    }
+
+    /// Notes a reply, or a piece of one, as it goes out.
     pub fn reply_piece(&mut self, piece: &Bytes) {
         self.first_byte.get_or_insert_with(|| self.started.elapsed());
         self.reply_bytes += piece.len() as u64;
@@ -303,6 +315,9 @@ pub async fn seal(gate: &Gate, draft: &mut Draft, outcome: Outcome) -> Result<()
 /// Records a refusal and renders it in the caller's dialect.
 pub async fn refuse(gate: &Gate, mut draft: Draft, cause: Cause) -> Response<AnswerBody> {
     let mut refusal = cause.refusal(draft.exchange);
+    if draft.dialect == Dialect::AnthropicMessages && draft.door == Door::Gateway && refusal.status == 400 {
+        refusal.message = format!("{ANTHROPIC_FINAL}. {}", refusal.message);
+    }
     if let Cause::Transform(reason) = &cause {
         error!(exchange = %draft.exchange, %reason, "a request could not be transformed");
     }

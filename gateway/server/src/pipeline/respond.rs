@@ -26,7 +26,7 @@ use super::{
     decode::{INLINE_BYTES, wire_limits},
     route::{Form, Reply},
 };
-use crate::{gate::Gate, refusal::Cause, rules::Rules, upstream::Upstream};
+use crate::{gate::Gate, metrics::Stage, refusal::Cause, rules::Rules, upstream::Upstream};
 
 mod stream;
 
@@ -96,7 +96,8 @@ pub async fn respond(
 async fn plain(gate: &Arc<Gate>, draft: &mut Draft, response: Response<Bytes>) -> Result<Response<AnswerBody>, Cause> {
     let (mut parts, body) = response.into_parts();
     draft.status = parts.status.as_u16();
-    draft.reply(&body);
+    draft.reply_piece(&body);
+    draft.metrics.stage(Stage::Respond, draft.since_routed());
     let outcome = if parts.status.is_success() { Outcome::Completed } else { Outcome::UpstreamFailed };
     audit::seal(gate, draft, outcome).await?;
     audit::mark(&mut parts.headers, draft.exchange, draft.action());

@@ -81,6 +81,7 @@ pub async fn route(
         response = upstream.client.send(&method, cleared, target, &extra) => response?,
     };
     gate.metrics.stage(Stage::Route, started.elapsed());
+    draft.routed();
     Ok(Reply::Upstream { upstream, response, form })
 }
 

@@ -26,6 +26,7 @@ use tokio_util::task::TaskTracker;
 use super::{findings_in, unbuffered, used, wire_limits};
 use crate::{
     gate::Gate,
+    metrics::Stage,
     pipeline::{
         audit::{self, Draft},
         route::Form,
@@ -102,6 +103,7 @@ impl Pump {
             End::Left => Outcome::ClientLeft,
         };
         self.account(&end).await;
+        self.draft.metrics.stage(Stage::Respond, self.draft.since_routed());
         let sealed = audit::seal(&self.gate, &mut self.draft, outcome).await;
         let last = match (end, sealed) {
             (End::Left, _) => return,
