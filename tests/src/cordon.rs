@@ -210,7 +210,9 @@ impl Home {
         assert!(!exchange.is_empty(), "the answer names no exchange");
         let mut found = self
             .searched_until(&["--exchange", exchange], |found| {
-                found.iter().any(|row| row["closing"].is_object() || row["opening"]["body"]["kind"] == "refused")
+                found
+                    .iter()
+                    .any(|row| row["closing"].is_object() || row["opening"]["body"]["kind"] == "refused")
             })
             .await;
         assert_eq!(found.len(), 1, "records of {exchange}: {found:#?}");

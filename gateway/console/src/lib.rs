@@ -42,7 +42,9 @@ pub async fn serve<S: Site>(
     site: Arc<S>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    axum::serve(listener, router(site)).with_graceful_shutdown(stop).await
+    axum::serve(listener, router(site))
+        .with_graceful_shutdown(stop)
+        .await
 }
 
 /// The routes over a site.
@@ -62,20 +64,36 @@ async fn ready<S: Site>(State(site): State<Arc<S>>) -> Response {
     if reasons.is_empty() {
         Json(json!({"status": "ready"})).into_response()
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": "unready", "reasons": reasons}))).into_response()
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            Json(json!({"status": "unready", "reasons": reasons})),
+        )
+            .into_response()
     }
 }
 
 async fn metrics<S: Site>(State(site): State<Arc<S>>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], site.metrics()).into_response()
+    (
+        [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
+        site.metrics(),
+    )
+        .into_response()
 }
 
 async fn root<S: Site>(State(site): State<Arc<S>>) -> Response {
-    ([(header::CONTENT_TYPE, "application/x-pem-file")], site.root_pem()).into_response()
+    (
+        [(header::CONTENT_TYPE, "application/x-pem-file")],
+        site.root_pem(),
+    )
+        .into_response()
 }
 
 async fn pac<S: Site>(State(site): State<Arc<S>>) -> Response {
-    ([(header::CONTENT_TYPE, "application/x-ns-proxy-autoconfig")], site.pac()).into_response()
+    (
+        [(header::CONTENT_TYPE, "application/x-ns-proxy-autoconfig")],
+        site.pac(),
+    )
+        .into_response()
 }
 
 async fn instructions<S: Site>(State(site): State<Arc<S>>) -> Html<String> {
@@ -115,14 +133,23 @@ mod tests {
         let request = Request::get(path).body(axum::body::Body::empty()).unwrap();
         let response = router(Arc::new(site)).oneshot(request).await.unwrap();
         let status = response.status();
-        let kind = response.headers()[header::CONTENT_TYPE].to_str().unwrap().to_owned();
+        let kind = response.headers()[header::CONTENT_TYPE]
+            .to_str()
+            .unwrap()
+            .to_owned();
         let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
         (status, kind, String::from_utf8(body.to_vec()).unwrap())
     }
 
     #[tokio::test]
     async fn readiness_gives_its_reasons() {
-        let (status, _, body) = ask(Fixed { reasons: vec!["the engine is starting".into()] }, "/readyz").await;
+        let (status, _, body) = ask(
+            Fixed {
+                reasons: vec!["the engine is starting".into()],
+            },
+            "/readyz",
+        )
+        .await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         assert!(body.contains("the engine is starting"));
         let (status, _, _) = ask(Fixed { reasons: vec![] }, "/readyz").await;

@@ -70,14 +70,18 @@ pub(crate) async fn accepted<S: Exchanges>(shared: Arc<Interceptor<S>>, tcp: Tcp
 
 /// Takes TLS up, with the leaf that suits the name which the caller gave.
 async fn handshake<S: Exchanges>(shared: &Interceptor<S>, io: Taken) -> Result<TlsStream<Taken>, ()> {
-    let start = LazyConfigAcceptor::new(Acceptor::default(), io).await.map_err(|_| ())?;
+    let start = LazyConfigAcceptor::new(Acceptor::default(), io)
+        .await
+        .map_err(|_| ())?;
     let config = match &shared.gateway_tls {
         GatewayTls::Configured(config) => Arc::clone(config),
         GatewayTls::Minted => {
             let authority = shared.authority.load_full();
-            let leaf = authority.gateway_leaf_for(start.client_hello().server_name()).map_err(|error| {
-                tracing::error!(%error, "the gateway has no certificate to show");
-            })?;
+            let leaf = authority
+                .gateway_leaf_for(start.client_hello().server_name())
+                .map_err(|error| {
+                    tracing::error!(%error, "the gateway has no certificate to show");
+                })?;
             leaf.config()
         }
     };

@@ -68,17 +68,33 @@ pub fn accept(
     draft: &mut Draft,
 ) -> Result<Accepted, Cause> {
     draft.place = Some(gate.place().ok_or(Cause::Busy)?);
-    let (Parts { method, uri, headers: presented, .. }, body) = request.into_parts();
+    let (
+        Parts {
+            method,
+            uri,
+            headers: presented,
+            ..
+        },
+        body,
+    ) = request.into_parts();
     if presented.contains_key(header::UPGRADE) {
         return Err(Cause::Upgrade);
     }
     let mut headers = presented.clone();
     strip_request(&mut headers);
-    for name in [header::HOST, header::CONTENT_LENGTH, header::ACCEPT_ENCODING, header::EXPECT] {
+    for name in [
+        header::HOST,
+        header::CONTENT_LENGTH,
+        header::ACCEPT_ENCODING,
+        header::EXPECT,
+    ] {
         headers.remove(name);
     }
-    let ours: Vec<HeaderName> =
-        headers.keys().filter(|name| name.as_str().starts_with("x-cordon-")).cloned().collect();
+    let ours: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with("x-cordon-"))
+        .cloned()
+        .collect();
     for name in ours {
         headers.remove(name);
     }
@@ -92,7 +108,9 @@ pub fn accept(
             }
         }
     }
-    let path_and_query = uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
+    let path_and_query = uri
+        .path_and_query()
+        .map_or_else(|| "/".to_owned(), ToString::to_string);
     Ok(Accepted {
         method,
         path: uri.path().to_owned(),
@@ -126,7 +144,13 @@ impl Exchanges for Doorway {
             return ConnectAnswer::Intercept(caller);
         }
         if gate.config.intercept.other_hosts == OtherHosts::Refuse {
-            return refuse(caller.0.as_ref().clone(), Cause::NotOffered("a tunnel to this host; the configuration refuses hosts that are not intercepted")).await;
+            return refuse(
+                caller.0.as_ref().clone(),
+                Cause::NotOffered(
+                    "a tunnel to this host; the configuration refuses hosts that are not intercepted",
+                ),
+            )
+            .await;
         }
         let opened = TunnelOpened {
             exchange,
@@ -138,7 +162,11 @@ impl Exchanges for Doorway {
         match gate.recorder.event(Event::TunnelOpened(opened)).await {
             Ok(()) => {
                 gate.metrics.tunnels.inc();
-                ConnectAnswer::Tunnel(Box::new(OpenTunnel { gate: gate.clone(), exchange, since: Instant::now() }))
+                ConnectAnswer::Tunnel(Box::new(OpenTunnel {
+                    gate: gate.clone(),
+                    exchange,
+                    since: Instant::now(),
+                }))
             }
             Err(_) => refuse(caller.0.as_ref().clone(), Cause::Audit).await,
         }
@@ -150,9 +178,10 @@ impl Exchanges for Doorway {
         // Dropped with this future when the connection goes away.
         let _guard = left.clone().drop_guard();
         let watched = left.clone();
-        let task = self.0.tasks.spawn(async move {
-            pipeline::exchange(gate, arrival, request, watched).await
-        });
+        let task = self
+            .0
+            .tasks
+            .spawn(async move { pipeline::exchange(gate, arrival, request, watched).await });
         match task.await {
             Ok(response) => response,
             Err(_) => {
@@ -185,7 +214,13 @@ impl TunnelRecord for OpenTunnel {
                 bytes_down: down,
                 duration_ms: u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX),
             };
-            if self.gate.recorder.event(Event::TunnelClosed(closed)).await.is_err() {
+            if self
+                .gate
+                .recorder
+                .event(Event::TunnelClosed(closed))
+                .await
+                .is_err()
+            {
                 error!(exchange = %self.exchange, "the end of a tunnel could not be recorded; it will be sealed as unknown");
             }
         })

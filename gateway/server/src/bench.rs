@@ -5,5 +5,7 @@ use std::process::ExitCode;
 pub struct Bench {}
 impl Bench {
     /// x
-    pub fn run(self) -> anyhow::Result<ExitCode> { Ok(ExitCode::SUCCESS) }
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        Ok(ExitCode::SUCCESS)
+    }
 }

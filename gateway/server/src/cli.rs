@@ -96,7 +96,11 @@ impl Where {
         let dir = self.dir.clone().unwrap_or_else(config::default_dir);
         let dir = std::path::absolute(&dir).with_context(|| format!("cannot use {}", dir.display()))?;
         let file = dir.join("cordon.yaml");
-        let mut config = if file.is_file() { load(&file)? } else { Config::default() };
+        let mut config = if file.is_file() {
+            load(&file)?
+        } else {
+            Config::default()
+        };
         config.dir = dir;
         Ok(config)
     }
@@ -104,7 +108,14 @@ impl Where {
 
 fn load(file: &Path) -> Result<Config> {
     Config::load(file).map_err(|errors| {
-        anyhow::anyhow!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+        anyhow::anyhow!(
+            "{}",
+            errors
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join("\n")
+        )
     })
 }
 

@@ -83,7 +83,10 @@ impl Default for Config {
                     "openai".to_owned(),
                     Upstream::cloud("api.openai.com", &[Dialect::OpenaiChat, Dialect::OpenaiResponses]),
                 ),
-                ("anthropic".to_owned(), Upstream::cloud("api.anthropic.com", &[Dialect::AnthropicMessages])),
+                (
+                    "anthropic".to_owned(),
+                    Upstream::cloud("api.anthropic.com", &[Dialect::AnthropicMessages]),
+                ),
             ]),
             store: Setting("sqlite".to_owned()),
             identity: IdentityConfig::default(),
@@ -108,7 +111,11 @@ pub struct Listen {
 impl Default for Listen {
     fn default() -> Self {
         let at = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
-        Self { gateway: at(8443), proxy: at(8888), admin: at(8889) }
+        Self {
+            gateway: at(8443),
+            proxy: at(8888),
+            admin: at(8889),
+        }
     }
 }
 
@@ -342,7 +349,10 @@ pub struct Log {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { format: LogFormat::Pretty, level: "info".to_owned() }
+        Self {
+            format: LogFormat::Pretty,
+            level: "info".to_owned(),
+        }
     }
 }
 
@@ -398,6 +408,9 @@ impl fmt::Debug for Setting {
     }
 }
 
+/// A problem with its line and column, before the file's name is known.
+type Located = ((u64, u64), String);
+
 /// A problem in the configuration, where it is.
 #[derive(Debug, thiserror::Error)]
 #[error("{file}:{line}:{column}: {message}")]
@@ -416,17 +429,25 @@ impl Config {
     /// Reads and checks a file. Relative paths in it count from its folder.
     pub fn load(path: &Path) -> Result<Self, Vec<ConfigError>> {
         let name = path.display().to_string();
-        let error = |line, column, message: String| ConfigError { file: name.clone(), line, column, message };
+        let error = |line, column, message: String| ConfigError {
+            file: name.clone(),
+            line,
+            column,
+            message,
+        };
         let source = std::fs::read_to_string(path)
             .map_err(|fault| vec![error(1, 1, format!("cannot be read: {}", fault.kind()))])?;
         let base = path.parent().unwrap_or(Path::new("."));
         Self::parse(&source, base).map_err(|faults| {
-            faults.into_iter().map(|(at, message)| error(at.0, at.1, message)).collect()
+            faults
+                .into_iter()
+                .map(|(at, message)| error(at.0, at.1, message))
+                .collect()
         })
     }
 
     /// Parses a source text; errors are ((line, column), message).
-    fn parse(source: &str, base: &Path) -> Result<Self, Vec<((u64, u64), String)>> {
+    fn parse(source: &str, base: &Path) -> Result<Self, Vec<Located>> {
         let blank = source.lines().all(|line| {
             let line = line.trim();
             line.is_empty() || line.starts_with('#') || line == "---"
@@ -450,12 +471,17 @@ impl Config {
                 fault(name, format!("credentials of upstream `{name}`: {message}"));
             }
             if name == "engine" || name == "requested" {
-                fault(name, format!("`{name}` has a meaning of its own in policies; name the upstream otherwise"));
+                fault(
+                    name,
+                    format!("`{name}` has a meaning of its own in policies; name the upstream otherwise"),
+                );
             }
             match upstream.kind {
                 UpstreamKind::Engine => fault(
                     name,
-                    format!("upstream `{name}`: kind is `cloud` or `cluster`; the engine has its own section"),
+                    format!(
+                        "upstream `{name}`: kind is `cloud` or `cluster`; the engine has its own section"
+                    ),
                 ),
                 UpstreamKind::Cloud if upstream.hosts.is_empty() => {
                     fault(name, format!("cloud upstream `{name}` needs `hosts`"));
@@ -468,12 +494,21 @@ impl Config {
             if let Some(url) = &upstream.url
                 && !(url.starts_with("http://") || url.starts_with("https://"))
             {
-                fault(name, format!("`url` of upstream `{name}` must begin with http:// or https://"));
+                fault(
+                    name,
+                    format!("`url` of upstream `{name}` must begin with http:// or https://"),
+                );
             }
             if upstream.kind == UpstreamKind::Cloud
-                && upstream.url.as_deref().is_some_and(|url| url.starts_with("http://"))
+                && upstream
+                    .url
+                    .as_deref()
+                    .is_some_and(|url| url.starts_with("http://"))
             {
-                fault(name, format!("cloud upstream `{name}` must be reached over https"));
+                fault(
+                    name,
+                    format!("cloud upstream `{name}` must be reached over https"),
+                );
             }
         }
         if config.gateway.certificate.is_some() != config.gateway.key.is_some() {
@@ -481,7 +516,10 @@ impl Config {
         }
         let store = config.store.value();
         if store != "sqlite" && !store.starts_with("postgres://") && !store.starts_with("postgresql://") {
-            fault("store", "write `sqlite` or a postgres:// URL (best as ${env:DATABASE_URL})".to_owned());
+            fault(
+                "store",
+                "write `sqlite` or a postgres:// URL (best as ${env:DATABASE_URL})".to_owned(),
+            );
         }
         for (key, value) in [
             ("body_bytes", config.limits.body_bytes),
@@ -498,7 +536,11 @@ impl Config {
         if config.engine.slots == 0 || config.engine.context == 0 {
             fault("engine", "`slots` and `context` must be at least 1".to_owned());
         }
-        if faults.is_empty() { Ok(config) } else { Err(faults) }
+        if faults.is_empty() {
+            Ok(config)
+        } else {
+            Err(faults)
+        }
     }
 
     /// Makes relative paths count from `base`.
@@ -535,7 +577,10 @@ impl Config {
 
     /// Whether a host is intercepted: it is listed, or a subdomain of one that is.
     pub fn intercepts(&self, host: &str) -> bool {
-        self.intercept.hosts.iter().any(|listed| host_within(host, listed))
+        self.intercept
+            .hosts
+            .iter()
+            .any(|listed| host_within(host, listed))
     }
 
     /// The JSON schema of the file.
@@ -559,7 +604,11 @@ pub fn host_within(host: &str, listed: &str) -> bool {
 /// Folder of state for `cordon up` when none is named: `$XDG_DATA_HOME/cordon`, else
 /// `~/.local/share/cordon`, else `./cordon-state`.
 pub fn default_dir() -> PathBuf {
-    let from = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let from = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     from("XDG_DATA_HOME")
         .or_else(|| from("HOME").map(|home| home.join(".local/share")))
         .map_or_else(|| PathBuf::from("cordon-state"), |data| data.join("cordon"))
@@ -612,7 +661,9 @@ fn position(source: &str, key: &str) -> (u64, u64) {
         .find_map(|(number, line)| {
             let start = line.len() - line.trim_start().len();
             let rest = line.trim_start().strip_prefix(key)?;
-            rest.trim_start().starts_with(':').then_some((number as u64 + 1, start as u64 + 1))
+            rest.trim_start()
+                .starts_with(':')
+                .then_some((number as u64 + 1, start as u64 + 1))
         })
         .unwrap_or((1, 1))
 }
@@ -621,7 +672,7 @@ fn position(source: &str, key: &str) -> (u64, u64) {
 mod tests {
     use super::*;
 
-    fn parse(source: &str) -> Result<Config, Vec<((u64, u64), String)>> {
+    fn parse(source: &str) -> Result<Config, Vec<Located>> {
         Config::parse(source, Path::new("/etc/cordon"))
     }
 
@@ -648,8 +699,8 @@ mod tests {
 
     #[test]
     fn a_cloud_upstream_is_reached_over_tls_only() {
-        let faults =
-            parse("upstreams:\n  x: { kind: cloud, hosts: [a.example], url: 'http://a.example' }\n").unwrap_err();
+        let faults = parse("upstreams:\n  x: { kind: cloud, hosts: [a.example], url: 'http://a.example' }\n")
+            .unwrap_err();
         assert!(faults[0].1.contains("https"), "{faults:?}");
     }
 
@@ -662,7 +713,8 @@ mod tests {
 
     #[test]
     fn secrets_do_not_show() {
-        let config = parse("upstreams:\n  a: { kind: cloud, hosts: [a.example], credentials: sk-live }\n").unwrap();
+        let config =
+            parse("upstreams:\n  a: { kind: cloud, hosts: [a.example], credentials: sk-live }\n").unwrap();
         assert!(!format!("{config:?}").contains("sk-live"));
     }
 

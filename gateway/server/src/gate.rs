@@ -66,7 +66,10 @@ impl Gate {
     pub fn place(&self) -> Option<Arc<Place>> {
         let permit = self.places.clone().try_acquire_owned().ok()?;
         self.metrics.exchanges.inc();
-        Some(Arc::new(Place { metrics: self.metrics.clone(), _permit: permit }))
+        Some(Arc::new(Place {
+            metrics: self.metrics.clone(),
+            _permit: permit,
+        }))
     }
 
     /// Why an exchange could not be answered now; nothing means ready.

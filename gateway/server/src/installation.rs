@@ -36,7 +36,9 @@ pub enum InstallationError {
         source: io::Error,
     },
     /// The installation key is not 64 hex digits.
-    #[error("{0} does not hold 64 hex digits; it is the installation key, made by `cordon up` or `cordon ca init`")]
+    #[error(
+        "{0} does not hold 64 hex digits; it is the installation key, made by `cordon up` or `cordon ca init`"
+    )]
     MalformedKey(PathBuf),
     /// The operating system gave no randomness.
     #[error("the operating system gives no random bytes: {0}")]
@@ -61,7 +63,11 @@ impl Installation {
     pub fn of(config: &Config) -> Self {
         Self {
             dir: config.dir.clone(),
-            keys: config.identity.keys.clone().unwrap_or_else(|| config.dir.join("keys.json")),
+            keys: config
+                .identity
+                .keys
+                .clone()
+                .unwrap_or_else(|| config.dir.join("keys.json")),
             installation_key: config
                 .identity
                 .installation_key
@@ -148,7 +154,10 @@ impl Installation {
 }
 
 fn io_error(path: &Path, source: io::Error) -> InstallationError {
-    InstallationError::Io { path: path.to_owned(), source }
+    InstallationError::Io {
+        path: path.to_owned(),
+        source,
+    }
 }
 
 /// Writes a new file that only its owner can read; an existing one is an error.
@@ -179,8 +188,10 @@ mod tests {
     #[test]
     fn the_key_is_made_once_and_derives_by_label() {
         let dir = tempfile::tempdir().unwrap();
-        let installation =
-            Installation::of(&Config { dir: dir.path().join("state"), ..Config::default() });
+        let installation = Installation::of(&Config {
+            dir: dir.path().join("state"),
+            ..Config::default()
+        });
         installation.create().unwrap();
         let first = installation.key().unwrap();
         let again = installation.key().unwrap();
@@ -191,8 +202,14 @@ mod tests {
     #[test]
     fn a_damaged_key_is_named_not_replaced() {
         let dir = tempfile::tempdir().unwrap();
-        let installation = Installation::of(&Config { dir: dir.path().to_owned(), ..Config::default() });
+        let installation = Installation::of(&Config {
+            dir: dir.path().to_owned(),
+            ..Config::default()
+        });
         fs::write(dir.path().join("installation.key"), "short").unwrap();
-        assert!(matches!(installation.key(), Err(InstallationError::MalformedKey(_))));
+        assert!(matches!(
+            installation.key(),
+            Err(InstallationError::MalformedKey(_))
+        ));
     }
 }

@@ -97,7 +97,10 @@ impl Keys {
     ) -> Result<(KeyEntry, String), KeyFileError> {
         let mut random = [0_u8; ID_CHARACTERS + 52];
         getrandom::fill(&mut random).map_err(KeyFileError::Randomness)?;
-        let letters: String = random.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect();
+        let letters: String = random
+            .iter()
+            .map(|byte| char::from(ALPHABET[usize::from(byte % 32)]))
+            .collect();
         let (id, secret) = letters.split_at(ID_CHARACTERS);
         let entry = KeyEntry {
             id: id.to_owned(),
@@ -125,19 +128,29 @@ impl Keys {
 
     /// The actor behind a key.
     pub fn recognise(&self, key: &str) -> Result<Actor, UnknownKey> {
-        let (id, secret) =
-            key.strip_prefix(PREFIX).and_then(|rest| rest.split_once('_')).ok_or(UnknownKey)?;
-        let entry = self.entries.iter().find(|entry| entry.id == id).ok_or(UnknownKey)?;
+        let (id, secret) = key
+            .strip_prefix(PREFIX)
+            .and_then(|rest| rest.split_once('_'))
+            .ok_or(UnknownKey)?;
+        let entry = self
+            .entries
+            .iter()
+            .find(|entry| entry.id == id)
+            .ok_or(UnknownKey)?;
         let expected = hex::decode(&entry.hash).map_err(|_| UnknownKey)?;
         // `verify_slice` compares in constant time.
-        self.hash(id, secret).verify_slice(&expected).map_err(|_| UnknownKey)?;
+        self.hash(id, secret)
+            .verify_slice(&expected)
+            .map_err(|_| UnknownKey)?;
         if entry.revoked.is_some() {
             return Err(UnknownKey);
         }
         Ok(Actor {
             user: entry.user.clone(),
             groups: entry.groups.clone(),
-            identity: Identity::ApiKey { key: entry.id.clone() },
+            identity: Identity::ApiKey {
+                key: entry.id.clone(),
+            },
         })
     }
 
@@ -158,7 +171,8 @@ impl Keys {
 }
 
 fn rfc3339(at: OffsetDateTime) -> String {
-    at.format(&Rfc3339).expect("the present lies within RFC 3339's years")
+    at.format(&Rfc3339)
+        .expect("the present lies within RFC 3339's years")
 }
 
 #[cfg(test)]
@@ -171,16 +185,31 @@ mod tests {
         let path = dir.path().join("keys.json");
         let now = OffsetDateTime::UNIX_EPOCH;
         let mut keys = Keys::load(&path, [7; 32]).unwrap();
-        let (entry, key) = keys.create(&path, "j.kim", BTreeSet::from(["fab".to_owned()]), now).unwrap();
+        let (entry, key) = keys
+            .create(&path, "j.kim", BTreeSet::from(["fab".to_owned()]), now)
+            .unwrap();
 
         let read = Keys::load(&path, [7; 32]).unwrap();
         let actor = read.recognise(&key).unwrap();
-        assert_eq!((actor.user.as_str(), actor.groups.contains("fab")), ("j.kim", true));
-        assert!(!fs::read_to_string(&path).unwrap().contains(key.rsplit('_').next().unwrap()));
+        assert_eq!(
+            (actor.user.as_str(), actor.groups.contains("fab")),
+            ("j.kim", true)
+        );
+        assert!(
+            !fs::read_to_string(&path)
+                .unwrap()
+                .contains(key.rsplit('_').next().unwrap())
+        );
 
-        assert_eq!(Keys::load(&path, [8; 32]).unwrap().recognise(&key), Err(UnknownKey));
+        assert_eq!(
+            Keys::load(&path, [8; 32]).unwrap().recognise(&key),
+            Err(UnknownKey)
+        );
         keys.revoke(&path, &entry.id, now).unwrap();
-        assert_eq!(Keys::load(&path, [7; 32]).unwrap().recognise(&key), Err(UnknownKey));
+        assert_eq!(
+            Keys::load(&path, [7; 32]).unwrap().recognise(&key),
+            Err(UnknownKey)
+        );
     }
 
     #[test]

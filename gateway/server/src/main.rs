@@ -1,6 +1,9 @@
 //! The binary `cordon`: command line, configuration, and the pipeline that joins the rooms.
 
-#![expect(unreachable_pub, reason = "a binary exports nothing; here `pub` says that neighbours may use an item")]
+#![expect(
+    unreachable_pub,
+    reason = "a binary exports nothing; here `pub` says that neighbours may use an item"
+)]
 
 // In the order a request meets them.
 mod cli;
@@ -9,17 +12,17 @@ mod installation;
 mod keys;
 mod running;
 
-mod serve;
 mod accept;
-mod gate;
-mod pipeline;
-mod rules;
-mod refusal;
-mod upstream;
-mod supervise;
-mod metrics;
-mod site;
 mod bench;
+mod gate;
+mod metrics;
+mod pipeline;
+mod refusal;
+mod rules;
+mod serve;
+mod site;
+mod supervise;
+mod upstream;
 
 use std::process::ExitCode;
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use cordon_domain::Dialect;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    TextEncoder,
 };
 
 /// Every metric of the proxy.
@@ -80,36 +81,54 @@ impl Stage {
 impl Metrics {
     /// A registry with every metric in it.
     pub fn new() -> Self {
-        let registry = Registry::new_custom(Some("cordon".to_owned()), None).expect("the prefix is a plain word");
+        let registry =
+            Registry::new_custom(Some("cordon".to_owned()), None).expect("the prefix is a plain word");
         let counters = |name: &str, what: &str, labels: &[&str]| {
             let metric = IntCounterVec::new(Opts::new(name, what), labels).expect("names are plain words");
-            registry.register(Box::new(metric.clone())).expect("each name is registered once");
+            registry
+                .register(Box::new(metric.clone()))
+                .expect("each name is registered once");
             metric
         };
         let gauge = |name: &str, what: &str| {
             let metric = IntGauge::new(name, what).expect("names are plain words");
-            registry.register(Box::new(metric.clone())).expect("each name is registered once");
+            registry
+                .register(Box::new(metric.clone()))
+                .expect("each name is registered once");
             metric
         };
         let seconds = [
-            0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
-            10.0, 30.0, 60.0, 300.0,
+            0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
+            1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
         ];
         let stages = HistogramVec::new(
-            HistogramOpts::new("stage_seconds", "Time spent in each stage of an exchange.").buckets(seconds.to_vec()),
+            HistogramOpts::new("stage_seconds", "Time spent in each stage of an exchange.")
+                .buckets(seconds.to_vec()),
             &["stage"],
         )
         .expect("names are plain words");
-        registry.register(Box::new(stages.clone())).expect("each name is registered once");
+        registry
+            .register(Box::new(stages.clone()))
+            .expect("each name is registered once");
         let exchange = Histogram::with_opts(
-            HistogramOpts::new("exchange_seconds", "From a request's head to the last byte of its reply.")
-                .buckets(seconds.to_vec()),
+            HistogramOpts::new(
+                "exchange_seconds",
+                "From a request's head to the last byte of its reply.",
+            )
+            .buckets(seconds.to_vec()),
         )
         .expect("names are plain words");
-        registry.register(Box::new(exchange.clone())).expect("each name is registered once");
-        let engine_restarts = IntCounter::new("engine_restarts_total", "Times the engine process was started again.")
-            .expect("names are plain words");
-        registry.register(Box::new(engine_restarts.clone())).expect("each name is registered once");
+        registry
+            .register(Box::new(exchange.clone()))
+            .expect("each name is registered once");
+        let engine_restarts = IntCounter::new(
+            "engine_restarts_total",
+            "Times the engine process was started again.",
+        )
+        .expect("names are plain words");
+        registry
+            .register(Box::new(engine_restarts.clone()))
+            .expect("each name is registered once");
         for stage in Stage::ALL {
             let _ = stages.with_label_values(&[stage.name()]);
         }
@@ -119,9 +138,21 @@ impl Metrics {
                 "Exchanges by dialect, decision and upstream.",
                 &["dialect", "decision", "upstream"],
             ),
-            refusals: counters("refusals_total", "Exchanges refused, by the refusal's code.", &["code"]),
-            findings: counters("findings_total", "Findings in requests, by entity type.", &["entity"]),
-            reply_findings: counters("reply_findings_total", "Findings in replies, by entity type.", &["entity"]),
+            refusals: counters(
+                "refusals_total",
+                "Exchanges refused, by the refusal's code.",
+                &["code"],
+            ),
+            findings: counters(
+                "findings_total",
+                "Findings in requests, by entity type.",
+                &["entity"],
+            ),
+            reply_findings: counters(
+                "reply_findings_total",
+                "Findings in replies, by entity type.",
+                &["entity"],
+            ),
             engine_tokens: counters(
                 "engine_tokens_total",
                 "LLM tokens that the engine read and wrote.",
@@ -132,7 +163,11 @@ impl Metrics {
             tunnel_bytes: counters("tunnel_bytes_total", "Bytes passed unread.", &["direction"]),
             spool_depth: gauge("spool_depth", "Records waiting for the store."),
             engine_up: gauge("engine_up", "1 while the engine answers."),
-            reloads: counters("reloads_total", "Reloads of policy, detectors and keys.", &["outcome"]),
+            reloads: counters(
+                "reloads_total",
+                "Reloads of policy, detectors and keys.",
+                &["outcome"],
+            ),
             turned_away: counters(
                 "turned_away_total",
                 "Connections and requests turned away before the path of a request, by cause.",
@@ -147,7 +182,9 @@ impl Metrics {
 
     /// Counts an exchange that was answered or refused.
     pub fn request(&self, dialect: Dialect, decision: &str, upstream: &str) {
-        self.requests.with_label_values(&[dialect.name(), decision, upstream]).inc();
+        self.requests
+            .with_label_values(&[dialect.name(), decision, upstream])
+            .inc();
     }
 
     /// Counts a refusal.
@@ -157,7 +194,9 @@ impl Metrics {
 
     /// Notes how long a stage took.
     pub fn stage(&self, stage: Stage, took: Duration) {
-        self.stages.with_label_values(&[stage.name()]).observe(took.as_secs_f64());
+        self.stages
+            .with_label_values(&[stage.name()])
+            .observe(took.as_secs_f64());
     }
 
     /// Notes how long a whole exchange took.
@@ -204,7 +243,8 @@ impl Metrics {
 
     /// Everything in Prometheus' text format 0.0.4.
     pub fn render(&self, spool_depth: u64, engine_up: bool) -> Vec<u8> {
-        self.spool_depth.set(i64::try_from(spool_depth).unwrap_or(i64::MAX));
+        self.spool_depth
+            .set(i64::try_from(spool_depth).unwrap_or(i64::MAX));
         self.engine_up.set(i64::from(engine_up));
         let mut text = Vec::new();
         TextEncoder::new()

@@ -34,7 +34,9 @@ pub async fn exchange(
 ) -> Response<AnswerBody> {
     let mut draft = Draft::new(&gate, &arrival, &request);
     // A panic in a stage refuses this exchange and is recorded like any other cause.
-    let passed = AssertUnwindSafe(pass(&gate, arrival, request, &left, &mut draft)).catch_unwind().await;
+    let passed = AssertUnwindSafe(pass(&gate, arrival, request, &left, &mut draft))
+        .catch_unwind()
+        .await;
     match passed.unwrap_or(Err(Cause::Internal)) {
         Ok(response) => response,
         Err(cause) => audit::refuse(&gate, draft, cause).await,
@@ -51,7 +53,9 @@ async fn pass(
 ) -> Result<Response<AnswerBody>, Cause> {
     let rules = gate.rules.load_full();
     let accepted = accept::accept(gate, &arrival, request, draft)?;
-    draft.actor = draft.time(Stage::Identify, || identify::identify(gate, &rules, &arrival, &accepted))?;
+    draft.actor = draft.time(Stage::Identify, || {
+        identify::identify(gate, &rules, &arrival, &accepted)
+    })?;
     let decoded = decode::decode(gate, &rules, &arrival, accepted, draft).await?;
     let found = inspect::inspect(&rules, &decoded, draft).await?;
     let decision = decide::decide(gate, &rules, &decoded, &found, draft)?;

@@ -145,8 +145,8 @@ impl Cause {
             Self::Upgrade => told(426, Fault::Upgrade, "cordon_upgrade_not_inspected", "Cordon does not inspect WebSockets yet, so they are not passed. Use plain HTTPS requests.".into()),
             Self::Read(ReadError::TooLarge { .. }) => told(413, Fault::Limit, "cordon_body_too_large", "The request body is larger than Cordon is configured to inspect. Send less at once.".into()),
             Self::Read(_) => told(400, Fault::Shape, "cordon_body_incomplete", "The request body ended early or stalled, so it could not be inspected. Send it again.".into()),
-            Self::Encoding(EncodingError::Unsupported { .. }) => told(415, Fault::Encoding, "cordon_encoding_unsupported", "The body's content-encoding cannot be inspected. Use gzip, deflate, br, zstd, or none.".into()),
-            Self::Encoding(EncodingError::TooLarge { .. } | EncodingError::Ratio { .. }) => told(413, Fault::Limit, "cordon_body_too_large", "The request body is larger, once decoded, than Cordon is configured to inspect. Send less at once.".into()),
+            Self::Encoding(EncodingError::Unsupported | EncodingError::TooManyLayers) => told(415, Fault::Encoding, "cordon_encoding_unsupported", "The body's content-encoding cannot be inspected. Use gzip, deflate, br, zstd, or none.".into()),
+            Self::Encoding(EncodingError::TooLarge(_) | EncodingError::Ratio(_)) => told(413, Fault::Limit, "cordon_body_too_large", "The request body is larger, once decoded, than Cordon is configured to inspect. Send less at once.".into()),
             Self::Encoding(_) => told(400, Fault::Shape, "cordon_encoding_malformed", "The body is not what its content-encoding says, so it could not be inspected.".into()),
             Self::Decode(error) if error.status() == 413 => told(413, Fault::Limit, "cordon_body_too_large", format!("Cordon could not inspect the request: {}. Send less at once.", error.message())),
             Self::Decode(error) => told(400, Fault::Shape, "cordon_body_malformed", format!("Cordon could not inspect the request: {}.", error.message())),
@@ -216,7 +216,9 @@ impl Cause {
     fn retry_after(&self) -> Option<u32> {
         match self {
             Self::EngineDown => Some(ENGINE_RETRY),
-            Self::EngineRefused { status: 429 | 503, .. } => Some(ENGINE_RETRY),
+            Self::EngineRefused {
+                status: 429 | 503, ..
+            } => Some(ENGINE_RETRY),
             Self::Busy | Self::Audit => Some(SHORT_RETRY),
             _ => None,
         }

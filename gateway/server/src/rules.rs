@@ -38,7 +38,11 @@ impl Rules {
         let (policy, inspector) = Self::check(config)?;
         let installation = Installation::of(config);
         let keys = Keys::load(installation.keys(), installation.key()?.derive("api-keys"))?;
-        Ok(Self { policy, inspector, keys })
+        Ok(Self {
+            policy,
+            inspector,
+            keys,
+        })
     }
 
     /// Reads policy and detectors, and whether they fit each other and the configuration. It writes
@@ -68,8 +72,8 @@ impl Rules {
 pub fn load_policy(config: &Config) -> Result<Policy> {
     let parsed = match &config.policy {
         Some(path) => {
-            let source =
-                std::fs::read_to_string(path).with_context(|| format!("cannot read the policy {}", path.display()))?;
+            let source = std::fs::read_to_string(path)
+                .with_context(|| format!("cannot read the policy {}", path.display()))?;
             Policy::parse(&path.display().to_string(), &source)
         }
         None => {
@@ -84,8 +88,8 @@ pub fn load_policy(config: &Config) -> Result<Policy> {
 pub fn load_inspector(config: &Config) -> Result<Inspector> {
     let mut sources = Vec::new();
     for path in detector_files(&config.detectors)? {
-        let source =
-            std::fs::read_to_string(&path).with_context(|| format!("cannot read the detectors {}", path.display()))?;
+        let source = std::fs::read_to_string(&path)
+            .with_context(|| format!("cannot read the detectors {}", path.display()))?;
         sources.push((path.display().to_string(), source));
     }
     Inspector::load(&sources).map_err(|faults| anyhow::anyhow!("{}", lines(&faults)))
@@ -101,7 +105,10 @@ fn detector_files(configured: &[PathBuf]) -> Result<Vec<PathBuf>> {
         let entries = std::fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))?;
         let mut found: Vec<PathBuf> = entries
             .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-            .filter(|path| path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml"))
+            .filter(|path| {
+                path.extension()
+                    .is_some_and(|extension| extension == "yaml" || extension == "yml")
+            })
             .collect();
         found.sort();
         files.extend(found);
@@ -110,7 +117,11 @@ fn detector_files(configured: &[PathBuf]) -> Result<Vec<PathBuf>> {
 }
 
 fn lines<T: ToString>(faults: &[T]) -> String {
-    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    faults
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// Reloads the rules when their files change or `hangup` fires, until `stop`.
@@ -162,7 +173,10 @@ async fn reload(gate: &Arc<Gate>, config_file: Option<&Path>) {
     match loaded {
         Ok(Ok(rules)) => {
             let policy = rules.policy.hash().to_owned();
-            let reloaded = PolicyReloaded { policy_hash: policy.clone(), accepted: true };
+            let reloaded = PolicyReloaded {
+                policy_hash: policy.clone(),
+                accepted: true,
+            };
             if let Err(fault) = gate.recorder.event(Event::PolicyReloaded(reloaded)).await {
                 // Rules that cannot be recorded must not come into force unseen.
                 gate.metrics.reload("refused");

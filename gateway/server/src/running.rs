@@ -37,7 +37,11 @@ impl Running {
         let installation = Installation::of(config);
         // A DNS name of the certificate where there is one: some programs (Claude Code) refuse
         // certificates for bare addresses from an authority that is constrained in them.
-        let named = config.gateway.names.iter().find(|name| name.parse::<std::net::IpAddr>().is_err());
+        let named = config
+            .gateway
+            .names
+            .iter()
+            .find(|name| name.parse::<std::net::IpAddr>().is_err());
         let host = match named {
             Some(name) => format!("{name}:{}", gateway.port()),
             None => reachable(gateway).to_string(),
@@ -50,7 +54,8 @@ impl Running {
             bundle: installation.bundle(),
             key: None,
             // Its `Display` leaves the password out.
-            store: store_url(config, &installation).map_or_else(|_| "unknown".to_owned(), |store| store.to_string()),
+            store: store_url(config, &installation)
+                .map_or_else(|_| "unknown".to_owned(), |store| store.to_string()),
         }
     }
 
@@ -60,14 +65,25 @@ impl Running {
             .ok()
             .and_then(|text| serde_json::from_str(&text).ok())
             .unwrap_or_else(|| {
-                Self::new(config, config.listen.gateway, config.listen.proxy, config.listen.admin)
+                Self::new(
+                    config,
+                    config.listen.gateway,
+                    config.listen.proxy,
+                    config.listen.admin,
+                )
             })
     }
 
     /// Leaves word in the state folder.
     pub fn announce(&self, config: &Config) -> io::Result<()> {
-        let quiet = Self { key: None, ..self.clone() };
-        replace_private(&path(config), &serde_json::to_string(&quiet).expect("addresses and paths are plain JSON"))
+        let quiet = Self {
+            key: None,
+            ..self.clone()
+        };
+        replace_private(
+            &path(config),
+            &serde_json::to_string(&quiet).expect("addresses and paths are plain JSON"),
+        )
     }
 
     /// Takes the word back.

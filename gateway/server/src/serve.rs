@@ -21,7 +21,8 @@ use arc_swap::ArcSwap;
 use cordon_audit::{AuditConfig, CommitmentKey, Event, Recorder, Shipping, Started, Stopped, StoreUrl};
 use cordon_domain::{Clock, Dialect, Door, SystemClock, UpstreamKind};
 use cordon_intercept::{
-    Authority, GatewayTls, Interceptor, ListenerLimits, Pages, Scope, TunnelRules, gateway_tls_from_pem, upstream_tls,
+    Authority, GatewayTls, Interceptor, ListenerLimits, Pages, Scope, TunnelRules, gateway_tls_from_pem,
+    upstream_tls,
 };
 use cordon_policy::PlaceholderKey;
 use tokio::{net::TcpListener, sync::Semaphore};
@@ -46,8 +47,11 @@ const SHIP_AT_SHUTDOWN: Duration = Duration::from_secs(5);
 
 /// Starts the log.
 pub fn start_log(config: &Config) -> Result<()> {
-    let level = tracing_subscriber::EnvFilter::try_new(&config.log.level).context("log.level is no tracing directive")?;
-    let log = tracing_subscriber::fmt().with_env_filter(level).with_writer(std::io::stderr);
+    let level = tracing_subscriber::EnvFilter::try_new(&config.log.level)
+        .context("log.level is no tracing directive")?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(level)
+        .with_writer(std::io::stderr);
     match config.log.format {
         LogFormat::Pretty => log.try_init(),
         LogFormat::Json => log.json().try_init(),
@@ -59,7 +63,9 @@ pub fn start_log(config: &Config) -> Result<()> {
 pub async fn run(config: Config, config_file: Option<PathBuf>, ready: impl FnOnce(&Running)) -> Result<()> {
     let mut server = Server::start(config, config_file).await?;
     let running = server.running.clone();
-    running.announce(&server.gate.config).context("the state folder cannot be written")?;
+    running
+        .announce(&server.gate.config)
+        .context("the state folder cannot be written")?;
     if let EngineState::Down(reason) = server.gate.engine.clone().settled().await {
         warn!(%reason, "the engine is not there; requests that need it get 503");
     }
@@ -95,17 +101,22 @@ impl Server {
             .context("the certificate authority cannot be used (`cordon ca init` makes one, `cordon ca rotate` renews it)")?;
         cordon_intercept::write_bundle(&installation.bundle(), authority.root_pem())?;
         let rules = Rules::load(&config)?;
-        let extra = config
-            .extra_roots()
-            .map_err(|(path, error)| anyhow::anyhow!("intercept.extra_roots: {}: {}", path.display(), error.kind()))?;
+        let extra = config.extra_roots().map_err(|(path, error)| {
+            anyhow::anyhow!("intercept.extra_roots: {}: {}", path.display(), error.kind())
+        })?;
         let tls = upstream_tls(&extra)?;
 
         let (recorder, shipping) = open_audit(&config, &installation, clock.clone()).await?;
         let metrics = Arc::new(Metrics::new());
         let (listeners, services) = (TaskTracker::new(), TaskTracker::new());
         let (stop, stop_last) = (CancellationToken::new(), CancellationToken::new());
-        let engine =
-            supervise::watch_engine(&config.engine, &installation, metrics.clone(), &services, stop_last.clone());
+        let engine = supervise::watch_engine(
+            &config.engine,
+            &installation,
+            metrics.clone(),
+            &services,
+            stop_last.clone(),
+        );
         let upstreams = upstreams(&config, &engine, &tls)?;
 
         let (gateway, proxy, admin) = tokio::try_join!(
@@ -113,18 +124,29 @@ impl Server {
             bind("proxy", config.listen.proxy),
             bind("admin", config.listen.admin),
         )?;
-        let running = Running::new(&config, gateway.local_addr()?, proxy.local_addr()?, admin.local_addr()?);
+        let running = Running::new(
+            &config,
+            gateway.local_addr()?,
+            proxy.local_addr()?,
+            admin.local_addr()?,
+        );
         let started = Started {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             policy_hash: rules.policy.hash().to_owned(),
             fail_open: rules.policy.fail_open(),
         };
-        recorder.event(Event::Started(started)).await.context("the start cannot be recorded")?;
+        recorder
+            .event(Event::Started(started))
+            .await
+            .context("the start cannot be recorded")?;
 
         let gate = Arc::new(Gate {
             policy_upstreams: upstreams
                 .all()
-                .map(|upstream| cordon_policy::Upstream { name: upstream.name.clone(), kind: upstream.kind })
+                .map(|upstream| cordon_policy::Upstream {
+                    name: upstream.name.clone(),
+                    kind: upstream.kind,
+                })
                 .collect(),
             upstreams,
             engine,
@@ -147,12 +169,32 @@ impl Server {
         };
         let interceptor = Arc::new(interceptor(&gate, authority, pages.clone())?);
         for (listener, door) in [(gateway, Door::Gateway), (proxy, Door::Proxy)] {
-            listeners.spawn(cordon_intercept::serve(listener, door, interceptor.clone(), stop.clone()));
+            listeners.spawn(cordon_intercept::serve(
+                listener,
+                door,
+                interceptor.clone(),
+                stop.clone(),
+            ));
         }
-        let site = Arc::new(AdminSite { gate: gate.clone(), pages });
-        services.spawn(cordon_console::serve(admin, site, stop_last.clone().cancelled_owned()));
+        let site = Arc::new(AdminSite {
+            gate: gate.clone(),
+            pages,
+        });
+        services.spawn(cordon_console::serve(
+            admin,
+            site,
+            stop_last.clone().cancelled_owned(),
+        ));
         services.spawn(rules::keep_fresh(gate.clone(), config_file, stop.clone()));
-        Ok(Self { gate, running, shipping: Some(shipping), listeners, services, stop, stop_last })
+        Ok(Self {
+            gate,
+            running,
+            shipping: Some(shipping),
+            listeners,
+            services,
+            stop,
+            stop_last,
+        })
     }
 
     /// Drains and stops everything.
@@ -166,12 +208,21 @@ impl Server {
         self.gate.tasks.close();
         let drain = Duration::from_secs(self.gate.config.limits.drain_seconds);
         if tokio::time::timeout(drain, self.gate.tasks.wait()).await.is_err() {
-            warn!(left = self.gate.tasks.len(), "exchanges did not end in time; the next start seals them as unknown");
+            warn!(
+                left = self.gate.tasks.len(),
+                "exchanges did not end in time; the next start seals them as unknown"
+            );
         }
         self.stop_last.cancel();
         self.services.close();
         self.services.wait().await;
-        let _ = self.gate.recorder.event(Event::Stopped(Stopped { reason: reason.to_owned() })).await;
+        let _ = self
+            .gate
+            .recorder
+            .event(Event::Stopped(Stopped {
+                reason: reason.to_owned(),
+            }))
+            .await;
         if let Some(shipping) = self.shipping.take() {
             let left = shipping.shutdown(SHIP_AT_SHUTDOWN).await;
             if left > 0 {
@@ -190,7 +241,10 @@ async fn bind(what: &str, address: SocketAddr) -> Result<TcpListener> {
 
 /// What the authority must be able to vouch for.
 pub fn scope(config: &Config) -> Scope {
-    Scope { hosts: config.intercept.hosts.clone(), gateway_names: config.gateway.names.clone() }
+    Scope {
+        hosts: config.intercept.hosts.clone(),
+        gateway_names: config.gateway.names.clone(),
+    }
 }
 
 /// Opens spool and store.
@@ -231,7 +285,14 @@ fn upstreams(config: &Config, engine: &supervise::Engine, tls: &rustls::ClientCo
         credentials: Credentials::None,
         client: UpstreamClient::of_engine(&engine.address, tls, &config.limits).context("engine.url")?,
     };
-    Upstreams::new(&config.upstreams, &config.intercept.hosts, on_prem, tls, &config.limits).context("upstreams")
+    Upstreams::new(
+        &config.upstreams,
+        &config.intercept.hosts,
+        on_prem,
+        tls,
+        &config.limits,
+    )
+    .context("upstreams")
 }
 
 fn interceptor(gate: &Arc<Gate>, authority: Authority, pages: Pages) -> Result<Interceptor<Doorway>> {
@@ -240,7 +301,10 @@ fn interceptor(gate: &Arc<Gate>, authority: Authority, pages: Pages) -> Result<I
         drain: Duration::from_secs(config.limits.drain_seconds),
         ..ListenerLimits::default()
     };
-    let mut tunnels = TunnelRules { max_tunnels: config.limits.tunnels, ..TunnelRules::default() };
+    let mut tunnels = TunnelRules {
+        max_tunnels: config.limits.tunnels,
+        ..TunnelRules::default()
+    };
     if config.intercept.allow_private_tunnels {
         tunnels.permitted_networks = ["0.0.0.0/0", "::/0"]
             .iter()

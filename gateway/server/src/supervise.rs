@@ -94,19 +94,31 @@ pub fn watch_engine(
         let address = EngineAddress::Url(url.trim_end_matches('/').to_owned());
         let alias = config.alias.clone().unwrap_or_else(|| "engine".to_owned()).into();
         tasks.spawn(probe(address.clone(), says, stop));
-        return Engine { address, alias, state };
+        return Engine {
+            address,
+            alias,
+            state,
+        };
     }
     let socket = installation.dir().join("engine.sock");
     match Launch::plan(config, installation, &socket) {
         Ok(launch) => {
             let alias: Arc<str> = launch.alias.as_str().into();
             tasks.spawn(keep_running(launch, metrics, says, stop));
-            Engine { address: EngineAddress::Socket(socket), alias, state }
+            Engine {
+                address: EngineAddress::Socket(socket),
+                alias,
+                state,
+            }
         }
         Err(reason) => {
             warn!(%reason, "the engine cannot be started");
             let _ = says.send(EngineState::Down(reason.into()));
-            Engine { address: EngineAddress::Socket(socket), alias: "engine".into(), state }
+            Engine {
+                address: EngineAddress::Socket(socket),
+                alias: "engine".into(),
+                state,
+            }
         }
     }
 }
@@ -125,17 +137,29 @@ impl Launch {
         let binary = find_binary(config.binary.as_deref())?;
         let model = find_model(config.model.as_deref(), &installation.models())?;
         let alias = config.alias.clone().unwrap_or_else(|| {
-            model.file_stem().map_or_else(|| "engine".to_owned(), |stem| stem.to_string_lossy().into_owned())
+            model
+                .file_stem()
+                .map_or_else(|| "engine".to_owned(), |stem| stem.to_string_lossy().into_owned())
         });
-        let mut arguments =
-            vec!["--slots".to_owned(), config.slots.to_string(), "--ctx".to_owned(), config.context.to_string()];
+        let mut arguments = vec![
+            "--slots".to_owned(),
+            config.slots.to_string(),
+            "--ctx".to_owned(),
+            config.context.to_string(),
+        ];
         if let Some(threads) = config.threads {
             arguments.extend(["--threads".to_owned(), threads.to_string()]);
         }
         if let Some(layers) = config.gpu_layers {
             arguments.extend(["--gpu-layers".to_owned(), layers.to_string()]);
         }
-        Ok(Self { binary, model, alias, socket: socket.to_owned(), arguments })
+        Ok(Self {
+            binary,
+            model,
+            alias,
+            socket: socket.to_owned(),
+            arguments,
+        })
     }
 
     fn spawn(&self) -> std::io::Result<Child> {
@@ -165,7 +189,9 @@ pub fn find_binary(configured: Option<&Path>) -> Result<PathBuf, String> {
             Err(format!("engine.binary: there is no file {}", path.display()))
         };
     }
-    let beside = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned));
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|exe| exe.parent().map(Path::to_owned));
     beside
         .into_iter()
         .chain(config::search_path())
@@ -199,7 +225,11 @@ pub fn find_model(configured: Option<&Path>, models: &Path) -> Result<PathBuf, S
             models.display()
         )),
         1 => Ok(found.remove(0)),
-        _ => Err(format!("there are {} GGUF files in {}; set engine.model", found.len(), models.display())),
+        _ => Err(format!(
+            "there are {} GGUF files in {}; set engine.model",
+            found.len(),
+            models.display()
+        )),
     }
 }
 
@@ -247,7 +277,13 @@ async fn run_once(
 ) -> Option<String> {
     let mut child = match launch.spawn() {
         Ok(child) => child,
-        Err(error) => return Some(format!("{} does not start: {}", launch.binary.display(), error.kind())),
+        Err(error) => {
+            return Some(format!(
+                "{} does not start: {}",
+                launch.binary.display(),
+                error.kind()
+            ));
+        }
     };
     // Held for as long as the process shall live.
     let lifeline = child.stdin.take();

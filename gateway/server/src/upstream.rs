@@ -104,8 +104,7 @@ impl Upstreams {
             let credentials = match entry.credentials.value() {
                 "passthrough" => Credentials::Passthrough,
                 key => {
-                    let mut value =
-                        HeaderValue::from_str(key).map_err(|_| UpstreamError::Unsendable)?;
+                    let mut value = HeaderValue::from_str(key).map_err(|_| UpstreamError::Unsendable)?;
                     value.set_sensitive(true);
                     Credentials::Own(value)
                 }
@@ -159,9 +158,16 @@ impl Upstreams {
 
     /// The upstream that a caller addressed by host.
     pub fn by_host(&self, host: &str) -> Option<&Arc<Upstream>> {
-        let exact = self.hosts.iter().find(|(known, _)| known.eq_ignore_ascii_case(host));
+        let exact = self
+            .hosts
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(host));
         exact
-            .or_else(|| self.hosts.iter().find(|(known, _)| config::host_within(host, known)))
+            .or_else(|| {
+                self.hosts
+                    .iter()
+                    .find(|(known, _)| config::host_within(host, known))
+            })
             .and_then(|(_, name)| self.named.get(name))
     }
 
@@ -210,7 +216,10 @@ impl UpstreamClient {
         limits: &config::Limits,
     ) -> Result<Self, UpstreamError> {
         base.parse::<Uri>().map_err(|_| UpstreamError::Unsendable)?;
-        let dial = Dial { address, limit: Duration::from_secs(limits.connect_seconds) };
+        let dial = Dial {
+            address,
+            limit: Duration::from_secs(limits.connect_seconds),
+        };
         let mut tls = tls.clone();
         // The connector offers h2 and http/1.1 by itself, and insists on doing so.
         tls.alpn_protocols.clear();
@@ -236,7 +245,9 @@ impl UpstreamClient {
             EngineAddress::Url(url) => Self::over_tls(url, None, tls, limits),
             EngineAddress::Socket(path) => Ok(Self {
                 base: "http://engine".to_owned(),
-                pool: Pool::Unix(pooled().build(DialUnix { path: Arc::new(path.clone()) })),
+                pool: Pool::Unix(pooled().build(DialUnix {
+                    path: Arc::new(path.clone()),
+                })),
                 reply_limit: Duration::from_secs(limits.reply_seconds),
             }),
         }
@@ -289,7 +300,10 @@ impl UpstreamClient {
 
 fn pooled() -> hyper_util::client::legacy::Builder {
     let mut builder = Client::builder(TokioExecutor::new());
-    builder.pool_timer(TokioTimer::new()).timer(TokioTimer::new()).pool_idle_timeout(Duration::from_secs(60));
+    builder
+        .pool_timer(TokioTimer::new())
+        .timer(TokioTimer::new())
+        .pool_idle_timeout(Duration::from_secs(60));
     builder
 }
 
@@ -306,12 +320,20 @@ impl EngineClient {
             EngineAddress::Url(url) => url.clone(),
             EngineAddress::Socket(_) => "http://engine".to_owned(),
         };
-        Self { url, pool: pooled().build(Dial { address: None, limit: Duration::from_secs(2) }) }
+        Self {
+            url,
+            pool: pooled().build(Dial {
+                address: None,
+                limit: Duration::from_secs(2),
+            }),
+        }
     }
 
     /// Whether `/health` says 200.
     pub async fn healthy(&self) -> Result<bool, UpstreamError> {
-        let uri: Uri = format!("{}/health", self.url).parse().map_err(|_| UpstreamError::Unsendable)?;
+        let uri: Uri = format!("{}/health", self.url)
+            .parse()
+            .map_err(|_| UpstreamError::Unsendable)?;
         match tokio::time::timeout(Duration::from_secs(5), self.pool.get(uri)).await {
             Ok(Ok(response)) => Ok(response.status().is_success()),
             Ok(Err(_)) => Err(UpstreamError::Unreachable),
@@ -346,7 +368,9 @@ impl tower::Service<Uri> for Dial {
                     Some(address) => TcpStream::connect(address).await,
                     None => {
                         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-                        let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("http") { 80 } else { 443 });
+                        let port =
+                            uri.port_u16()
+                                .unwrap_or(if uri.scheme_str() == Some("http") { 80 } else { 443 });
                         TcpStream::connect((host, port)).await
                     }
                 }

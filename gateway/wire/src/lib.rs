@@ -35,9 +35,7 @@ mod stream;
 pub use stream::{Channel, Rewrite, StreamEditor, StreamError, error_event};
 
 mod translate;
-pub use translate::{
-    StreamTranslator, TranslateError, asks_for_usage, reply_from_chat, request_to_chat,
-};
+pub use translate::{StreamTranslator, TranslateError, asks_for_usage, reply_from_chat, request_to_chat};
 
 mod models;
 pub use models::{count_tokens_reply, model_one, models_list};

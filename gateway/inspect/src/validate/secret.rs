@@ -141,7 +141,10 @@ pub(super) fn secret_value(value: &str) -> Verdict {
 fn is_dated_name(value: &str) -> bool {
     let words = value.trim_end_matches(|c: char| c.is_ascii_digit() || c == '-');
     let date = value[words.len()..].bytes().filter(u8::is_ascii_digit).count();
-    date == 8 && words.split('-').all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase()))
+    date == 8
+        && words
+            .split('-')
+            .all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase()))
 }
 
 /// A value of a password field: people's passwords are words with something in between.
@@ -311,7 +314,11 @@ mod tests {
     #[test]
     fn names_with_a_date_are_no_secrets() {
         assert!(is_dated_name("count-2026-05-13") && is_dated_name("tool-use-20251120"));
-        assert!(!is_dated_name("q8Zr2LmX-2026-05-13") && !is_dated_name("2026-05-13") && !is_dated_name("abc-2026"));
+        assert!(
+            !is_dated_name("q8Zr2LmX-2026-05-13")
+                && !is_dated_name("2026-05-13")
+                && !is_dated_name("abc-2026")
+        );
     }
 
     #[test]

@@ -94,7 +94,9 @@ async fn store(place: &Where) -> Result<(Installation, Store)> {
     let config = place.load()?;
     let installation = Installation::of(&config);
     let url = serve::store_url(&config, &installation)?;
-    let store = Store::open(&url).await.with_context(|| format!("the store {url} cannot be read"))?;
+    let store = Store::open(&url)
+        .await
+        .with_context(|| format!("the store {url} cannot be read"))?;
     Ok((installation, store))
 }
 
@@ -121,9 +123,19 @@ impl Search {
             actor: self.user,
             since: self.since.as_deref().map(moment).transpose()?,
             until: self.until.as_deref().map(moment).transpose()?,
-            decision: self.decision.as_deref().map(word::<Action>).transpose().context("--decision")?,
+            decision: self
+                .decision
+                .as_deref()
+                .map(word::<Action>)
+                .transpose()
+                .context("--decision")?,
             rule: self.rule,
-            outcome: self.outcome.as_deref().map(word).transpose().context("--outcome")?,
+            outcome: self
+                .outcome
+                .as_deref()
+                .map(word)
+                .transpose()
+                .context("--outcome")?,
             entity: self.entity,
             host: self.host,
             upstream: self.upstream,
@@ -179,8 +191,11 @@ fn shown(row: &Row) -> String {
         .unwrap_or_default();
     let what = match &row.opening.body {
         Body::Intent(intent) => {
-            let entities: Vec<String> =
-                intent.entities.iter().map(|(entity, count)| format!("{entity}={count}")).collect();
+            let entities: Vec<String> = intent
+                .entities
+                .iter()
+                .map(|(entity, count)| format!("{entity}={count}"))
+                .collect();
             format!(
                 "{} {} {} by {} [{}] -> {} model={}",
                 intent.actor.user,
@@ -192,8 +207,13 @@ fn shown(row: &Row) -> String {
                 intent.model.as_deref().unwrap_or("-"),
             )
         }
-        Body::Refused(refused) => format!("{} {} refused {} ({})", refused.actor.user, refused.dialect, refused.code, refused.status),
-        Body::TunnelOpened(tunnel) => format!("{} tunnel to {}:{}", tunnel.actor.user, tunnel.host, tunnel.port),
+        Body::Refused(refused) => format!(
+            "{} {} refused {} ({})",
+            refused.actor.user, refused.dialect, refused.code, refused.status
+        ),
+        Body::TunnelOpened(tunnel) => {
+            format!("{} tunnel to {}:{}", tunnel.actor.user, tunnel.host, tunnel.port)
+        }
         other => other.kind().to_owned(),
     };
     let end = match row.closing.as_ref().map(|entry| &entry.body) {
@@ -206,7 +226,10 @@ fn shown(row: &Row) -> String {
             seal.latency_ms
         ),
         Some(Body::TunnelClosed(closed)) => {
-            format!(" closed up={} down={} {} ms", closed.bytes_up, closed.bytes_down, closed.duration_ms)
+            format!(
+                " closed up={} down={} {} ms",
+                closed.bytes_up, closed.bytes_down, closed.duration_ms
+            )
         }
         Some(other) => format!(" {}", other.kind()),
         None if matches!(row.opening.body, Body::Refused(_)) => String::new(),

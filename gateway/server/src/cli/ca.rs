@@ -55,11 +55,18 @@ impl Ca {
                 write_bundle(&installation.bundle(), &root)?;
                 say(&format!("root certificate  {}", files.root.display()));
                 say(&format!("bundle            {}", installation.bundle().display()));
-                say(&format!("root key          {}  move it to a safe place off this machine", files.root_key.display()));
+                say(&format!(
+                    "root key          {}  move it to a safe place off this machine",
+                    files.root_key.display()
+                ));
             }
             CaAction::Export { bundle, place } => {
                 let installation = Installation::of(&place.load()?);
-                let path = if bundle { installation.bundle() } else { installation.root() };
+                let path = if bundle {
+                    installation.bundle()
+                } else {
+                    installation.root()
+                };
                 let pem = std::fs::read_to_string(&path)
                     .with_context(|| format!("there is no {}; `cordon ca init` makes it", path.display()))?;
                 say(pem.trim_end());
@@ -67,7 +74,8 @@ impl Ca {
             CaAction::Rotate { root_key, place } => {
                 let config = place.load()?;
                 let installation = Installation::of(&config);
-                let root_key = root_key.unwrap_or_else(|| cordon_intercept::Files::of(&installation.ca()).root_key);
+                let root_key =
+                    root_key.unwrap_or_else(|| cordon_intercept::Files::of(&installation.ca()).root_key);
                 Authority::rotate(&installation.ca(), &root_key, serve::scope(&config), &SystemClock)?;
                 say("new intermediates are in place; restart the gateway to use them");
             }

@@ -6,12 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::{NO, say};
-use crate::{
-    config::Config,
-    installation::Installation,
-    rules::Rules,
-    supervise,
-};
+use crate::{config::Config, installation::Installation, rules::Rules, supervise};
 
 /// Arguments of `cordon check`.
 #[derive(Args)]
@@ -47,16 +42,24 @@ impl Check {
             bad(format!("{error:#}"));
         }
         if let Err((path, error)) = config.extra_roots() {
-            bad(format!("intercept.extra_roots: {}: {}", path.display(), error.kind()));
+            bad(format!(
+                "intercept.extra_roots: {}: {}",
+                path.display(),
+                error.kind()
+            ));
         }
         // What a first start makes or a later step installs is worth a word, but no error.
         let installation = Installation::of(&config);
         if !installation.root().exists() {
-            say(&format!("note: there is no CA in {} yet; `cordon ca init` makes one", installation.ca().display()));
+            say(&format!(
+                "note: there is no CA in {} yet; `cordon ca init` makes one",
+                installation.ca().display()
+            ));
         }
         if config.engine.url.is_none() {
             let binary = supervise::find_binary(config.engine.binary.as_deref()).map(|_| ());
-            let model = supervise::find_model(config.engine.model.as_deref(), &installation.models()).map(|_| ());
+            let model =
+                supervise::find_model(config.engine.model.as_deref(), &installation.models()).map(|_| ());
             for missing in [binary, model].into_iter().filter_map(Result::err) {
                 say(&format!("note: {missing}"));
             }

@@ -69,7 +69,9 @@ impl Doctor {
             say("all is well");
             Ok(ExitCode::SUCCESS)
         } else {
-            say(&format!("{wrong} of the checks failed; `eval \"$(cordon env)\"` sets the variables of this shell"));
+            say(&format!(
+                "{wrong} of the checks failed; `eval \"$(cordon env)\"` sets the variables of this shell"
+            ));
             Ok(ExitCode::from(NO))
         }
     }
@@ -81,28 +83,49 @@ async fn examine(config: &Config) -> u32 {
     let running = Running::or_configured(config);
     let variables = config::proxy_environment();
 
-    report.check(&format!("the gateway is ready ({}/readyz)", running.admin), ready(&running.admin).await);
+    report.check(
+        &format!("the gateway is ready ({}/readyz)", running.admin),
+        ready(&running.admin).await,
+    );
     let root = report.check("our root certificate is there", read_root(&installation));
     let proxy = report.check("HTTPS_PROXY names a proxy", proxy_of(&variables));
     if let Some(proxy) = &proxy {
-        report.check("HTTPS_PROXY carries a login", if proxy.login.is_some() || config.identity.anonymous_loopback {
-            Ok(())
-        } else {
-            Err(anyhow::anyhow!("write it as http://cordon:YOUR_KEY@HOST:PORT"))
-        });
+        report.check(
+            "HTTPS_PROXY carries a login",
+            if proxy.login.is_some() || config.identity.anonymous_loopback {
+                Ok(())
+            } else {
+                Err(anyhow::anyhow!("write it as http://cordon:YOUR_KEY@HOST:PORT"))
+            },
+        );
         let expected = authority_of(&running.proxy);
-        report.check("HTTPS_PROXY leads to this Cordon", if proxy.address == expected {
-            Ok(())
-        } else {
-            Err(anyhow::anyhow!("it leads to {}, and this Cordon's proxy is {expected}", proxy.address))
-        });
+        report.check(
+            "HTTPS_PROXY leads to this Cordon",
+            if proxy.address == expected {
+                Ok(())
+            } else {
+                Err(anyhow::anyhow!(
+                    "it leads to {}, and this Cordon's proxy is {expected}",
+                    proxy.address
+                ))
+            },
+        );
     }
-    let trusted = report.check("SSL_CERT_FILE holds system roots and our root", trusts(&variables, root.as_deref()));
+    let trusted = report.check(
+        "SSL_CERT_FILE holds system roots and our root",
+        trusts(&variables, root.as_deref()),
+    );
     if variables.contains_key("NODE_EXTRA_CA_CERTS") {
-        report.check("NODE_EXTRA_CA_CERTS holds our root", holds(&variables, "NODE_EXTRA_CA_CERTS", root.as_deref()));
+        report.check(
+            "NODE_EXTRA_CA_CERTS holds our root",
+            holds(&variables, "NODE_EXTRA_CA_CERTS", root.as_deref()),
+        );
     }
     for host in config.intercept.hosts.iter().take(3) {
-        report.check(&format!("{host} does not go round the proxy (NO_PROXY)"), not_bypassed(&variables, host));
+        report.check(
+            &format!("{host} does not go round the proxy (NO_PROXY)"),
+            not_bypassed(&variables, host),
+        );
     }
     if let (Some(proxy), Some(roots), Some(host)) = (&proxy, trusted, config.intercept.hosts.first()) {
         let what = format!("{host} is reached through the proxy, with a certificate that is trusted");
@@ -117,14 +140,20 @@ async fn ready(admin: &str) -> Result<()> {
         .context("it does not answer")?
         .context("it cannot be reached; does `cordon up` or `cordon serve` run?")?;
     let (status, body) = get(TokioIo::new(stream), "/readyz", &authority_of(admin)).await?;
-    ensure!(status == StatusCode::OK, "it is not: {}", String::from_utf8_lossy(&body));
+    ensure!(
+        status == StatusCode::OK,
+        "it is not: {}",
+        String::from_utf8_lossy(&body)
+    );
     Ok(())
 }
 
 fn read_root(installation: &Installation) -> Result<Vec<u8>> {
     let path = installation.root();
     let pem = std::fs::read(&path).with_context(|| format!("there is no {}", path.display()))?;
-    Ok(CertificateDer::from_pem_slice(&pem).context("it is no certificate")?.to_vec())
+    Ok(CertificateDer::from_pem_slice(&pem)
+        .context("it is no certificate")?
+        .to_vec())
 }
 
 struct Proxy {
@@ -138,36 +167,57 @@ fn proxy_of(variables: &BTreeMap<String, String>) -> Result<Proxy> {
         .or_else(|| variables.get("HTTPS_PROXY"))
         .context("it is not set")?;
     let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
-    ensure!(scheme == "http", "it must begin with http:// (the proxy speaks plain HTTP; what goes through it is TLS)");
+    ensure!(
+        scheme == "http",
+        "it must begin with http:// (the proxy speaks plain HTTP; what goes through it is TLS)"
+    );
     let rest = rest.trim_end_matches('/');
     let (login, address) = match rest.rsplit_once('@') {
         Some((login, address)) => (Some(login.to_owned()), address),
         None => (None, rest),
     };
     ensure!(address.contains(':'), "it names no port");
-    Ok(Proxy { address: address.replace("localhost", "127.0.0.1"), login })
+    Ok(Proxy {
+        address: address.replace("localhost", "127.0.0.1"),
+        login,
+    })
 }
 
 fn authority_of(url: &str) -> String {
-    url.split_once("://").map_or(url, |(_, rest)| rest).trim_end_matches('/').replace("localhost", "127.0.0.1")
+    url.split_once("://")
+        .map_or(url, |(_, rest)| rest)
+        .trim_end_matches('/')
+        .replace("localhost", "127.0.0.1")
 }
 
 fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>> {
     let pem = std::fs::read(path).with_context(|| format!("{path} cannot be read"))?;
-    CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().with_context(|| format!("{path} is no PEM file"))
+    CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<_, _>>()
+        .with_context(|| format!("{path} is no PEM file"))
 }
 
-fn holds(variables: &BTreeMap<String, String>, name: &str, root: Option<&[u8]>) -> Result<Vec<CertificateDer<'static>>> {
+fn holds(
+    variables: &BTreeMap<String, String>,
+    name: &str,
+    root: Option<&[u8]>,
+) -> Result<Vec<CertificateDer<'static>>> {
     let path = variables.get(name).context("it is not set")?;
     let found = certificates(path)?;
     let root = root.context("our root is not known")?;
-    ensure!(found.iter().any(|certificate| certificate.as_ref() == root), "{path} does not hold our root");
+    ensure!(
+        found.iter().any(|certificate| certificate.as_ref() == root),
+        "{path} does not hold our root"
+    );
     Ok(found)
 }
 
 fn trusts(variables: &BTreeMap<String, String>, root: Option<&[u8]>) -> Result<RootCertStore> {
     let found = holds(variables, "SSL_CERT_FILE", root)?;
-    ensure!(found.len() > 1, "it holds our root alone, so every other site would fail; use the bundle");
+    ensure!(
+        found.len() > 1,
+        "it holds our root alone, so every other site would fail; use the bundle"
+    );
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(found);
     Ok(roots)
@@ -194,18 +244,23 @@ async fn try_intercepted(proxy: &Proxy, roots: RootCertStore, host: &str) -> Res
     let login = proxy.login.as_deref().map_or_else(String::new, |login| {
         format!("Proxy-Authorization: Basic {}\r\n", BASE64_STANDARD.encode(login))
     });
-    stream.write_all(format!("CONNECT {host}:443 HTTP/1.1\r\nHost: {host}:443\r\n{login}\r\n").as_bytes()).await?;
-    let head = tokio::time::timeout(PATIENCE, read_head(&mut stream)).await.context("the proxy does not answer CONNECT")??;
+    stream
+        .write_all(format!("CONNECT {host}:443 HTTP/1.1\r\nHost: {host}:443\r\n{login}\r\n").as_bytes())
+        .await?;
+    let head = tokio::time::timeout(PATIENCE, read_head(&mut stream))
+        .await
+        .context("the proxy does not answer CONNECT")??;
     match head.split(' ').nth(1) {
         Some("200") => {}
         Some("407") => bail!("the proxy does not know the login; make a key with `cordon key create`"),
         Some(status) => bail!("the proxy answers CONNECT with {status}"),
         None => bail!("what answers there is no proxy"),
     }
-    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let tls =
+        rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
     let name = ServerName::try_from(host.to_owned())?;
     let stream = tokio_rustls::TlsConnector::from(Arc::new(tls))
         .connect(name, stream)
@@ -220,7 +275,12 @@ async fn read_head(stream: &mut TcpStream) -> Result<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         ensure!(head.len() < LONGEST_HEAD, "what answers there is no proxy");
-        head.push(stream.read_u8().await.context("the proxy closed the connection")?);
+        head.push(
+            stream
+                .read_u8()
+                .await
+                .context("the proxy closed the connection")?,
+        );
     }
     Ok(String::from_utf8_lossy(&head).into_owned())
 }
@@ -233,12 +293,16 @@ where
         let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
         tokio::spawn(connection);
         let uri: Uri = path.parse()?;
-        let request = Request::get(uri).header("host", host).body(Empty::<Bytes>::new())?;
+        let request = Request::get(uri)
+            .header("host", host)
+            .body(Empty::<Bytes>::new())?;
         let response = sender.send_request(request).await?;
         let status = response.status();
         Ok::<_, anyhow::Error>((status, response.into_body().collect().await?.to_bytes()))
     };
-    tokio::time::timeout(PATIENCE, asked).await.context("there is no answer")?
+    tokio::time::timeout(PATIENCE, asked)
+        .await
+        .context("there is no answer")?
 }
 
 #[cfg(test)]
@@ -252,7 +316,10 @@ mod tests {
     #[test]
     fn proxies_are_read_as_programs_read_them() {
         let proxy = proxy_of(&set("HTTPS_PROXY", "http://cordon:k@localhost:8888/")).unwrap();
-        assert_eq!((proxy.address.as_str(), proxy.login.as_deref()), ("127.0.0.1:8888", Some("cordon:k")));
+        assert_eq!(
+            (proxy.address.as_str(), proxy.login.as_deref()),
+            ("127.0.0.1:8888", Some("cordon:k"))
+        );
         assert!(proxy_of(&set("HTTPS_PROXY", "https://h:1")).is_err());
         assert!(proxy_of(&set("HTTPS_PROXY", "http://h")).is_err());
         assert!(proxy_of(&BTreeMap::new()).is_err());

@@ -35,7 +35,11 @@ impl Env {
     pub fn run(self) -> Result<ExitCode> {
         let config = self.place.load()?;
         let installation = Installation::of(&config);
-        let variables = variables(&installation, &Running::or_configured(&config), self.key.as_deref());
+        let variables = variables(
+            &installation,
+            &Running::or_configured(&config),
+            self.key.as_deref(),
+        );
         match self.format {
             Format::Sh => {
                 for (name, value) in &variables {
@@ -48,8 +52,10 @@ impl Env {
                 }
             }
             Format::Json => {
-                let object: Map<String, Value> =
-                    variables.into_iter().map(|(name, value)| (name.to_owned(), Value::String(value))).collect();
+                let object: Map<String, Value> = variables
+                    .into_iter()
+                    .map(|(name, value)| (name.to_owned(), Value::String(value)))
+                    .collect();
                 say(&Value::Object(object).to_string());
             }
         }
@@ -64,7 +70,9 @@ pub fn variables(
     key: Option<&str>,
 ) -> Vec<(&'static str, String)> {
     let key = key.map(str::to_owned).or_else(|| {
-        std::fs::read_to_string(installation.own_api_key()).ok().map(|key| key.trim().to_owned())
+        std::fs::read_to_string(installation.own_api_key())
+            .ok()
+            .map(|key| key.trim().to_owned())
     });
     let proxy = match key {
         Some(key) => running.proxy.replacen("://", &format!("://cordon:{key}@"), 1),

@@ -54,14 +54,20 @@ impl Key {
     /// Runs it.
     pub fn run(self) -> Result<ExitCode> {
         match self.action {
-            KeyAction::Create { user, groups, json, place } => {
+            KeyAction::Create {
+                user,
+                groups,
+                json,
+                place,
+            } => {
                 let (installation, mut keys) = open(&place)?;
                 let groups: BTreeSet<String> = groups.into_iter().collect();
-                let (entry, key) =
-                    keys.create(installation.keys(), &user, groups, SystemClock.now())?;
+                let (entry, key) = keys.create(installation.keys(), &user, groups, SystemClock.now())?;
                 if json {
-                    say(&json!({"id": entry.id, "user": entry.user, "groups": entry.groups, "key": key})
-                        .to_string());
+                    say(
+                        &json!({"id": entry.id, "user": entry.user, "groups": entry.groups, "key": key})
+                            .to_string(),
+                    );
                 } else {
                     say(&key);
                 }
@@ -77,8 +83,14 @@ impl Key {
                         .to_string());
                     } else {
                         let groups = entry.groups.iter().cloned().collect::<Vec<_>>().join(",");
-                        let state = entry.revoked.as_ref().map_or(String::new(), |at| format!(" revoked {at}"));
-                        say(&format!("{} {} [{groups}] created {}{state}", entry.id, entry.user, entry.created));
+                        let state = entry
+                            .revoked
+                            .as_ref()
+                            .map_or(String::new(), |at| format!(" revoked {at}"));
+                        say(&format!(
+                            "{} {} [{groups}] created {}{state}",
+                            entry.id, entry.user, entry.created
+                        ));
                     }
                 }
             }

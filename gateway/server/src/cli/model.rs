@@ -65,7 +65,11 @@ impl Model {
                 };
                 show(&path)?;
             }
-            ModelAction::Pull { source, sha256, place } => {
+            ModelAction::Pull {
+                source,
+                sha256,
+                place,
+            } => {
                 let installation = Installation::of(&place.load()?);
                 installation.create()?;
                 if let Some(digest) = &sha256
@@ -92,7 +96,11 @@ fn list(json: bool, place: &Where) -> Result<()> {
     paths.sort();
     for path in paths {
         let bytes = path.metadata().map(|metadata| metadata.len()).unwrap_or_default();
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         if json {
             say(&json!({"name": name, "path": path, "bytes": bytes}).to_string());
         } else {
@@ -120,7 +128,11 @@ fn show(path: &std::path::Path) -> Result<()> {
             say(&format!("{label:<13} {value}"));
         }
     }
-    let template = if gguf.text("tokenizer.chat_template").is_some() { "its own" } else { "none (ChatML is used)" };
+    let template = if gguf.text("tokenizer.chat_template").is_some() {
+        "its own"
+    } else {
+        "none (ChatML is used)"
+    };
     say(&format!("chat template {template}"));
     Ok(())
 }

@@ -58,17 +58,31 @@ fn test(config: &Config, files: &[PathBuf]) -> Result<ExitCode> {
     if files.is_empty() {
         let (name, source) = cordon_policy::Policy::embedded_default();
         let (test_name, tests) = cordon_policy::Policy::embedded_default_tests();
-        cases.push((name.to_owned(), source.to_owned(), test_name.to_owned(), tests.to_owned()));
+        cases.push((
+            name.to_owned(),
+            source.to_owned(),
+            test_name.to_owned(),
+            tests.to_owned(),
+        ));
     }
     for file in files {
         let beside = file.with_extension("test.yaml");
-        let read = |path: &Path| std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
-        cases.push((file.display().to_string(), read(file)?, beside.display().to_string(), read(&beside)?));
+        let read = |path: &Path| {
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+        };
+        cases.push((
+            file.display().to_string(),
+            read(file)?,
+            beside.display().to_string(),
+            read(&beside)?,
+        ));
     }
     let (mut passed, mut failed) = (0, 0);
     for (name, source, test_name, tests) in cases {
         let outcomes = cordon_policy::Policy::parse(&name, &source).and_then(|policy| {
-            policytest::run(&policy, &test_name, &tests, &|segments| inspector.inspect_all(segments))
+            policytest::run(&policy, &test_name, &tests, &|segments| {
+                inspector.inspect_all(segments)
+            })
         });
         match outcomes {
             Err(faults) => {

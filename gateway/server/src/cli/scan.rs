@@ -3,6 +3,7 @@
 //! Text form prints `path:line:column type score`, with lines and columns from 1, columns in Unicode
 //! characters; never the text found. `jsonl` reads `{"id","text"}` a line and writes
 //! `{"id","spans":[{"start","end","type","score"}]}`, offsets in Unicode characters, end exclusive.
+//! Source code and confidential passages are reported with `--regions` only.
 
 use std::{
     fs,
@@ -22,6 +23,10 @@ use serde_json::json;
 use super::{NO, Where, say};
 use crate::{config::Config, rules};
 
+/// Families that mark whole passages. In a folder of source code every file holds some, which would drown
+/// what a scan of files is for.
+const REGIONS: [&str; 2] = ["SOURCE_CODE", "CONFIDENTIAL"];
+
 /// Files larger than this are not read.
 const LARGEST_FILE: u64 = 256 << 20;
 
@@ -37,6 +42,9 @@ pub struct Scan {
     /// Group of the sender that `--policy` is asked about; may be given several times.
     #[arg(long = "group", requires = "policy")]
     groups: Vec<String>,
+    /// Also report whole passages: source code and text that is marked as confidential.
+    #[arg(long)]
+    regions: bool,
     /// Form of input and output.
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -76,16 +84,26 @@ impl Scan {
         let inspector = rules::load_inspector(&config)?;
         let policy = match &self.policy {
             Some(file) => {
-                let config = Config { policy: Some(file.clone()), ..Config::default() };
+                let config = Config {
+                    policy: Some(file.clone()),
+                    ..Config::default()
+                };
                 Some(rules::load_policy(&config)?)
             }
             None => None,
         };
-        let wanted = |findings: Vec<Finding>| match &policy {
-            Some(policy) => acted_on(policy, &self.groups, findings),
-            None => findings,
+        let wanted = |mut findings: Vec<Finding>| {
+            findings.retain(|finding| self.regions || !REGIONS.contains(&finding.entity.family()));
+            match &policy {
+                Some(policy) => acted_on(policy, &self.groups, findings),
+                None => findings,
+            }
         };
-        let inputs = if self.files.is_empty() { vec![PathBuf::from("-")] } else { self.files.clone() };
+        let inputs = if self.files.is_empty() {
+            vec![PathBuf::from("-")]
+        } else {
+            self.files.clone()
+        };
         let mut found = 0;
         for input in inputs {
             found += match self.format {
@@ -93,13 +111,20 @@ impl Scan {
                 Format::Text | Format::Json => whole(&inspector, &input, &wanted, self.format)?,
             };
         }
-        Ok(ExitCode::from(if found > 0 && self.format != Format::Jsonl { NO } else { 0 }))
+        Ok(ExitCode::from(if found > 0 && self.format != Format::Jsonl {
+            NO
+        } else {
+            0
+        }))
     }
 }
 
 /// The findings for which a policy does anything but allow, when the text goes to a cloud.
 fn acted_on(policy: &Policy, groups: &[String], findings: Vec<Finding>) -> Vec<Finding> {
-    let cloud = Upstream { name: "cloud".into(), kind: UpstreamKind::Cloud };
+    let cloud = Upstream {
+        name: "cloud".into(),
+        kind: UpstreamKind::Cloud,
+    };
     let actor = Actor {
         user: "scan".to_owned(),
         groups: groups.iter().cloned().collect(),
@@ -120,9 +145,17 @@ fn acted_on(policy: &Policy, groups: &[String], findings: Vec<Finding>) -> Vec<F
     };
     let decision = policy.decide(&facts, &findings);
     let acts = |index: usize| {
-        decision.verdicts.iter().any(|verdict| verdict.finding == index && verdict.action != Action::Allow)
+        decision
+            .verdicts
+            .iter()
+            .any(|verdict| verdict.finding == index && verdict.action != Action::Allow)
     };
-    findings.into_iter().enumerate().filter(|(index, _)| acts(*index)).map(|(_, finding)| finding).collect()
+    findings
+        .into_iter()
+        .enumerate()
+        .filter(|(index, _)| acts(*index))
+        .map(|(_, finding)| finding)
+        .collect()
 }
 
 fn open(input: &PathBuf) -> Result<Box<dyn Read>> {
@@ -133,13 +166,22 @@ fn open(input: &PathBuf) -> Result<Box<dyn Read>> {
     Ok(Box::new(file))
 }
 
-fn whole(inspector: &Inspector, input: &PathBuf, wanted: &impl Fn(Vec<Finding>) -> Vec<Finding>, format: Format) -> Result<usize> {
+fn whole(
+    inspector: &Inspector,
+    input: &PathBuf,
+    wanted: &impl Fn(Vec<Finding>) -> Vec<Finding>,
+    format: Format,
+) -> Result<usize> {
     let mut bytes = Vec::new();
     open(input)?
         .take(LARGEST_FILE + 1)
         .read_to_end(&mut bytes)
         .with_context(|| format!("cannot read {}", input.display()))?;
-    anyhow::ensure!(bytes.len() as u64 <= LARGEST_FILE, "{} is larger than 256 MiB", input.display());
+    anyhow::ensure!(
+        bytes.len() as u64 <= LARGEST_FILE,
+        "{} is larger than 256 MiB",
+        input.display()
+    );
     let text = String::from_utf8_lossy(&bytes);
     let findings = wanted(inspector.inspect(&text));
     let mut position = Positions::new(&text);
@@ -152,21 +194,31 @@ fn whole(inspector: &Inspector, input: &PathBuf, wanted: &impl Fn(Vec<Finding>) 
             })
             .to_string());
         } else {
-            say(&format!("{}:{line}:{column} {} {:.2}", input.display(), finding.entity, finding.score));
+            say(&format!(
+                "{}:{line}:{column} {} {:.2}",
+                input.display(),
+                finding.entity,
+                finding.score
+            ));
         }
     }
     Ok(findings.len())
 }
 
-fn lines(inspector: &Inspector, input: &PathBuf, wanted: &impl Fn(Vec<Finding>) -> Vec<Finding>) -> Result<usize> {
+fn lines(
+    inspector: &Inspector,
+    input: &PathBuf,
+    wanted: &impl Fn(Vec<Finding>) -> Vec<Finding>,
+) -> Result<usize> {
     let mut found = 0;
     for (number, line) in BufReader::new(open(input)?).lines().enumerate() {
         let line = line.with_context(|| format!("cannot read {}", input.display()))?;
         if line.trim().is_empty() {
             continue;
         }
-        let Line { id, text } = serde_json::from_str(&line)
-            .map_err(|_| anyhow::anyhow!("{}:{}: expected {{\"id\",\"text\"}}", input.display(), number + 1))?;
+        let Line { id, text } = serde_json::from_str(&line).map_err(|_| {
+            anyhow::anyhow!("{}:{}: expected {{\"id\",\"text\"}}", input.display(), number + 1)
+        })?;
         let mut findings = wanted(inspector.inspect(&text));
         findings.sort_by_key(|finding| finding.span.start);
         let mut characters = Characters::new(&text);
@@ -201,7 +253,11 @@ struct Characters<'a> {
 
 impl<'a> Characters<'a> {
     fn new(text: &'a str) -> Self {
-        Self { text, at: 0, count: 0 }
+        Self {
+            text,
+            at: 0,
+            count: 0,
+        }
     }
 
     fn before(&mut self, byte: usize) -> usize {
@@ -221,7 +277,12 @@ struct Positions<'a> {
 
 impl<'a> Positions<'a> {
     fn new(text: &'a str) -> Self {
-        Self { text, at: 0, line: 1, column: 1 }
+        Self {
+            text,
+            at: 0,
+            line: 1,
+            column: 1,
+        }
     }
 
     fn of(&mut self, byte: usize) -> (usize, usize) {

@@ -67,9 +67,15 @@ pub struct Up {
 impl Up {
     /// Runs it.
     pub fn run(self) -> Result<ExitCode> {
-        let mut config = Where { config: None, dir: self.dir }.load()?;
+        let mut config = Where {
+            config: None,
+            dir: self.dir,
+        }
+        .load()?;
         self.common.apply(&mut config);
-        let absolute = |path: PathBuf| std::path::absolute(&path).with_context(|| format!("cannot use {}", path.display()));
+        let absolute = |path: PathBuf| {
+            std::path::absolute(&path).with_context(|| format!("cannot use {}", path.display()))
+        };
         if let Some(model) = self.model {
             config.engine.model = Some(absolute(model)?);
         }
@@ -122,7 +128,11 @@ pub struct Serve {
 impl Serve {
     /// Runs it.
     pub fn run(self) -> Result<ExitCode> {
-        let mut config = Where { config: Some(self.config.clone()), dir: None }.load()?;
+        let mut config = Where {
+            config: Some(self.config.clone()),
+            dir: None,
+        }
+        .load()?;
         self.common.apply(&mut config);
         serve::start_log(&config)?;
         run(config, Some(self.config), self.common.json, None)
@@ -131,7 +141,10 @@ impl Serve {
 
 fn run(config: Config, config_file: Option<PathBuf>, json: bool, key: Option<String>) -> Result<ExitCode> {
     let announce = |running: &Running| {
-        let running = Running { key: key.clone(), ..running.clone() };
+        let running = Running {
+            key: key.clone(),
+            ..running.clone()
+        };
         if json {
             say(&serde_json::to_string(&running).unwrap_or_default());
         } else {

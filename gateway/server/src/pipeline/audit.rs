@@ -99,7 +99,10 @@ struct Decided {
 impl Draft {
     /// The draft of a request that has just come in.
     pub fn new<B>(gate: &Gate, arrival: &Arrival<Caller>, request: &Request<B>) -> Self {
-        let actor = arrival.caller.as_ref().map_or_else(|| Arc::new(Actor::unidentified()), |caller| caller.0.clone());
+        let actor = arrival
+            .caller
+            .as_ref()
+            .map_or_else(|| Arc::new(Actor::unidentified()), |caller| caller.0.clone());
         let mut draft = Self::blank(gate, ExchangeId::new(), actor, arrival.peer, arrival.door);
         draft.method = request.method().as_str().to_owned();
         draft.host = arrival.host.clone();
@@ -192,7 +195,10 @@ impl Draft {
             rule: decision.rule.clone(),
             policy_hash: rules.policy.hash().to_owned(),
             upstream: decision.upstream.clone(),
-            kind: gate.upstreams.named(&decision.upstream).map(|upstream| upstream.kind),
+            kind: gate
+                .upstreams
+                .named(&decision.upstream)
+                .map(|upstream| upstream.kind),
         });
     }
 
@@ -203,7 +209,9 @@ impl Draft {
 
     /// The action, for the caller's header.
     pub fn action(&self) -> Action {
-        self.decided.as_ref().map_or(Action::Block, |decided| decided.action)
+        self.decided
+            .as_ref()
+            .map_or(Action::Block, |decided| decided.action)
     }
 
     /// Notes that the upstream's reply has begun.
@@ -254,15 +262,17 @@ impl Draft {
             latency_ms: milliseconds(self.started.elapsed()),
             first_byte_ms: self.first_byte.map(milliseconds),
             reply_bytes: self.reply_bytes,
-            reply_commitment: (self.reply_bytes > 0)
-                .then(|| self.reply_commitment.written()),
+            reply_commitment: (self.reply_bytes > 0).then(|| self.reply_commitment.written()),
             reply_entities: self.reply_entities.clone(),
             ..Seal::new(self.exchange, outcome, self.status)
         }
     }
 
     fn upstream_label(&self) -> &str {
-        self.decided.as_ref().filter(|_| self.intended).map_or("none", |decided| &decided.upstream)
+        self.decided
+            .as_ref()
+            .filter(|_| self.intended)
+            .map_or("none", |decided| &decided.upstream)
     }
 }
 
@@ -282,7 +292,10 @@ pub async fn intend(gate: &Gate, draft: &mut Draft) -> Result<(), Cause> {
         gate.recorder.event(event).await.map_err(|_| Cause::Audit)?;
     }
     let decided = draft.decided.as_ref().ok_or(Cause::Internal)?;
-    gate.recorder.intent(draft.intent(decided, false)).await.map_err(|_| Cause::Audit)?;
+    gate.recorder
+        .intent(draft.intent(decided, false))
+        .await
+        .map_err(|_| Cause::Audit)?;
     draft.intended = true;
     gate.metrics.stage(Stage::Audit, started.elapsed());
     Ok(())
@@ -294,7 +307,8 @@ pub async fn seal(gate: &Gate, draft: &mut Draft, outcome: Outcome) -> Result<()
     let sealed = gate.recorder.seal(draft.seal(outcome)).await;
     gate.metrics.stage(Stage::Audit, started.elapsed());
     gate.metrics.exchange(draft.started.elapsed());
-    gate.metrics.request(draft.dialect, draft.action().name(), draft.upstream_label());
+    gate.metrics
+        .request(draft.dialect, draft.action().name(), draft.upstream_label());
     if sealed.is_err() {
         error!(exchange = %draft.exchange, "the end of an exchange could not be recorded; its answer was withheld");
         return Err(Cause::Audit);
@@ -343,7 +357,9 @@ pub async fn refuse(gate: &Gate, mut draft: Draft, cause: Cause) -> Response<Ans
             if draft.intended {
                 gate.recorder.seal(seal).await
             } else {
-                gate.recorder.sealed_intent(draft.intent(decided, true), seal).await
+                gate.recorder
+                    .sealed_intent(draft.intent(decided, true), seal)
+                    .await
             }
         }
     };
@@ -359,7 +375,8 @@ pub async fn refuse(gate: &Gate, mut draft: Draft, cause: Cause) -> Response<Ans
         "refused"
     );
     gate.metrics.refusal(refusal.code);
-    gate.metrics.request(draft.dialect, refusal.action.name(), draft.upstream_label());
+    gate.metrics
+        .request(draft.dialect, refusal.action.name(), draft.upstream_label());
     gate.metrics.exchange(draft.started.elapsed());
     render(draft.dialect, &refusal)
 }
@@ -368,16 +385,26 @@ pub async fn refuse(gate: &Gate, mut draft: Draft, cause: Cause) -> Response<Ans
 pub fn render(dialect: Dialect, refusal: &Refusal) -> Response<AnswerBody> {
     let rendered = cordon_wire::refuse(dialect, refusal);
     let mut response = Response::new(full_body(rendered.body));
-    *response.status_mut() = StatusCode::from_u16(rendered.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() =
+        StatusCode::from_u16(rendered.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(rendered.content_type));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(rendered.content_type),
+    );
     mark(headers, refusal.exchange, refusal.action);
     if let Some(seconds) = refusal.retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     match refusal.status {
-        401 => headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"cordon\"")),
-        407 => headers.insert(header::PROXY_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"cordon\"")),
+        401 => headers.insert(
+            header::WWW_AUTHENTICATE,
+            HeaderValue::from_static("Bearer realm=\"cordon\""),
+        ),
+        407 => headers.insert(
+            header::PROXY_AUTHENTICATE,
+            HeaderValue::from_static("Basic realm=\"cordon\""),
+        ),
         // RFC 9110, section 15.5.22, asks for the protocol that would do.
         426 => headers.insert(header::UPGRADE, HeaderValue::from_static("HTTP/1.1")),
         _ => None,
@@ -406,7 +433,10 @@ pub async fn turned_away(gate: &Gate, turned: TurnedAway<Caller>) -> Response<An
     let status = turned.reason.status();
     gate.metrics.turned_away(turned.reason.code());
     warn!(%exchange, door = turned.door.name(), cause = turned.reason.code(), "turned away");
-    let actor = turned.caller.as_ref().map_or_else(|| Arc::new(Actor::unidentified()), |caller| caller.0.clone());
+    let actor = turned
+        .caller
+        .as_ref()
+        .map_or_else(|| Arc::new(Actor::unidentified()), |caller| caller.0.clone());
     let mut refusal = Refusal {
         status: status.map_or(400, |status| status.as_u16()),
         fault: match status {

@@ -82,7 +82,8 @@ pub async fn decode(
         Some(endpoint) => {
             let bytes = decode_body(&encodings, raw, limits.body_bytes, limits.expansion_ratio)?;
             draft.request(gate, &bytes);
-            draft.wants_usage = endpoint.dialect == Dialect::OpenaiChat && cordon_wire::asks_for_usage(&bytes);
+            draft.wants_usage =
+                endpoint.dialect == Dialect::OpenaiChat && cordon_wire::asks_for_usage(&bytes);
             Content::Known(Arc::new(parse(endpoint, bytes, wire_limits(limits)).await?))
         }
         None => {
@@ -155,7 +156,10 @@ impl SpliceHead for HeadSegments {
 
     fn splice(&self, edits: &[cordon_domain::Edit]) -> Result<Head, SpliceError> {
         let (headers, path_and_query) = self.0.splice(edits)?;
-        Ok(Head { headers, path_and_query })
+        Ok(Head {
+            headers,
+            path_and_query,
+        })
     }
 }
 

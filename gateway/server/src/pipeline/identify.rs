@@ -35,22 +35,33 @@ pub fn identify(
             .keys
             .recognise(&key)
             .map(Arc::new)
-            .map_err(|_| Cause::Unidentified { presented: true, proxy });
+            .map_err(|_| Cause::Unidentified {
+                presented: true,
+                proxy,
+            });
     }
     if let Some(caller) = &arrival.caller {
         return Ok(caller.0.clone());
     }
-    anonymous(gate, arrival.peer).ok_or(Cause::Unidentified { presented: false, proxy })
+    anonymous(gate, arrival.peer).ok_or(Cause::Unidentified {
+        presented: false,
+        proxy,
+    })
 }
 
 /// The same for a CONNECT.
 pub fn at_connect(gate: &Gate, rules: &Rules, ask: &ConnectAsk) -> Result<Caller, Cause> {
     if let Some(key) = proxy_key(&ask.headers) {
-        let actor =
-            rules.keys.recognise(&key).map_err(|_| Cause::Unidentified { presented: true, proxy: true })?;
+        let actor = rules.keys.recognise(&key).map_err(|_| Cause::Unidentified {
+            presented: true,
+            proxy: true,
+        })?;
         return Ok(Caller(Arc::new(actor)));
     }
-    anonymous(gate, ask.peer).map(Caller).ok_or(Cause::Unidentified { presented: false, proxy: true })
+    anonymous(gate, ask.peer).map(Caller).ok_or(Cause::Unidentified {
+        presented: false,
+        proxy: true,
+    })
 }
 
 fn anonymous(gate: &Gate, peer: SocketAddr) -> Option<Arc<Actor>> {
@@ -97,7 +108,10 @@ fn proxy_key(headers: &HeaderMap) -> Option<String> {
 fn basic_key(encoded: &str) -> Option<String> {
     let decoded = String::from_utf8(BASE64_STANDARD.decode(encoded).ok()?).ok()?;
     let (user, password) = decoded.split_once(':').unwrap_or((&decoded, ""));
-    [password, user].into_iter().find(|part| part.starts_with(PREFIX)).map(str::to_owned)
+    [password, user]
+        .into_iter()
+        .find(|part| part.starts_with(PREFIX))
+        .map(str::to_owned)
 }
 
 #[cfg(test)]

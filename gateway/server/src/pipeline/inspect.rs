@@ -41,17 +41,29 @@ pub async fn inspect(rules: &Arc<Rules>, decoded: &Decoded, draft: &mut Draft) -
         .chain(&head)
         .map(|segment| segment.role)
         .collect();
-    let bytes: usize = body.iter().flat_map(|body| body.segments()).map(|segment| segment.text.len()).sum();
+    let bytes: usize = body
+        .iter()
+        .flat_map(|body| body.segments())
+        .map(|segment| segment.text.len())
+        .sum();
 
     let run = {
         let rules = rules.clone();
         move || {
-            let mut findings = body.as_ref().map_or_else(Vec::new, |body| rules.inspector.inspect_all(body.segments()));
+            let mut findings = body
+                .as_ref()
+                .map_or_else(Vec::new, |body| rules.inspector.inspect_all(body.segments()));
             let before = body.as_ref().map_or(0, |body| body.segments().len());
-            findings.extend(rules.inspector.inspect_all(&head).into_iter().map(|finding| Finding {
-                segment: finding.segment + before,
-                ..finding
-            }));
+            findings.extend(
+                rules
+                    .inspector
+                    .inspect_all(&head)
+                    .into_iter()
+                    .map(|finding| Finding {
+                        segment: finding.segment + before,
+                        ..finding
+                    }),
+            );
             findings
         }
     };
@@ -65,11 +77,17 @@ pub async fn inspect(rules: &Arc<Rules>, decoded: &Decoded, draft: &mut Draft) -
     match outcome {
         Ok(findings) => {
             draft.findings(&findings);
-            Ok(Found { findings, roles, failed_open: false })
+            Ok(Found {
+                findings,
+                roles,
+                failed_open: false,
+            })
         }
-        Err(()) if rules.policy.fail_open() => {
-            Ok(Found { findings: Vec::new(), roles, failed_open: true })
-        }
+        Err(()) if rules.policy.fail_open() => Ok(Found {
+            findings: Vec::new(),
+            roles,
+            failed_open: true,
+        }),
         Err(()) => Err(Cause::Inspection),
     }
 }

@@ -45,7 +45,11 @@ pub async fn respond(
             json(answer.headers_mut());
             return plain(gate, draft, answer).await;
         }
-        Reply::Upstream { upstream, response, form } => (upstream, response, form),
+        Reply::Upstream {
+            upstream,
+            response,
+            form,
+        } => (upstream, response, form),
     };
     let (mut parts, body) = response.into_parts();
     strip_reply(&mut parts.headers);
@@ -62,7 +66,16 @@ pub async fn respond(
             // We asked for none; an encoded stream cannot be edited as it comes.
             return Err(Cause::Reply("came in an encoding that was not asked for"));
         }
-        return Ok(stream::open(gate, rules, upstream, parts, body, form, originals, draft.clone()));
+        return Ok(stream::open(
+            gate,
+            rules,
+            upstream,
+            parts,
+            body,
+            form,
+            originals,
+            draft.clone(),
+        ));
     }
     let mut reidentifier = Reidentifier::new(originals);
     let body = tokio::select! {
@@ -76,7 +89,10 @@ pub async fn respond(
             upstream_error(gate, &upstream, form, parts.status, body, &mut reidentifier)?
         }
         Form::Count => {
-            let endpoint = Endpoint { dialect: Dialect::AnthropicMessages, operation: cordon_wire::Operation::CountTokens };
+            let endpoint = Endpoint {
+                dialect: Dialect::AnthropicMessages,
+                operation: cordon_wire::Operation::CountTokens,
+            };
             let counted = read_reply(gate, endpoint, body)?;
             cordon_wire::count_tokens_reply(counted.usage().ok_or(Cause::Reply("is not a count"))?.input)
         }
@@ -87,18 +103,28 @@ pub async fn respond(
             json(&mut parts.headers);
             put_back(gate, rules, endpoint, body, &mut reidentifier, &upstream, draft).await?
         }
-        Form::Same(endpoint) => put_back(gate, rules, endpoint, body, &mut reidentifier, &upstream, draft).await?,
+        Form::Same(endpoint) => {
+            put_back(gate, rules, endpoint, body, &mut reidentifier, &upstream, draft).await?
+        }
     };
     plain(gate, draft, Response::from_parts(parts, body)).await
 }
 
 /// Seals an exchange whose whole answer is there, and gives it out.
-async fn plain(gate: &Arc<Gate>, draft: &mut Draft, response: Response<Bytes>) -> Result<Response<AnswerBody>, Cause> {
+async fn plain(
+    gate: &Arc<Gate>,
+    draft: &mut Draft,
+    response: Response<Bytes>,
+) -> Result<Response<AnswerBody>, Cause> {
     let (mut parts, body) = response.into_parts();
     draft.status = parts.status.as_u16();
     draft.reply_piece(&body);
     draft.metrics.stage(Stage::Respond, draft.since_routed());
-    let outcome = if parts.status.is_success() { Outcome::Completed } else { Outcome::UpstreamFailed };
+    let outcome = if parts.status.is_success() {
+        Outcome::Completed
+    } else {
+        Outcome::UpstreamFailed
+    };
     audit::seal(gate, draft, outcome).await?;
     audit::mark(&mut parts.headers, draft.exchange, draft.action());
     Ok(Response::from_parts(parts, full_body(body)))
@@ -108,7 +134,9 @@ async fn plain(gate: &Arc<Gate>, draft: &mut Draft, response: Response<Bytes>) -
 async fn whole(gate: &Gate, headers: &mut HeaderMap, body: Incoming) -> Result<Bytes, Cause> {
     let limits = &gate.config.limits;
     let unreadable = |_| Cause::Reply("broke off or is larger than the limit");
-    let raw = read_body(body, limits.reply_bytes, limits.idle()).await.map_err(unreadable)?;
+    let raw = read_body(body, limits.reply_bytes, limits.idle())
+        .await
+        .map_err(unreadable)?;
     let encodings = content_encoding(headers).map_err(|_| Cause::Reply("is in an unknown encoding"))?;
     headers.remove(header::CONTENT_ENCODING);
     decode_body(&encodings, raw, limits.reply_bytes, limits.expansion_ratio)
@@ -141,7 +169,10 @@ fn upstream_error(
         }
         let message = serde_json::from_slice::<Failed>(&body).map(|failed| failed.error.message);
         return Err(match message {
-            Ok(message) => Cause::EngineRefused { status: status.as_u16(), message },
+            Ok(message) => Cause::EngineRefused {
+                status: status.as_u16(),
+                message,
+            },
             Err(_) => Cause::UpstreamStatus(status.as_u16()),
         });
     }
@@ -174,7 +205,13 @@ async fn put_back(
             let findings = rules.inspector.inspect_all(reply.segments());
             (reply, findings)
         };
-        if bytes <= INLINE_BYTES { run() } else { tokio::task::spawn_blocking(run).await.map_err(|_| Cause::Internal)? }
+        if bytes <= INLINE_BYTES {
+            run()
+        } else {
+            tokio::task::spawn_blocking(run)
+                .await
+                .map_err(|_| Cause::Internal)?
+        }
     };
     draft.reply_findings(&findings);
     splice_back(&reply, reidentifier)
@@ -188,7 +225,11 @@ fn splice_back(reply: &ReplyBody, reidentifier: &mut Reidentifier) -> Result<Byt
         let source = segment.role == Role::ToolArguments && !segment.place.as_str().contains('#');
         let restored = reidentifier.whole(&segment.text, source);
         if restored != segment.text.as_str() {
-            edits.push(Edit { segment: index, span: 0..segment.text.len(), replacement: restored });
+            edits.push(Edit {
+                segment: index,
+                span: 0..segment.text.len(),
+                replacement: restored,
+            });
         }
     }
     reply.splice(&edits).map_err(|_| Cause::Internal)
@@ -220,7 +261,11 @@ fn is_stream(headers: &HeaderMap) -> bool {
     headers
         .get(header::CONTENT_TYPE)
         .and_then(|kind| kind.to_str().ok())
-        .is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/event-stream"))
+        .is_some_and(|kind| {
+            kind.trim_start()
+                .to_ascii_lowercase()
+                .starts_with("text/event-stream")
+        })
 }
 
 fn json(headers: &mut HeaderMap) {
@@ -230,5 +275,8 @@ fn json(headers: &mut HeaderMap) {
 /// Headers that tell a proxy on the way not to gather a stream up before passing it on.
 fn unbuffered(headers: &mut HeaderMap) {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    headers.insert(
+        HeaderName::from_static("x-accel-buffering"),
+        HeaderValue::from_static("no"),
+    );
 }

@@ -64,16 +64,30 @@ pub async fn route(
     draft: &mut Draft,
 ) -> Result<Reply, Cause> {
     let started = Instant::now();
-    let upstream = gate.upstreams.named(&decision.upstream).ok_or(Cause::Internal)?.clone();
+    let upstream = gate
+        .upstreams
+        .named(&decision.upstream)
+        .ok_or(Cause::Internal)?
+        .clone();
     if upstream.kind == UpstreamKind::Engine {
-        if decoded.content.endpoint().is_some_and(|endpoint| endpoint.operation == Operation::ListModels) {
+        if decoded
+            .content
+            .endpoint()
+            .is_some_and(|endpoint| endpoint.operation == Operation::ListModels)
+        {
             return list_models(gate, decoded, draft);
         }
         if gate.engine.state() != EngineState::Ready {
             return Err(Cause::EngineDown);
         }
     }
-    let Addressed { method, cleared, target, extra, form } = address(gate, &upstream, decoded, cleared, draft)?;
+    let Addressed {
+        method,
+        cleared,
+        target,
+        extra,
+        form,
+    } = address(gate, &upstream, decoded, cleared, draft)?;
     // A caller who leaves takes the request with it, so that no slot of the engine works for nobody.
     let response = tokio::select! {
         biased;
@@ -82,7 +96,11 @@ pub async fn route(
     };
     gate.metrics.stage(Stage::Route, started.elapsed());
     draft.routed();
-    Ok(Reply::Upstream { upstream, response, form })
+    Ok(Reply::Upstream {
+        upstream,
+        response,
+        form,
+    })
 }
 
 /// A request ready to be sent.
@@ -109,18 +127,36 @@ fn address(
             return Err(Cause::Unknown { intercepted: true });
         }
         let extra = credentials(gate, upstream, decoded, draft.dialect)?;
-        return Ok(Addressed { method, cleared, target: Target::AsCleared, extra, form: Form::Unknown });
+        return Ok(Addressed {
+            method,
+            cleared,
+            target: Target::AsCleared,
+            extra,
+            form: Form::Unknown,
+        });
     };
     let speaks = upstream.dialects.contains(&endpoint.dialect) || endpoint.dialect == Dialect::Models;
     if upstream.kind == UpstreamKind::Cloud {
         let extra = credentials(gate, upstream, decoded, endpoint.dialect)?;
         if speaks {
-            return Ok(Addressed { method, cleared, target: Target::AsCleared, extra, form: Form::Same(endpoint) });
+            return Ok(Addressed {
+                method,
+                cleared,
+                target: Target::AsCleared,
+                extra,
+                form: Form::Same(endpoint),
+            });
         }
         let mut extra = extra;
         extra.push((header::CONTENT_TYPE, HeaderValue::from_static("application/json")));
         let (cleared, form) = to_chat(upstream, endpoint, cleared, draft)?;
-        return Ok(Addressed { method, cleared, target: Target::Path(CHAT_PATH.to_owned()), extra, form });
+        return Ok(Addressed {
+            method,
+            cleared,
+            target: Target::Path(CHAT_PATH.to_owned()),
+            extra,
+            form,
+        });
     }
 
     // In the building: none of the caller's headers are needed, so none are sent.
@@ -135,24 +171,50 @@ fn address(
     match endpoint.operation {
         Operation::CountTokens if upstream.kind == UpstreamKind::Engine => {
             let (cleared, _) = to_chat(upstream, endpoint, cleared, draft)?;
-            Ok(Addressed { method, cleared, target: Target::Path("/count".to_owned()), extra, form: Form::Count })
+            Ok(Addressed {
+                method,
+                cleared,
+                target: Target::Path("/count".to_owned()),
+                extra,
+                form: Form::Count,
+            })
         }
         Operation::CountTokens if !speaks => Err(Cause::NotOffered("counts of LLM tokens")),
         Operation::Generate if !speaks || endpoint.dialect == Dialect::OpenaiChat => {
             let (cleared, form) = to_chat(upstream, endpoint, cleared, draft)?;
-            Ok(Addressed { method, cleared, target: Target::Path(CHAT_PATH.to_owned()), extra, form })
+            Ok(Addressed {
+                method,
+                cleared,
+                target: Target::Path(CHAT_PATH.to_owned()),
+                extra,
+                form,
+            })
         }
-        Operation::Generate | Operation::CountTokens | Operation::ListModels => {
-            Ok(Addressed { method, cleared, target: own_path(), extra, form: Form::Same(endpoint) })
-        }
+        Operation::Generate | Operation::CountTokens | Operation::ListModels => Ok(Addressed {
+            method,
+            cleared,
+            target: own_path(),
+            extra,
+            form: Form::Same(endpoint),
+        }),
     }
 }
 
 const CHAT_PATH: &str = "/v1/chat/completions";
 
 /// The body in `openai-chat`, asking for the upstream's own model.
-fn to_chat(upstream: &Upstream, endpoint: Endpoint, cleared: Cleared, draft: &Draft) -> Result<(Cleared, Form), Cause> {
-    let model = upstream.model.as_deref().or(draft.model.as_deref()).unwrap_or("default").to_owned();
+fn to_chat(
+    upstream: &Upstream,
+    endpoint: Endpoint,
+    cleared: Cleared,
+    draft: &Draft,
+) -> Result<(Cleared, Form), Cause> {
+    let model = upstream
+        .model
+        .as_deref()
+        .or(draft.model.as_deref())
+        .unwrap_or("default")
+        .to_owned();
     let cleared = cleared.translate(
         |body, (endpoint, model): (Endpoint, String)| cordon_wire::request_to_chat(endpoint, body, &model),
         (endpoint, model),
@@ -175,7 +237,10 @@ fn credentials(
         Credentials::None => Ok(Vec::new()),
         Credentials::Passthrough => {
             // Somebody's key for one provider is not shown to another.
-            let addressed = decoded.host.as_deref().and_then(|host| gate.upstreams.by_host(host));
+            let addressed = decoded
+                .host
+                .as_deref()
+                .and_then(|host| gate.upstreams.by_host(host));
             match addressed {
                 Some(addressed) if addressed.name == upstream.name => Ok(decoded.credentials.clone()),
                 _ => Err(Cause::NoCredentials),
@@ -200,8 +265,14 @@ fn list_models(gate: &Gate, decoded: &Decoded, draft: &mut Draft) -> Result<Repl
     draft.answered_model = None;
     let body = match asked {
         None => cordon_wire::models_list(decoded.anthropic, &models),
-        Some(id) if id == gate.engine.alias.as_ref() => cordon_wire::model_one(decoded.anthropic, id, gate.started),
-        Some(_) => return Err(Cause::NotOffered("this model; `GET /v1/models` lists those on offer")),
+        Some(id) if id == gate.engine.alias.as_ref() => {
+            cordon_wire::model_one(decoded.anthropic, id, gate.started)
+        }
+        Some(_) => {
+            return Err(Cause::NotOffered(
+                "this model; `GET /v1/models` lists those on offer",
+            ));
+        }
     };
     Ok(Reply::Local(body))
 }

@@ -32,7 +32,10 @@ impl Gguf {
     }
 
     fn parse(input: &mut impl Read) -> Result<Self> {
-        ensure!(&bytes::<4>(input)? == b"GGUF", "it does not begin with the letters GGUF");
+        ensure!(
+            &bytes::<4>(input)? == b"GGUF",
+            "it does not begin with the letters GGUF"
+        );
         let version = u32::from_le_bytes(bytes(input)?);
         ensure!((2..=3).contains(&version), "GGUF version {version} is not known");
         let _tensors = u64::from_le_bytes(bytes(input)?);

@@ -42,7 +42,9 @@ pub fn pull(source: &str, sha256: Option<&str>, models: &Path) -> Result<PathBuf
         Some(named) => hub_url(named, &config::hub_endpoint())?,
         None => source.to_owned(),
     };
-    let uri: Uri = url.parse().context("the source is neither hf:, file:, nor a URL")?;
+    let uri: Uri = url
+        .parse()
+        .context("the source is neither hf:, file:, nor a URL")?;
     let name = uri.path().rsplit('/').next().unwrap_or_default().to_owned();
     ensure!(
         name.ends_with(".gguf") && !name.starts_with('.'),
@@ -59,9 +61,10 @@ fn hub_url(named: &str, endpoint: &str) -> Result<String> {
     let (path, revision) = named.rsplit_once('@').unwrap_or((named, "main"));
     let mut parts = path.splitn(3, '/');
     match (parts.next(), parts.next(), parts.next()) {
-        (Some(owner), Some(repo), Some(file)) if ![owner, repo, file, revision].contains(&"") => {
-            Ok(format!("{}/{owner}/{repo}/resolve/{revision}/{file}", endpoint.trim_end_matches('/')))
-        }
+        (Some(owner), Some(repo), Some(file)) if ![owner, repo, file, revision].contains(&"") => Ok(format!(
+            "{}/{owner}/{repo}/resolve/{revision}/{file}",
+            endpoint.trim_end_matches('/')
+        )),
         _ => bail!("write hf:OWNER/REPO/FILE.gguf or hf:OWNER/REPO/FILE.gguf@REVISION"),
     }
 }
@@ -71,31 +74,46 @@ fn permitted(uri: &Uri) -> bool {
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
     match uri.scheme_str() {
         Some("https") => true,
-        Some("http") => host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback()),
+        Some("http") => host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback()),
         _ => false,
     }
 }
 
 async fn download(mut uri: Uri, part: &Path) -> Result<()> {
-    let mut tls = cordon_intercept::upstream_tls(&[]).context("the system's CA certificates cannot be read")?;
+    let mut tls =
+        cordon_intercept::upstream_tls(&[]).context("the system's CA certificates cannot be read")?;
     // The connector offers its protocols by itself, and insists on doing so.
     tls.alpn_protocols.clear();
     let mut dial = HttpConnector::new();
     dial.enforce_http(false);
-    let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(dial);
+    let connector = HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(dial);
     let getter: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
 
     for _ in 0..=MOST_REDIRECTS {
         ensure!(permitted(&uri), "only https addresses are fetched from");
-        let have = fs::metadata(part).map(|metadata| metadata.len()).unwrap_or_default();
+        let have = fs::metadata(part)
+            .map(|metadata| metadata.len())
+            .unwrap_or_default();
         let mut request = Request::get(&uri).header(header::USER_AGENT, "cordon");
         if have > 0 {
             request = request.header(header::RANGE, format!("bytes={have}-"));
         }
-        let response = getter.request(request.body(Empty::new())?).await.context("the server cannot be reached")?;
+        let response = getter
+            .request(request.body(Empty::new())?)
+            .await
+            .context("the server cannot be reached")?;
         match response.status() {
             status if status.is_redirection() => {
-                let location = response.headers().get(header::LOCATION).context("a redirect without an address")?;
+                let location = response
+                    .headers()
+                    .get(header::LOCATION)
+                    .context("a redirect without an address")?;
                 uri = absolute(&uri, location.to_str().context("a redirect that is no URL")?)?;
             }
             StatusCode::RANGE_NOT_SATISFIABLE if have > 0 => return Ok(()),
@@ -125,14 +143,18 @@ async fn save(mut body: hyper::body::Incoming, part: &Path, from: u64) -> Result
         .truncate(from == 0)
         .open(part)
         .with_context(|| format!("cannot write {}", part.display()))?;
-    let whole = hyper::body::Body::size_hint(&body).exact().map(|rest| from + rest);
+    let whole = hyper::body::Body::size_hint(&body)
+        .exact()
+        .map(|rest| from + rest);
     let (mut have, mut shown) = (from, Instant::now());
-    while let Some(frame) =
-        tokio::time::timeout(STALLED, body.frame()).await.context("the download stalled; run the same command again")?
+    while let Some(frame) = tokio::time::timeout(STALLED, body.frame())
+        .await
+        .context("the download stalled; run the same command again")?
     {
         let frame = frame.context("the download broke off; run the same command again")?;
         let Ok(bytes) = frame.into_data() else { continue };
-        file.write_all(&bytes).with_context(|| format!("cannot write {}", part.display()))?;
+        file.write_all(&bytes)
+            .with_context(|| format!("cannot write {}", part.display()))?;
         have += bytes.len() as u64;
         if shown.elapsed() > Duration::from_secs(1) {
             shown = Instant::now();
@@ -142,7 +164,10 @@ async fn save(mut body: hyper::body::Incoming, part: &Path, from: u64) -> Result
     }
     file.sync_all()?;
     if let Some(whole) = whole {
-        ensure!(have == whole, "the download ended early; run the same command again");
+        ensure!(
+            have == whole,
+            "the download ended early; run the same command again"
+        );
     }
     Ok(())
 }
@@ -185,8 +210,14 @@ mod tests {
     #[test]
     fn hub_names_become_urls() {
         let hub = "https://hub.example";
-        assert_eq!(hub_url("a/b/c.gguf", hub).unwrap(), "https://hub.example/a/b/resolve/main/c.gguf");
-        assert_eq!(hub_url("a/b/q/c.gguf@v1", hub).unwrap(), "https://hub.example/a/b/resolve/v1/q/c.gguf");
+        assert_eq!(
+            hub_url("a/b/c.gguf", hub).unwrap(),
+            "https://hub.example/a/b/resolve/main/c.gguf"
+        );
+        assert_eq!(
+            hub_url("a/b/q/c.gguf@v1", hub).unwrap(),
+            "https://hub.example/a/b/resolve/v1/q/c.gguf"
+        );
         assert!(hub_url("a/b", hub).is_err());
     }
 
@@ -212,7 +243,10 @@ mod tests {
         assert!(pull(&named, Some(&"0".repeat(64)), &models).is_err());
         assert_eq!(fs::read_dir(&models).unwrap().count(), 0);
         let right = digest(&source).unwrap();
-        assert_eq!(pull(&named, Some(&right), &models).unwrap(), models.join("w.gguf"));
+        assert_eq!(
+            pull(&named, Some(&right), &models).unwrap(),
+            models.join("w.gguf")
+        );
     }
 
     /// A mirror that redirects once, and serves ranges of eight bytes.
@@ -228,28 +262,43 @@ mod tests {
                 let answer = service_fn(move |request: Request<hyper::body::Incoming>| {
                     let seen = seen.clone();
                     async move {
-                        let range =
-                            request.headers().get(header::RANGE).map(|range| range.to_str().unwrap().to_owned());
+                        let range = request
+                            .headers()
+                            .get(header::RANGE)
+                            .map(|range| range.to_str().unwrap().to_owned());
                         let response = if request.uri().path() == "/a.gguf" {
-                            Response::builder().status(302).header("location", "/b.gguf").body(Full::default())
+                            Response::builder()
+                                .status(302)
+                                .header("location", "/b.gguf")
+                                .body(Full::default())
                         } else {
                             seen.lock().unwrap().push(range.clone());
                             let from = range.map_or(0, |range| {
-                                range.trim_start_matches("bytes=").trim_end_matches('-').parse::<usize>().unwrap()
+                                range
+                                    .trim_start_matches("bytes=")
+                                    .trim_end_matches('-')
+                                    .parse::<usize>()
+                                    .unwrap()
                             });
                             let status = if from > 0 { 206 } else { 200 };
-                            Response::builder().status(status).body(Full::new(Bytes::from_static(&b"GGUF1234"[from..])))
+                            Response::builder()
+                                .status(status)
+                                .body(Full::new(Bytes::from_static(&b"GGUF1234"[from..])))
                         };
                         Ok::<_, Infallible>(response.unwrap())
                     }
                 });
-                tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
+                tokio::spawn(
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer),
+                );
             }
         });
         let dir = tempfile::tempdir().unwrap();
         let part = dir.path().join("b.gguf.part");
         fs::write(&part, b"GGU").unwrap();
-        download(format!("http://{address}/a.gguf").parse().unwrap(), &part).await.unwrap();
+        download(format!("http://{address}/a.gguf").parse().unwrap(), &part)
+            .await
+            .unwrap();
         assert_eq!(fs::read(&part).unwrap(), b"GGUF1234");
         assert_eq!(*ranges.lock().unwrap(), [Some("bytes=3-".to_owned())]);
     }

@@ -42,7 +42,10 @@ const WAITING_PIECES: usize = 16;
 const INSPECTED_BYTES: usize = 1 << 20;
 
 /// Starts the stream and gives its head.
-#[expect(clippy::too_many_arguments, reason = "a stream takes over everything that the exchange held")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "a stream takes over everything that the exchange held"
+)]
 pub fn open(
     gate: &Arc<Gate>,
     rules: &Arc<Rules>,
@@ -94,7 +97,9 @@ enum End {
 impl Pump {
     async fn run(mut self, mut body: Incoming) {
         // A panic here must not leave the exchange without a seal.
-        let pumped = std::panic::AssertUnwindSafe(self.pump(&mut body)).catch_unwind().await;
+        let pumped = std::panic::AssertUnwindSafe(self.pump(&mut body))
+            .catch_unwind()
+            .await;
         let end = pumped.unwrap_or(End::Broken(Cause::Internal));
         let outcome = match &end {
             End::Complete(_) if self.editor.failed() => Outcome::UpstreamFailed,
@@ -103,14 +108,16 @@ impl Pump {
             End::Left => Outcome::ClientLeft,
         };
         self.account(&end).await;
-        self.draft.metrics.stage(Stage::Respond, self.draft.since_routed());
+        self.draft
+            .metrics
+            .stage(Stage::Respond, self.draft.since_routed());
         let sealed = audit::seal(&self.gate, &mut self.draft, outcome).await;
         let last = match (end, sealed) {
             (End::Left, _) => return,
             (End::Complete(last), Ok(())) => last,
-            (End::Complete(_), Err(cause)) | (End::Broken(cause), _) => {
-                self.editor.error_event(self.draft.dialect, &cause.refusal(self.draft.exchange))
-            }
+            (End::Complete(_), Err(cause)) | (End::Broken(cause), _) => self
+                .editor
+                .error_event(self.draft.dialect, &cause.refusal(self.draft.exchange)),
         };
         if !last.is_empty() {
             let _ = self.pieces.send(Ok(Frame::data(last))).await;
@@ -181,7 +188,13 @@ impl Pump {
             self.draft.reply_piece(last);
         }
         let (usage, model) = self.editor.told();
-        used(&self.gate, &self.upstream, &mut self.draft, usage, model.as_deref());
+        used(
+            &self.gate,
+            &self.upstream,
+            &mut self.draft,
+            usage,
+            model.as_deref(),
+        );
         let (rules, texts) = (self.rules.clone(), self.editor.take_texts());
         if let Ok(findings) = tokio::task::spawn_blocking(move || findings_in(&rules, texts)).await {
             self.draft.reply_findings(&findings);
@@ -213,19 +226,30 @@ impl Editor {
             Form::FromChat(endpoint) => (Some(StreamTranslator::new(endpoint, asked)), edits(endpoint)),
             Form::Unknown | Form::Count => (None, None),
         };
-        let restore = Restore { reidentifier: Reidentifier::new(originals), texts: BTreeMap::new(), kept: 0 };
-        Self { translator, editor, restore, raw_ended: false }
+        let restore = Restore {
+            reidentifier: Reidentifier::new(originals),
+            texts: BTreeMap::new(),
+            kept: 0,
+        };
+        Self {
+            translator,
+            editor,
+            restore,
+            raw_ended: false,
+        }
     }
 
     fn push(&mut self, bytes: &[u8]) -> Result<Bytes, Cause> {
         let translated = match &mut self.translator {
-            Some(translator) => translator.push(bytes).map_err(|_| Cause::Reply("could not be understood"))?,
+            Some(translator) => translator
+                .push(bytes)
+                .map_err(|_| Cause::Reply("could not be understood"))?,
             None => Bytes::copy_from_slice(bytes),
         };
         match &mut self.editor {
-            Some(editor) => {
-                editor.push(&translated, &mut self.restore).map_err(|_| Cause::Reply("is larger than the limit"))
-            }
+            Some(editor) => editor
+                .push(&translated, &mut self.restore)
+                .map_err(|_| Cause::Reply("is larger than the limit")),
             None => Ok(translated),
         }
     }
@@ -235,14 +259,18 @@ impl Editor {
         // The translator writes the closing events when it meets `[DONE]`. A stream that ends without
         // it broke off, and gets one error event from us rather than another from there.
         match &mut self.editor {
-            Some(editor) => editor.finish(&mut self.restore).map_err(|_| Cause::Reply("is larger than the limit")),
+            Some(editor) => editor
+                .finish(&mut self.restore)
+                .map_err(|_| Cause::Reply("is larger than the limit")),
             None => Ok(Bytes::new()),
         }
     }
 
     /// Whether the closing event has come. A stream of unknown shape is complete when it ends.
     fn complete(&self) -> bool {
-        self.editor.as_ref().map_or(self.raw_ended, StreamEditor::complete)
+        self.editor
+            .as_ref()
+            .map_or(self.raw_ended, StreamEditor::complete)
     }
 
     /// Whether the stream closed by telling of an error.
@@ -259,7 +287,9 @@ impl Editor {
     }
 
     fn told(&self) -> (Option<cordon_wire::Usage>, Option<String>) {
-        self.editor.as_ref().map_or((None, None), |editor| (editor.usage(), editor.model().map(str::to_owned)))
+        self.editor.as_ref().map_or((None, None), |editor| {
+            (editor.usage(), editor.model().map(str::to_owned))
+        })
     }
 
     fn take_texts(&mut self) -> Vec<String> {
