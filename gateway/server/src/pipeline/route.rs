@@ -167,6 +167,13 @@ fn address(
     extra.push((header::CONTENT_TYPE, HeaderValue::from_static("application/json")));
     let exchange = HeaderValue::from_str(&draft.exchange.to_string()).map_err(|_| Cause::Internal)?;
     extra.push((HeaderName::from_static("x-cordon-exchange"), exchange));
+    if upstream.kind == UpstreamKind::Engine {
+        // The engine reuses what it has read of a prompt only for the same actor: timing and counts of
+        // cached tokens would tell one employee what another has asked.
+        let salt = cordon_audit::commit(&gate.commitment_key, format!("cache salt\0{}", draft.actor.user).as_bytes());
+        let salt = HeaderValue::from_str(&salt).map_err(|_| Cause::Internal)?;
+        extra.push((HeaderName::from_static("x-cordon-cache-salt"), salt));
+    }
     let own_path = || Target::Path(decoded.path.clone());
     match endpoint.operation {
         Operation::CountTokens if upstream.kind == UpstreamKind::Engine => {
