@@ -60,6 +60,13 @@ pub(crate) fn start_logs(logs: &Logs, usual: &str) {
         LogFormat::Json => registry.with(lines.json()).init(),
     }
     llama_cpp_2::send_logs_to_tracing(llama_cpp_2::LogOptions::default());
+    // A panic's message can quote the text that it stumbled over, so only its place is told.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic
+            .location()
+            .map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+        tracing::error!(place, "a defect: something panicked");
+    }));
 }
 
 /// Cancels `gone` when standard input ends. A thread, because reading a pipe blocks.

@@ -343,7 +343,7 @@ impl Limits {
 pub struct Log {
     /// `pretty` or `json`.
     pub format: LogFormat,
-    /// A `tracing` directive, e.g. `info` or `cordon_server=debug`.
+    /// A `tracing` directive, e.g. `info` or `cordon=debug`.
     pub level: String,
 }
 

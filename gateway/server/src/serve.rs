@@ -7,6 +7,7 @@
 //! On failure at start: one line that says what is missing and how to mend it, exit 2.
 
 use std::{
+    io::IsTerminal,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{
@@ -45,18 +46,27 @@ use crate::{
 /// Time the spool gets at shutdown to ship what it holds; the rest ships at the next start.
 const SHIP_AT_SHUTDOWN: Duration = Duration::from_secs(5);
 
-/// Starts the log.
+/// Starts the log, and keeps what panics say out of it: a panic's message can quote the text that it
+/// stumbled over, so only its place is told.
 pub fn start_log(config: &Config) -> Result<()> {
     let level = tracing_subscriber::EnvFilter::try_new(&config.log.level)
         .context("log.level is no tracing directive")?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(level)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match config.log.format {
         LogFormat::Pretty => log.try_init(),
         LogFormat::Json => log.json().try_init(),
     }
-    .map_err(|_| anyhow::anyhow!("the log was started twice"))
+    .map_err(|_| anyhow::anyhow!("the log was started twice"))?;
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic
+            .location()
+            .map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+        tracing::error!(place, "a defect: something panicked");
+    }));
+    Ok(())
 }
 
 /// Runs until SIGINT or SIGTERM. `ready` is called once, when everything answers.

@@ -170,7 +170,10 @@ fn address(
     if upstream.kind == UpstreamKind::Engine {
         // The engine reuses what it has read of a prompt only for the same actor: timing and counts of
         // cached tokens would tell one employee what another has asked.
-        let salt = cordon_audit::commit(&gate.commitment_key, format!("cache salt\0{}", draft.actor.user).as_bytes());
+        let salt = cordon_audit::commit(
+            &gate.commitment_key,
+            format!("cache salt\0{}", draft.actor.user).as_bytes(),
+        );
         let salt = HeaderValue::from_str(&salt).map_err(|_| Cause::Internal)?;
         extra.push((HeaderName::from_static("x-cordon-cache-salt"), salt));
     }
