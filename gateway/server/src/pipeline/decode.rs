@@ -77,7 +77,7 @@ pub async fn decode(
 
     let encodings = content_encoding(&accepted.presented)?;
     let raw = read_body(accepted.body, limits.body_bytes, limits.idle()).await?;
-    let head = HeadSegments::new(&accepted.headers, &accepted.path_and_query, encodings.is_empty());
+    let head = HeadSegments::new(&accepted.headers, &accepted.path_and_query, known.is_none());
     let content = match known {
         Some(endpoint) => {
             let bytes = decode_body(&encodings, raw, limits.body_bytes, limits.expansion_ratio)?;
@@ -141,7 +141,7 @@ impl HeadSegments {
     fn new(headers: &http::HeaderMap, path_and_query: &str, keep_encoding: bool) -> Self {
         let pairs: Vec<(String, Vec<u8>)> = headers
             .iter()
-            // The body goes on decoded, so the header that names its encoding does not.
+            // A body that is known goes on decoded, so the header that names its encoding does not.
             .filter(|(name, _)| keep_encoding || *name != http::header::CONTENT_ENCODING)
             .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
             .collect();
