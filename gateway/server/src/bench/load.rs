@@ -39,7 +39,7 @@ fn request() -> Bytes {
         ORIGINALS[0],
         ORIGINALS[1],
         ORIGINALS[2],
-        filler.repeat(16)
+        filler.repeat(18)
     );
     let body = serde_json::json!({
         "model": "bench",
