@@ -86,7 +86,7 @@ pub enum ConnectAnswer<C> {
     /// TLS is taken up here and each request inside it becomes an exchange of this caller.
     Intercept(C),
     /// Bytes are passed unread; the record is closed when they end.
-    Tunnel(Box<dyn TunnelRecord>),
+    Tunnel(C, Box<dyn TunnelRecord>),
     /// The answer instead of a connection.
     Refuse(Response<AnswerBody>),
 }

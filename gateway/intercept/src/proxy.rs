@@ -96,7 +96,7 @@ impl<S: Exchanges> ProxyDoor<S> {
                 }
                 self.intercept(target, Some(caller), hyper::upgrade::on(&mut request))
             }
-            Ok(ConnectAnswer::Tunnel(record)) => {
+            Ok(ConnectAnswer::Tunnel(who, record)) => {
                 let taken = hyper::upgrade::on(&mut request);
                 match tunnel::open(&self.shared, &target).await {
                     Ok(open) => {
@@ -104,7 +104,7 @@ impl<S: Exchanges> ProxyDoor<S> {
                         let (lease, peer) = (self.lease.clone(), self.peer);
                         self.lease.tracker.spawn(async move {
                             let caller = take_over(taken).await;
-                            tunnel::run(shared, lease, peer, target, caller, open, record).await;
+                            tunnel::run(shared, lease, (peer, who), target, caller, open, record).await;
                         });
                         Response::new(empty_body())
                     }

@@ -144,7 +144,7 @@ async fn dial(rules: &TunnelRules, target: &Target) -> Result<TcpStream, Reason>
 pub(crate) async fn run<S: Exchanges>(
     shared: Arc<Interceptor<S>>,
     lease: Lease,
-    peer: SocketAddr,
+    (peer, who): (SocketAddr, S::Caller),
     target: Target,
     caller: Option<Taken>,
     open: Open,
@@ -178,7 +178,7 @@ pub(crate) async fn run<S: Exchanges>(
                 door: Door::Proxy,
                 peer,
                 host: Some(target.host),
-                caller: None,
+                caller: Some(who),
                 reason,
             };
             // Its answer cannot be sent: the caller was told 200 already.

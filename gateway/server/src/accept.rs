@@ -22,6 +22,7 @@ use tracing::error;
 use crate::{
     config::OtherHosts,
     gate::Gate,
+    keys::PREFIX,
     pipeline::{
         self,
         audit::{self, Draft},
@@ -101,11 +102,18 @@ pub fn accept(
     let mut credentials = Vec::new();
     for name in PROVIDER_CREDENTIALS {
         let name = HeaderName::from_static(name);
-        while let Some(value) = headers.remove(&name) {
-            // A Cordon key is for us alone. At the gateway every credential is.
-            if arrival.door == Door::Proxy && identify::key_in(&value).is_none() {
-                credentials.push((name.clone(), value));
-            }
+        let values: Vec<HeaderValue> = headers.get_all(&name).iter().cloned().collect();
+        headers.remove(&name);
+        // A Cordon key is for us alone, however it is dressed. At the gateway every credential is.
+        let ours = |value: &HeaderValue| {
+            identify::key_in(value).is_some()
+                || value
+                    .as_bytes()
+                    .windows(PREFIX.len())
+                    .any(|part| part == PREFIX.as_bytes())
+        };
+        if arrival.door == Door::Proxy && !values.iter().any(ours) {
+            credentials.extend(joined(&values).map(|value| (name, value)));
         }
     }
     let path_and_query = uri
@@ -120,6 +128,18 @@ pub fn accept(
         credentials,
         body,
     })
+}
+
+/// Several fields of one name as one: HTTP/2 callers send a cookie in crumbs (RFC 9113, 8.2.3).
+fn joined(values: &[HeaderValue]) -> Option<HeaderValue> {
+    match values {
+        [] => None,
+        [one] => Some(one.clone()),
+        many => {
+            let parts: Vec<&[u8]> = many.iter().map(HeaderValue::as_bytes).collect();
+            HeaderValue::from_bytes(&parts.join(b"; ".as_slice())).ok()
+        }
+    }
 }
 
 /// The door of the house: what the interception room calls.
@@ -162,11 +182,14 @@ impl Exchanges for Doorway {
         match gate.recorder.event(Event::TunnelOpened(opened)).await {
             Ok(()) => {
                 gate.metrics.tunnels.inc();
-                ConnectAnswer::Tunnel(Box::new(OpenTunnel {
-                    gate: gate.clone(),
-                    exchange,
-                    since: Instant::now(),
-                }))
+                ConnectAnswer::Tunnel(
+                    caller,
+                    Box::new(OpenTunnel {
+                        gate: gate.clone(),
+                        exchange,
+                        since: Instant::now(),
+                    }),
+                )
             }
             Err(_) => refuse(caller.0.as_ref().clone(), Cause::Audit).await,
         }

@@ -241,7 +241,7 @@ pub struct Upstream {
     #[serde(default = "chat_only")]
     #[schemars(with = "Vec<String>")]
     pub dialects: Vec<Dialect>,
-    /// Model name to ask for instead of the caller's.
+    /// Model name to ask for instead of the caller's; for upstreams that speak `openai-chat` alone.
     #[serde(default)]
     pub model: Option<String>,
 }
@@ -466,7 +466,24 @@ impl Config {
         if let Err(message) = config.store.resolve(base) {
             fault("store", message);
         }
+        let intercepted = config.intercept.hosts.clone();
         for (name, upstream) in &mut config.upstreams {
+            // A listed provider whose host is not intercepted would be a tunnel that nobody reads.
+            for host in upstream
+                .hosts
+                .iter()
+                .filter(|_| upstream.kind == UpstreamKind::Cloud)
+            {
+                if !intercepted.iter().any(|listed| host_within(host, listed)) {
+                    let why =
+                        "is not under `intercept.hosts`, so callers would pass it unread; list it there";
+                    faults.push((
+                        position(source, name),
+                        format!("host `{host}` of upstream `{name}` {why}"),
+                    ));
+                }
+            }
+            let mut fault = |key: &str, message: String| faults.push((position(source, key), message));
             if let Err(message) = upstream.credentials.resolve(base) {
                 fault(name, format!("credentials of upstream `{name}`: {message}"));
             }
@@ -499,6 +516,19 @@ impl Config {
                     format!("`url` of upstream `{name}` must begin with http:// or https://"),
                 );
             }
+            if upstream.model.is_some()
+                && upstream
+                    .dialects
+                    .iter()
+                    .any(|dialect| *dialect != Dialect::OpenaiChat)
+            {
+                fault(
+                    name,
+                    format!(
+                        "`model` of upstream `{name}` can be set in openai-chat only; list that dialect alone"
+                    ),
+                );
+            }
             if upstream.kind == UpstreamKind::Cloud
                 && upstream
                     .url
@@ -511,6 +541,7 @@ impl Config {
                 );
             }
         }
+        let mut fault = |key: &str, message: String| faults.push((position(source, key), message));
         if config.gateway.certificate.is_some() != config.gateway.key.is_some() {
             fault("gateway", "`certificate` and `key` go together".to_owned());
         }
@@ -699,9 +730,17 @@ mod tests {
 
     #[test]
     fn a_cloud_upstream_is_reached_over_tls_only() {
-        let faults = parse("upstreams:\n  x: { kind: cloud, hosts: [a.example], url: 'http://a.example' }\n")
+        let faults = parse("intercept: { hosts: [a.example] }\nupstreams:\n  x: { kind: cloud, hosts: [a.example], url: 'http://a.example' }\n")
             .unwrap_err();
         assert!(faults[0].1.contains("https"), "{faults:?}");
+    }
+
+    #[test]
+    fn a_cloud_that_is_not_intercepted_is_an_error() {
+        let faults =
+            parse("upstreams:\n  azure: { kind: cloud, hosts: [x.openai.azure.example] }\n").unwrap_err();
+        assert_eq!(faults[0].0, (2, 3));
+        assert!(faults[0].1.contains("intercept.hosts"), "{faults:?}");
     }
 
     #[test]
@@ -714,7 +753,7 @@ mod tests {
     #[test]
     fn secrets_do_not_show() {
         let config =
-            parse("upstreams:\n  a: { kind: cloud, hosts: [a.example], credentials: sk-live }\n").unwrap();
+            parse("intercept: { hosts: [a.example] }\nupstreams:\n  a: { kind: cloud, hosts: [a.example], credentials: sk-live }\n").unwrap();
         assert!(!format!("{config:?}").contains("sk-live"));
     }
 

@@ -145,13 +145,16 @@ impl Keys {
         if entry.revoked.is_some() {
             return Err(UnknownKey);
         }
-        Ok(Actor {
-            user: entry.user.clone(),
-            groups: entry.groups.clone(),
-            identity: Identity::ApiKey {
-                key: entry.id.clone(),
-            },
-        })
+        Ok(actor(entry))
+    }
+
+    /// The actor behind a key that was recognised before, as it stands now.
+    pub fn live(&self, id: &str) -> Result<Actor, UnknownKey> {
+        let entry = self
+            .entries
+            .iter()
+            .find(|entry| entry.id == id && entry.revoked.is_none());
+        entry.map(actor).ok_or(UnknownKey)
     }
 
     fn hash(&self, id: &str, secret: &str) -> Hmac<Sha256> {
@@ -167,6 +170,16 @@ impl Keys {
         let mut text = serde_json::to_string_pretty(&self.entries).expect("key entries are plain JSON");
         text.push('\n');
         replace_private(path, &text).map_err(|error| KeyFileError::Io(path.display().to_string(), error))
+    }
+}
+
+fn actor(entry: &KeyEntry) -> Actor {
+    Actor {
+        user: entry.user.clone(),
+        groups: entry.groups.clone(),
+        identity: Identity::ApiKey {
+            key: entry.id.clone(),
+        },
     }
 }
 
@@ -205,7 +218,12 @@ mod tests {
             Keys::load(&path, [8; 32]).unwrap().recognise(&key),
             Err(UnknownKey)
         );
+        assert_eq!(read.live(&entry.id).unwrap(), actor);
         keys.revoke(&path, &entry.id, now).unwrap();
+        assert_eq!(
+            Keys::load(&path, [7; 32]).unwrap().live(&entry.id),
+            Err(UnknownKey)
+        );
         assert_eq!(
             Keys::load(&path, [7; 32]).unwrap().recognise(&key),
             Err(UnknownKey)

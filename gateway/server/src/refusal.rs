@@ -116,6 +116,16 @@ impl From<UpstreamError> for Cause {
 const ENGINE_RETRY: u32 = 5;
 const SHORT_RETRY: u32 = 1;
 
+/// The status that a caller gets for an upstream's. What concerns us and the upstream alone (our key, its
+/// proxy) is no login of the caller's, and agents re-send on 403 and 422.
+fn passed_on(status: u16) -> u16 {
+    match status {
+        400 | 404 | 413 | 429 | 503 => status,
+        422 => 400,
+        _ => 502,
+    }
+}
+
 impl Cause {
     /// What the caller is told.
     pub fn refusal(&self, exchange: ExchangeId) -> Refusal {
@@ -163,7 +173,7 @@ impl Cause {
             Self::NoCredentials => told(400, Fault::Upstream, "cordon_no_credentials", "The policy sends this request to a provider for which Cordon has no key. Ask your administrator to configure `credentials` for it.".into()),
             Self::EngineDown => told(503, Fault::Upstream, "cordon_engine_down", "The on-prem model is starting or restarting. Try again shortly.".into()),
             Self::EngineRefused { status, message } => told(
-                if (400..600).contains(status) { *status } else { 502 },
+                passed_on(*status),
                 match status { 400..=499 => Fault::Shape, _ => Fault::Upstream },
                 "cordon_engine_refused",
                 format!("The on-prem model cannot answer: {message}"),
@@ -173,7 +183,7 @@ impl Cause {
             Self::Upstream(_) => told(502, Fault::Upstream, "cordon_upstream_unreachable", "The provider cannot be reached, or its certificate does not verify.".into()),
             Self::Reply(what) => told(502, Fault::Upstream, "cordon_upstream_reply", format!("The provider's reply {what}, so it was not passed on.")),
             Self::UpstreamStatus(status) => told(
-                if (400..500).contains(status) { *status } else { 502 },
+                passed_on(*status),
                 Fault::Upstream, "cordon_upstream_error", format!("The model that the policy chose answered with HTTP status {status}."),
             ),
             Self::Audit => told(503, Fault::Internal, "cordon_audit_unavailable", "Cordon cannot record this request at the moment, so it was not answered. Try again shortly.".into()),
@@ -218,7 +228,8 @@ impl Cause {
             Self::EngineDown => Some(ENGINE_RETRY),
             Self::EngineRefused {
                 status: 429 | 503, ..
-            } => Some(ENGINE_RETRY),
+            }
+            | Self::UpstreamStatus(429 | 503) => Some(ENGINE_RETRY),
             Self::Busy | Self::Audit => Some(SHORT_RETRY),
             _ => None,
         }

@@ -144,14 +144,17 @@ pub async fn keep_fresh(gate: Arc<Gate>, config_file: Option<PathBuf>, stop: Can
         if now == seen && !asked {
             continue;
         }
-        seen = now;
-        reload(&gate, config_file.as_deref()).await;
+        // What could not be recorded is tried again: a revoked key must not stay live for it.
+        if reload(&gate, config_file.as_deref()).await {
+            seen = now;
+        }
     }
 }
 
-async fn reload(gate: &Arc<Gate>, config_file: Option<&Path>) {
+/// Reads the rules again. Whether that is settled, for better or worse, and need not be tried again.
+async fn reload(gate: &Arc<Gate>, config_file: Option<&Path>) -> bool {
     if gate.draining.load(Ordering::Relaxed) {
-        return;
+        return true;
     }
     let mut config = gate.config.clone();
     if let Some(file) = config_file {
@@ -165,7 +168,7 @@ async fn reload(gate: &Arc<Gate>, config_file: Option<&Path>) {
             Err(faults) => {
                 gate.metrics.reload("refused");
                 error!(reason = %lines(&faults), "the changed configuration is invalid; the old one stays in force");
-                return;
+                return true;
             }
         }
     }
@@ -181,7 +184,7 @@ async fn reload(gate: &Arc<Gate>, config_file: Option<&Path>) {
                 // Rules that cannot be recorded must not come into force unseen.
                 gate.metrics.reload("refused");
                 error!(error = %fault, "the reload cannot be recorded; the old rules stay in force");
-                return;
+                return false;
             }
             gate.rules.store(Arc::new(rules));
             gate.metrics.reload("done");
@@ -196,6 +199,7 @@ async fn reload(gate: &Arc<Gate>, config_file: Option<&Path>) {
             error!("reading the changed rules failed inside; the old ones stay in force");
         }
     }
+    true
 }
 
 /// A digest over every file that rules come from.

@@ -26,7 +26,11 @@ use cordon_intercept::{
     upstream_tls,
 };
 use cordon_policy::PlaceholderKey;
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::Semaphore,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
@@ -71,16 +75,27 @@ pub fn start_log(config: &Config) -> Result<()> {
 
 /// Runs until SIGINT or SIGTERM. `ready` is called once, when everything answers.
 pub async fn run(config: Config, config_file: Option<PathBuf>, ready: impl FnOnce(&Running)) -> Result<()> {
+    // Before anything listens: a signal that comes while the engine loads must drain, too.
+    let mut signals = Signals::new()?;
     let mut server = Server::start(config, config_file).await?;
     let running = server.running.clone();
     running
         .announce(&server.gate.config)
         .context("the state folder cannot be written")?;
-    if let EngineState::Down(reason) = server.gate.engine.clone().settled().await {
-        warn!(%reason, "the engine is not there; requests that need it get 503");
+    let mut engine = server.gate.engine.clone();
+    let settled = tokio::select! {
+        biased;
+        () = signals.next() => None,
+        state = engine.settled() => Some(state),
+    };
+    if let Some(state) = settled {
+        if let EngineState::Down(reason) = state {
+            warn!(%reason, "the engine is not there; requests that need it get 503");
+        }
+        ready(&running);
+        signals.next().await;
     }
-    ready(&running);
-    let reason = wait_for_signal().await?;
+    let reason = "signal";
     info!(reason, "shutting down");
     server.stop(reason).await
 }
@@ -334,10 +349,25 @@ fn interceptor(gate: &Arc<Gate>, authority: Authority, pages: Pages) -> Result<I
     Ok(interceptor.with_gateway_tls(GatewayTls::Configured(Arc::new(own))))
 }
 
-async fn wait_for_signal() -> Result<&'static str> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted.map(|()| "signal").context("signals cannot be watched"),
-        _ = terminate.recv() => Ok("signal"),
+/// SIGINT and SIGTERM, watched from the moment this is made.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self> {
+        let watch = |kind| signal(kind).context("signals cannot be watched");
+        Ok(Self {
+            interrupt: watch(SignalKind::interrupt())?,
+            terminate: watch(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }

@@ -339,7 +339,7 @@ async fn probe(address: EngineAddress, says: watch::Sender<EngineState>, stop: C
     loop {
         let state = match asker.healthy().await {
             Ok(true) => EngineState::Ready,
-            Ok(false) => EngineState::Starting,
+            Ok(false) => EngineState::Down("it says that it is not healthy".into()),
             Err(_) => EngineState::Down("it cannot be reached".into()),
         };
         says.send_if_modified(|old| {

@@ -119,7 +119,7 @@ impl Upstreams {
                     dialects: entry.dialects.clone(),
                     model: entry.model.as_deref().map(Arc::from),
                     credentials,
-                    client: UpstreamClient::over_tls(&base, entry.address, tls, limits)?,
+                    client: UpstreamClient::over_tls(&base, entry.url.is_none(), entry.address, tls, limits)?,
                 }),
             );
         }
@@ -143,7 +143,7 @@ impl Upstreams {
                     ],
                     model: None,
                     credentials: Credentials::Passthrough,
-                    client: UpstreamClient::over_tls(&format!("https://{host}"), None, tls, limits)?,
+                    client: UpstreamClient::over_tls(&format!("https://{host}"), true, None, tls, limits)?,
                 }),
             );
         }
@@ -190,14 +190,18 @@ impl Upstreams {
 pub enum Target {
     /// All of it: headers, path and query.
     AsCleared,
-    /// Nothing: another path, and no headers but ours.
-    Path(String),
+    /// Path and query, and no headers but ours.
+    ClearedPath,
+    /// Nothing: another path, of our own, and no headers but ours.
+    Path(&'static str),
 }
 
 /// A pool of connections to one upstream.
 #[derive(Clone)]
 pub struct UpstreamClient {
     base: String,
+    /// No URL is configured: the base is the first of its hosts.
+    by_host: bool,
     pool: Pool,
     reply_limit: Duration,
 }
@@ -211,6 +215,7 @@ enum Pool {
 impl UpstreamClient {
     fn over_tls(
         base: &str,
+        by_host: bool,
         address: Option<SocketAddr>,
         tls: &rustls::ClientConfig,
         limits: &config::Limits,
@@ -230,6 +235,7 @@ impl UpstreamClient {
             .wrap_connector(dial);
         Ok(Self {
             base: base.trim_end_matches('/').to_owned(),
+            by_host,
             pool: Pool::Tcp(pooled().build(connector)),
             reply_limit: Duration::from_secs(limits.reply_seconds),
         })
@@ -242,9 +248,10 @@ impl UpstreamClient {
         limits: &config::Limits,
     ) -> Result<Self, UpstreamError> {
         match address {
-            EngineAddress::Url(url) => Self::over_tls(url, None, tls, limits),
+            EngineAddress::Url(url) => Self::over_tls(url, false, None, tls, limits),
             EngineAddress::Socket(path) => Ok(Self {
                 base: "http://engine".to_owned(),
+                by_host: false,
                 pool: Pool::Unix(pooled().build(DialUnix {
                     path: Arc::new(path.clone()),
                 })),
@@ -255,22 +262,30 @@ impl UpstreamClient {
 
     /// Sends a cleared request; returns when the reply's head is there.
     ///
+    /// `addressed` is the host and port that the caller of the proxy named: an upstream that is known by
+    /// its hosts is asked at that very one, never at another of them.
     /// `extra` are headers of our own making: credentials, and the exchange id for the engine.
     pub async fn send(
         &self,
         method: &Method,
         cleared: Cleared,
         target: Target,
+        addressed: Option<&str>,
         extra: &[(HeaderName, HeaderValue)],
     ) -> Result<Response<Incoming>, UpstreamError> {
         let (body, head) = cleared.into_parts();
         let (path, sent) = match target {
             Target::AsCleared => (head.path_and_query, head.headers),
-            Target::Path(path) => (path, Vec::new()),
+            Target::ClearedPath => (head.path_and_query, Vec::new()),
+            Target::Path(path) => (path.to_owned(), Vec::new()),
+        };
+        let base = match addressed {
+            Some(authority) if self.by_host => format!("https://{authority}"),
+            _ => self.base.clone(),
         };
         let mut request = Request::builder()
             .method(method)
-            .uri(format!("{}{path}", self.base))
+            .uri(format!("{base}{path}"))
             .body(Full::new(body))
             .map_err(|_| UpstreamError::Unsendable)?;
         let headers = request.headers_mut();

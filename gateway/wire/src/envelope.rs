@@ -55,26 +55,19 @@ const CREDENTIALS: &[&str] = &[
 /// Headers that steer the protocol only.
 const PROTOCOL: &[&str] = &[
     "accept",
-    "accept-charset",
     "accept-encoding",
-    "accept-language",
-    "cache-control",
     "connection",
     "content-encoding",
     "content-length",
     "content-type",
-    "date",
     "expect",
     "host",
     "keep-alive",
-    "pragma",
     "proxy-connection",
     "te",
     "trailer",
     "transfer-encoding",
     "upgrade",
-    "user-agent",
-    "via",
 ];
 
 /// Query parameters that the endpoints define.

@@ -83,7 +83,7 @@ impl Exchanges for Fake {
                 ConnectAnswer::Refuse(answer)
             }
             "panic.example" => panic!("a stand-in's fault"),
-            _ => ConnectAnswer::Tunnel(Box::new(Record(self.closed.clone()))),
+            _ => ConnectAnswer::Tunnel("ann", Box::new(Record(self.closed.clone()))),
         }
     }
 

@@ -65,6 +65,8 @@ pub struct Draft {
     pub answered_model: Option<String>,
     /// LLM tokens.
     pub usage: Option<Usage>,
+    /// Something was found in the model's name, so records do not hold it.
+    pub conceal_model: bool,
     /// Whether a streamed reply is to tell what it took.
     pub wants_usage: bool,
     /// The exchange's place among those under way.
@@ -106,7 +108,7 @@ impl Draft {
         let mut draft = Self::blank(gate, ExchangeId::new(), actor, arrival.peer, arrival.door);
         draft.method = request.method().as_str().to_owned();
         draft.host = arrival.host.clone();
-        draft.path = request.uri().path().to_owned();
+        draft.path = recorded_path(request.uri().path());
         draft.dialect = cordon_wire::endpoint(&draft.method, draft.host.as_deref(), &draft.path)
             .map_or(Dialect::Unknown, |endpoint| endpoint.dialect);
         draft
@@ -133,6 +135,7 @@ impl Draft {
             status: 0,
             answered_model: None,
             usage: None,
+            conceal_model: false,
             wants_usage: false,
             place: None,
             started: Instant::now(),
@@ -247,7 +250,7 @@ impl Draft {
             entities: self.entities.clone(),
             upstream: (!refused).then(|| decided.upstream.to_string()),
             upstream_kind: decided.kind.filter(|_| !refused),
-            model: self.model.clone(),
+            model: self.model.clone().filter(|_| !self.conceal_model),
             stream: self.stream,
             request_bytes: self.request_bytes,
             request_commitment: self.request_commitment.clone(),
@@ -256,7 +259,8 @@ impl Draft {
 
     fn seal(&self, outcome: Outcome) -> Seal {
         Seal {
-            model: self.answered_model.clone(),
+            // Some upstreams, and our own translation, say the asked name back.
+            model: self.answered_model.clone().filter(|_| !self.conceal_model),
             input_tokens: self.usage.map(|usage| usage.input),
             output_tokens: self.usage.map(|usage| usage.output),
             latency_ms: milliseconds(self.started.elapsed()),
@@ -420,6 +424,28 @@ pub fn mark(headers: &mut HeaderMap, exchange: ExchangeId, action: Action) {
     headers.insert(DECISION_HEADER, HeaderValue::from_static(action.name()));
 }
 
+/// A path as records hold it. Parts that look like routes stay; any other part is the caller's words
+/// (an id, a name, whatever somebody typed) and becomes `*`.
+fn recorded_path(path: &str) -> String {
+    let is_route = |part: &str| {
+        let digits = part.bytes().filter(u8::is_ascii_digit).count();
+        part.len() <= 32
+            && digits <= 2
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+    };
+    let named = path
+        .strip_prefix("/v1/models/")
+        .map(|_| "/v1/models/*".to_owned());
+    named.unwrap_or_else(|| {
+        path.split('/')
+            .map(|part| if is_route(part) { part } else { "*" })
+            .collect::<Vec<_>>()
+            .join("/")
+    })
+}
+
 fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
@@ -469,4 +495,23 @@ pub async fn turned_away(gate: &Gate, turned: TurnedAway<Caller>) -> Response<An
         }
     }
     render(Dialect::Unknown, &refusal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_hold_routes_and_no_words_of_the_caller() {
+        for (path, recorded) in [
+            ("/v1/chat/completions", "/v1/chat/completions"),
+            ("/backend-api/conversation", "/backend-api/conversation"),
+            ("/v1/models/alice@corp.example", "/v1/models/*"),
+            ("/x/900101-1234567/y", "/x/*/y"),
+            ("/AKIAQUMPMHS6PJARB7LM12345", "/*"),
+            ("/a%20b", "/*"),
+        ] {
+            assert_eq!(recorded_path(path), recorded);
+        }
+    }
 }

@@ -26,6 +26,8 @@ pub struct Decoded {
     pub path: String,
     /// The intercepted host.
     pub host: Option<String>,
+    /// The same with its port, unless that is 443.
+    pub authority: Option<String>,
     /// What it is.
     pub content: Content,
     /// Headers, path and query.
@@ -100,6 +102,10 @@ pub async fn decode(
         method: accepted.method,
         path: accepted.path,
         host: arrival.host.clone(),
+        authority: arrival.host.as_ref().map(|host| match arrival.port {
+            None | Some(443) => host.clone(),
+            Some(port) => format!("{host}:{port}"),
+        }),
         content,
         head,
         credentials: accepted.credentials,

@@ -9,7 +9,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use cordon_domain::{Actor, Door};
+use cordon_domain::{Actor, Door, Identity};
 use cordon_intercept::{Arrival, ConnectAsk};
 use http::{HeaderMap, HeaderValue, header};
 
@@ -41,7 +41,17 @@ pub fn identify(
             });
     }
     if let Some(caller) = &arrival.caller {
-        return Ok(caller.0.clone());
+        // A connection outlives its CONNECT: a key that was revoked since lets nothing more in.
+        return match &caller.0.identity {
+            Identity::ApiKey { key } => {
+                let actor = rules.keys.live(key).map_err(|_| Cause::Unidentified {
+                    presented: true,
+                    proxy: false,
+                })?;
+                Ok(Arc::new(actor))
+            }
+            _ => Ok(caller.0.clone()),
+        };
     }
     anonymous(gate, arrival.peer).ok_or(Cause::Unidentified {
         presented: false,

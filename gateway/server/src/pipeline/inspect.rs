@@ -41,6 +41,10 @@ pub async fn inspect(rules: &Arc<Rules>, decoded: &Decoded, draft: &mut Draft) -
         .chain(&head)
         .map(|segment| segment.role)
         .collect();
+    let model = body
+        .iter()
+        .flat_map(|body| body.segments())
+        .position(|segment| segment.place.as_str() == "/model");
     let bytes: usize = body
         .iter()
         .flat_map(|body| body.segments())
@@ -77,6 +81,8 @@ pub async fn inspect(rules: &Arc<Rules>, decoded: &Decoded, draft: &mut Draft) -
     match outcome {
         Ok(findings) => {
             draft.findings(&findings);
+            draft.conceal_model =
+                model.is_some_and(|model| findings.iter().any(|finding| finding.segment == model));
             Ok(Found {
                 findings,
                 roles,

@@ -88,11 +88,15 @@ pub async fn route(
         extra,
         form,
     } = address(gate, &upstream, decoded, cleared, draft)?;
+    let addressed = decoded
+        .authority
+        .as_deref()
+        .filter(|_| is_addressed(gate, &upstream, decoded));
     // A caller who leaves takes the request with it, so that no slot of the engine works for nobody.
     let response = tokio::select! {
         biased;
         () = left.cancelled() => return Err(Cause::ClientLeft),
-        response = upstream.client.send(&method, cleared, target, &extra) => response?,
+        response = upstream.client.send(&method, cleared, target, addressed, &extra) => response?,
     };
     gate.metrics.stage(Stage::Route, started.elapsed());
     draft.routed();
@@ -137,8 +141,15 @@ fn address(
     };
     let speaks = upstream.dialects.contains(&endpoint.dialect) || endpoint.dialect == Dialect::Models;
     if upstream.kind == UpstreamKind::Cloud {
-        let extra = credentials(gate, upstream, decoded, endpoint.dialect)?;
-        if speaks {
+        // The header that a key goes in is that of the dialect which is sent, not of the caller's.
+        let sent = if speaks {
+            endpoint.dialect
+        } else {
+            Dialect::OpenaiChat
+        };
+        let extra = credentials(gate, upstream, decoded, sent)?;
+        // A model name that is configured stands in place of the caller's.
+        if speaks && (upstream.model.is_none() || endpoint.operation != Operation::Generate) {
             return Ok(Addressed {
                 method,
                 cleared,
@@ -153,7 +164,7 @@ fn address(
         return Ok(Addressed {
             method,
             cleared,
-            target: Target::Path(CHAT_PATH.to_owned()),
+            target: Target::Path(CHAT_PATH),
             extra,
             form,
         });
@@ -177,14 +188,13 @@ fn address(
         let salt = HeaderValue::from_str(&salt).map_err(|_| Cause::Internal)?;
         extra.push((HeaderName::from_static("x-cordon-cache-salt"), salt));
     }
-    let own_path = || Target::Path(decoded.path.clone());
     match endpoint.operation {
         Operation::CountTokens if upstream.kind == UpstreamKind::Engine => {
             let (cleared, _) = to_chat(upstream, endpoint, cleared, draft)?;
             Ok(Addressed {
                 method,
                 cleared,
-                target: Target::Path("/count".to_owned()),
+                target: Target::Path("/count"),
                 extra,
                 form: Form::Count,
             })
@@ -195,7 +205,7 @@ fn address(
             Ok(Addressed {
                 method,
                 cleared,
-                target: Target::Path(CHAT_PATH.to_owned()),
+                target: Target::Path(CHAT_PATH),
                 extra,
                 form,
             })
@@ -203,7 +213,14 @@ fn address(
         Operation::Generate | Operation::CountTokens | Operation::ListModels => Ok(Addressed {
             method,
             cleared,
-            target: own_path(),
+            // The endpoint's own path, never the caller's spelling of it.
+            target: match (endpoint.operation, endpoint.dialect) {
+                (Operation::ListModels, _) => Target::ClearedPath,
+                (Operation::CountTokens, _) => Target::Path("/v1/messages/count_tokens"),
+                (Operation::Generate, Dialect::AnthropicMessages) => Target::Path("/v1/messages"),
+                (Operation::Generate, Dialect::OpenaiResponses) => Target::Path("/v1/responses"),
+                (Operation::Generate, _) => Target::Path(CHAT_PATH),
+            },
             extra,
             form: Form::Same(endpoint),
         }),
@@ -236,6 +253,15 @@ fn to_chat(
     Ok((cleared, form))
 }
 
+/// Whether an upstream is the one that the caller of the proxy named.
+fn is_addressed(gate: &Gate, upstream: &Upstream, decoded: &Decoded) -> bool {
+    let addressed = decoded
+        .host
+        .as_deref()
+        .and_then(|host| gate.upstreams.by_host(host));
+    addressed.is_some_and(|addressed| addressed.name == upstream.name)
+}
+
 /// Credentials for a provider: the caller's own, or ours in the dialect's header.
 fn credentials(
     gate: &Gate,
@@ -247,16 +273,15 @@ fn credentials(
         Credentials::None => Ok(Vec::new()),
         Credentials::Passthrough => {
             // Somebody's key for one provider is not shown to another.
-            let addressed = decoded
-                .host
-                .as_deref()
-                .and_then(|host| gate.upstreams.by_host(host));
-            match addressed {
-                Some(addressed) if addressed.name == upstream.name => Ok(decoded.credentials.clone()),
-                _ => Err(Cause::NoCredentials),
+            if is_addressed(gate, upstream, decoded) {
+                Ok(decoded.credentials.clone())
+            } else {
+                Err(Cause::NoCredentials)
             }
         }
-        Credentials::Own(key) if dialect == Dialect::AnthropicMessages || decoded.anthropic => {
+        Credentials::Own(key)
+            if dialect == Dialect::AnthropicMessages || (dialect == Dialect::Models && decoded.anthropic) =>
+        {
             Ok(vec![(HeaderName::from_static("x-api-key"), key.clone())])
         }
         Credentials::Own(key) => {

@@ -112,15 +112,22 @@ impl Pump {
             .metrics
             .stage(Stage::Respond, self.draft.since_routed());
         let sealed = audit::seal(&self.gate, &mut self.draft, outcome).await;
+        let idle = self.gate.config.limits.idle();
         let last = match (end, sealed) {
             (End::Left, _) => return,
             (End::Complete(last), Ok(())) => last,
+            // Nobody knows how such a stream tells of an error: it is cut, so that it does not look whole.
+            _ if self.editor.is_unknown() => {
+                let cut = self.pieces.send(Err(io::ErrorKind::ConnectionAborted.into()));
+                let _ = tokio::time::timeout(idle, cut).await;
+                return;
+            }
             (End::Complete(_), Err(cause)) | (End::Broken(cause), _) => self
                 .editor
                 .error_event(self.draft.dialect, &cause.refusal(self.draft.exchange)),
         };
         if !last.is_empty() {
-            let _ = self.pieces.send(Ok(Frame::data(last))).await;
+            let _ = tokio::time::timeout(idle, self.pieces.send(Ok(Frame::data(last)))).await;
         }
         // The end of the upstream's body is read, so that its connection can be used again.
         drop(self.pieces);
@@ -179,7 +186,13 @@ impl Pump {
             return true;
         }
         self.draft.reply_piece(&piece);
-        self.pieces.send(Ok(Frame::data(piece))).await.is_ok()
+        // A caller who takes nothing for so long has left, whatever its connection says: its place and
+        // the upstream's are free for others.
+        let sent = self.pieces.send(Ok(Frame::data(piece)));
+        matches!(
+            tokio::time::timeout(self.gate.config.limits.idle(), sent).await,
+            Ok(Ok(()))
+        )
     }
 
     /// Puts what the stream told into the draft of its seal.
@@ -271,6 +284,11 @@ impl Editor {
         self.editor
             .as_ref()
             .map_or(self.raw_ended, StreamEditor::complete)
+    }
+
+    /// Whether nobody knows the stream's shape.
+    fn is_unknown(&self) -> bool {
+        self.editor.is_none()
     }
 
     /// Whether the stream closed by telling of an error.
