@@ -23,7 +23,7 @@ use std::{
     collections::VecDeque,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use cordon_domain::ExchangeId;
@@ -39,6 +39,9 @@ use crate::{failure::Failure, gauges::Gauges, weights::Weights};
 
 /// After so many failed steps with no good one between, the context is given up.
 const FAULTS_IN_A_ROW: u32 = 3;
+
+/// A step that takes this long hangs: it is one batch, which even a crowded CPU ends in seconds.
+const STEP_LIMIT: Duration = Duration::from_secs(120);
 
 /// One conversation to be continued.
 pub(crate) struct Ask {
@@ -113,6 +116,8 @@ struct Shared {
 struct State {
     waiting: VecDeque<Waiting>,
     busy: usize,
+    /// When the present step began; none while there is nothing to decode.
+    step_began: Option<Instant>,
     stopping: bool,
 }
 
@@ -211,6 +216,12 @@ impl Scheduler {
     pub(crate) fn load(&self) -> (usize, usize) {
         let state = self.shared.lock();
         (state.busy, state.waiting.len())
+    }
+
+    /// Whether the present step takes so long that it will not end.
+    pub(crate) fn hangs(&self) -> bool {
+        let began = self.shared.lock().step_began;
+        began.is_some_and(|began| began.elapsed() > STEP_LIMIT)
     }
 
     /// Resolves when the decode thread has ended, wanted or not.

@@ -25,7 +25,12 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
-use crate::{config, installation::Installation, metrics::Metrics};
+use crate::{
+    config,
+    installation::Installation,
+    metrics::Metrics,
+    upstream::{UpstreamClient, UpstreamError},
+};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -35,6 +40,8 @@ const HEALTHY_AFTER: Duration = Duration::from_secs(60);
 const START_LIMIT: Duration = Duration::from_secs(600);
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 const PROBE_EVERY: Duration = Duration::from_secs(2);
+/// A process that has not said that it is well for so long hangs, and is started again.
+const HANGS_AFTER: Duration = Duration::from_secs(30);
 
 /// Whether the engine can be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,8 +66,8 @@ pub enum EngineAddress {
 /// The engine as the rest of the server sees it.
 #[derive(Clone)]
 pub struct Engine {
-    /// Where to send requests.
-    pub address: EngineAddress,
+    /// The way to it.
+    pub client: UpstreamClient,
     /// Name that callers see.
     pub alias: Arc<str>,
     state: watch::Receiver<EngineState>,
@@ -82,45 +89,40 @@ impl Engine {
 }
 
 /// Starts the watch over the engine that the configuration describes.
+///
+/// # Errors
+/// When its URL is none.
 pub fn watch_engine(
     config: &config::Engine,
+    connect: impl FnOnce(&EngineAddress) -> Result<UpstreamClient, UpstreamError>,
     installation: &Installation,
     metrics: Arc<Metrics>,
     tasks: &TaskTracker,
     stop: CancellationToken,
-) -> Engine {
+) -> Result<Engine, UpstreamError> {
     let (says, state) = watch::channel(EngineState::Starting);
     if let Some(url) = &config.url {
         let address = EngineAddress::Url(url.trim_end_matches('/').to_owned());
         let alias = config.alias.clone().unwrap_or_else(|| "engine".to_owned()).into();
-        tasks.spawn(probe(address.clone(), says, stop));
-        return Engine {
-            address,
-            alias,
-            state,
-        };
+        let client = connect(&address)?;
+        tasks.spawn(probe(client.clone(), says, stop));
+        return Ok(Engine { client, alias, state });
     }
     let socket = installation.dir().join("engine.sock");
-    match Launch::plan(config, installation, &socket) {
+    let client = connect(&EngineAddress::Socket(socket.clone()))?;
+    let alias = match Launch::plan(config, installation, &socket) {
         Ok(launch) => {
             let alias: Arc<str> = launch.alias.as_str().into();
-            tasks.spawn(keep_running(launch, metrics, says, stop));
-            Engine {
-                address: EngineAddress::Socket(socket),
-                alias,
-                state,
-            }
+            tasks.spawn(keep_running(launch, client.clone(), metrics, says, stop));
+            alias
         }
         Err(reason) => {
             warn!(%reason, "the engine cannot be started");
             let _ = says.send(EngineState::Down(reason.into()));
-            Engine {
-                address: EngineAddress::Socket(socket),
-                alias: "engine".into(),
-                state,
-            }
+            "engine".into()
         }
-    }
+    };
+    Ok(Engine { client, alias, state })
 }
 
 /// What to run.
@@ -242,6 +244,7 @@ struct Listening {
 
 async fn keep_running(
     launch: Launch,
+    client: UpstreamClient,
     metrics: Arc<Metrics>,
     says: watch::Sender<EngineState>,
     stop: CancellationToken,
@@ -254,7 +257,7 @@ async fn keep_running(
         }
         first = false;
         let started = Instant::now();
-        let reason = run_once(&launch, &says, &stop).await;
+        let reason = run_once(&launch, &client, &says, &stop).await;
         let Some(reason) = reason else { return };
         if started.elapsed() > HEALTHY_AFTER {
             pause = FIRST_PAUSE;
@@ -272,6 +275,7 @@ async fn keep_running(
 /// Runs the process until it ends; `None` when we were told to stop.
 async fn run_once(
     launch: &Launch,
+    client: &UpstreamClient,
     says: &watch::Sender<EngineState>,
     stop: &CancellationToken,
 ) -> Option<String> {
@@ -299,6 +303,11 @@ async fn run_once(
                 tokio::select! {
                     () = stop.cancelled() => None,
                     status = child.wait() => Some(ended(status)),
+                    () = hangs(client) => {
+                        // It would not leave when asked, either.
+                        let _ = child.start_kill();
+                        Some(format!("it has not said that it is well for {} s", HANGS_AFTER.as_secs()))
+                    }
                 }
             }
             // Its output closed: what its exit status says is the better reason.
@@ -333,11 +342,21 @@ fn ended(status: std::io::Result<std::process::ExitStatus>) -> String {
     }
 }
 
+/// Returns when a process that listens has not been well for [`HANGS_AFTER`].
+async fn hangs(client: &UpstreamClient) {
+    let mut well = Instant::now();
+    while well.elapsed() < HANGS_AFTER {
+        tokio::time::sleep(PROBE_EVERY).await;
+        if client.healthy().await == Ok(true) {
+            well = Instant::now();
+        }
+    }
+}
+
 /// Watches an engine that somebody else runs, by its `/health`.
-async fn probe(address: EngineAddress, says: watch::Sender<EngineState>, stop: CancellationToken) {
-    let asker = crate::upstream::EngineClient::new(&address);
+async fn probe(client: UpstreamClient, says: watch::Sender<EngineState>, stop: CancellationToken) {
     loop {
-        let state = match asker.healthy().await {
+        let state = match client.healthy().await {
             Ok(true) => EngineState::Ready,
             Ok(false) => EngineState::Down("it says that it is not healthy".into()),
             Err(_) => EngineState::Down("it cannot be reached".into()),

@@ -34,6 +34,9 @@ use tokio::net::{TcpStream, UnixStream};
 
 use crate::{config, supervise::EngineAddress};
 
+/// How long the engine may take to say that it is well.
+const HEALTH_LIMIT: Duration = Duration::from_secs(5);
+
 /// An upstream could not be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UpstreamError {
@@ -311,6 +314,24 @@ impl UpstreamClient {
             Ok(Err(_)) => Err(UpstreamError::Broken),
         }
     }
+
+    /// Whether the engine's `/health` says 200. It sends no text.
+    pub async fn healthy(&self) -> Result<bool, UpstreamError> {
+        let request = Request::get(format!("{}/health", self.base))
+            .body(Full::default())
+            .map_err(|_| UpstreamError::Unsendable)?;
+        let answer = async {
+            match &self.pool {
+                Pool::Tcp(client) => client.request(request).await,
+                Pool::Unix(client) => client.request(request).await,
+            }
+        };
+        match tokio::time::timeout(HEALTH_LIMIT, answer).await {
+            Ok(Ok(response)) => Ok(response.status().is_success()),
+            Ok(Err(_)) => Err(UpstreamError::Unreachable),
+            Err(_) => Err(UpstreamError::TimedOut),
+        }
+    }
 }
 
 fn pooled() -> hyper_util::client::legacy::Builder {
@@ -320,41 +341,6 @@ fn pooled() -> hyper_util::client::legacy::Builder {
         .timer(TokioTimer::new())
         .pool_idle_timeout(Duration::from_secs(60));
     builder
-}
-
-/// Asks an engine that somebody else runs whether it is up. It sends no text.
-pub struct EngineClient {
-    url: String,
-    pool: Client<Dial, Full<Bytes>>,
-}
-
-impl EngineClient {
-    /// For probing; a socket engine is watched by its process instead.
-    pub fn new(address: &EngineAddress) -> Self {
-        let url = match address {
-            EngineAddress::Url(url) => url.clone(),
-            EngineAddress::Socket(_) => "http://engine".to_owned(),
-        };
-        Self {
-            url,
-            pool: pooled().build(Dial {
-                address: None,
-                limit: Duration::from_secs(2),
-            }),
-        }
-    }
-
-    /// Whether `/health` says 200.
-    pub async fn healthy(&self) -> Result<bool, UpstreamError> {
-        let uri: Uri = format!("{}/health", self.url)
-            .parse()
-            .map_err(|_| UpstreamError::Unsendable)?;
-        match tokio::time::timeout(Duration::from_secs(5), self.pool.get(uri)).await {
-            Ok(Ok(response)) => Ok(response.status().is_success()),
-            Ok(Err(_)) => Err(UpstreamError::Unreachable),
-            Err(_) => Err(UpstreamError::TimedOut),
-        }
-    }
 }
 
 /// Dials TCP, to a fixed address where one is configured.

@@ -79,7 +79,7 @@ pub(super) fn models(desk: &Desk) -> Result<Response<Body>, Failure> {
     })))
 }
 
-/// `GET /health`: 200 when requests are answered, 503 while loading and draining.
+/// `GET /health`: 200 when requests are answered, 503 while loading and draining, and when decoding hangs.
 pub(super) fn health(desk: &Desk) -> Response<Body> {
     let status = |word: &str| {
         let mut response = reply(&json!({"status": word}));
@@ -92,6 +92,7 @@ pub(super) fn health(desk: &Desk) -> Response<Body> {
     match desk.loaded() {
         Err(_) => status("loading"),
         Ok(loaded) if loaded.scheduler.lost().is_cancelled() => status("failed"),
+        Ok(loaded) if loaded.scheduler.hangs() => status("hangs"),
         Ok(loaded) => {
             let (busy, waiting) = loaded.scheduler.load();
             reply(

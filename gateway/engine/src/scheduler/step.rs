@@ -145,8 +145,10 @@ impl<'w> Decoder<'w> {
                     .busy
                     .set(i64::try_from(state.busy).unwrap_or(i64::MAX));
                 if state.busy > 0 {
+                    state.step_began = Some(Instant::now());
                     break;
                 }
+                state.step_began = None;
                 self.speed.pause(self.gauges);
                 state = self
                     .shared
