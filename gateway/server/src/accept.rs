@@ -9,7 +9,7 @@
 use std::{sync::Arc, time::Instant};
 
 use cordon_audit::{Event, TunnelClosed, TunnelOpened};
-use cordon_domain::{Actor, Dialect, Door, ExchangeId};
+use cordon_domain::{Actor, Door, ExchangeId};
 use cordon_intercept::{
     AnswerBody, Arrival, ConnectAnswer, ConnectAsk, Exchanges, TunnelRecord, TurnedAway, strip_request,
 };
@@ -156,7 +156,7 @@ impl Exchanges for Doorway {
             let draft = Draft::connect(gate, exchange, &ask, actor);
             ConnectAnswer::Refuse(audit::refuse(gate, draft, cause).await)
         };
-        let caller = match identify::at_connect(gate, &rules, &ask) {
+        let caller = match identify::at_connect(&rules, &ask) {
             Ok(caller) => caller,
             Err(cause) => return refuse(Actor::unidentified(), cause).await,
         };
@@ -198,6 +198,7 @@ impl Exchanges for Doorway {
     async fn exchange(&self, arrival: Arrival<Caller>, request: Request<Incoming>) -> Response<AnswerBody> {
         let gate = self.0.clone();
         let left = CancellationToken::new();
+        let draft = Draft::unread(&gate, &arrival);
         // Dropped with this future when the connection goes away.
         let _guard = left.clone().drop_guard();
         let watched = left.clone();
@@ -207,10 +208,8 @@ impl Exchanges for Doorway {
             .spawn(async move { pipeline::exchange(gate, arrival, request, watched).await });
         match task.await {
             Ok(response) => response,
-            Err(_) => {
-                error!("an exchange failed inside");
-                audit::render(Dialect::Unknown, &Cause::Internal.refusal(ExchangeId::new()))
-            }
+            // The pipeline catches panics of its stages; this one came from the refusal itself.
+            Err(_) => audit::refuse(&self.0, draft, Cause::Internal).await,
         }
     }
 

@@ -39,7 +39,7 @@ const DEFAULT_HOSTS: [&str; 14] = [
 ];
 
 /// The whole configuration.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Folder of all state: CA, keys, spool, SQLite store, model weights.
@@ -97,7 +97,7 @@ impl Default for Config {
 }
 
 /// Addresses to listen on.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Listen {
     /// Reverse gateway (TLS).
@@ -120,7 +120,7 @@ impl Default for Listen {
 }
 
 /// The reverse gateway's own certificate.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Gateway {
     /// DNS names and IP addresses that callers use for the gateway; its certificate holds them.
@@ -143,7 +143,7 @@ impl Default for Gateway {
 }
 
 /// The forward proxy.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Intercept {
     /// Hosts whose TLS is intercepted, each with its subdomains. The intermediate CA is
@@ -180,7 +180,7 @@ pub enum OtherHosts {
 }
 
 /// The on-prem model: a process of ours to spawn, or one that runs elsewhere.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Engine {
     /// `cordon-engine`'s path; beside `cordon` itself or on `PATH` when absent.
@@ -217,7 +217,7 @@ impl Default for Engine {
 }
 
 /// A provider or a cluster.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Upstream {
     /// `cloud` (outside the building) or `cluster` (inside).
@@ -269,7 +269,7 @@ impl Upstream {
 }
 
 /// How callers are recognised.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct IdentityConfig {
     /// Whether callers on loopback may go without a key.
@@ -282,7 +282,7 @@ pub struct IdentityConfig {
 }
 
 /// Limits on what is read and how long is waited.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Bytes of a request body, decoded.
@@ -305,6 +305,8 @@ pub struct Limits {
     pub reply_seconds: u64,
     /// Seconds without a byte of a body or a stream.
     pub idle_seconds: u64,
+    /// Seconds that a streamed reply may take in all.
+    pub stream_seconds: u64,
     /// Seconds that streams get to end at shutdown.
     pub drain_seconds: u64,
     /// Bytes of records waiting on disk for the store; past it requests get 503.
@@ -324,6 +326,7 @@ impl Default for Limits {
             connect_seconds: 10,
             reply_seconds: 600,
             idle_seconds: 300,
+            stream_seconds: 3600,
             drain_seconds: 30,
             spool_bytes: 4 << 30,
         }
@@ -338,7 +341,7 @@ impl Limits {
 }
 
 /// Logs, which go to standard error and hold no request text.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
     /// `pretty` or `json`.
@@ -614,6 +617,29 @@ impl Config {
             .any(|listed| host_within(host, listed))
     }
 
+    /// The top-level keys that differ from another reading of the file and that only a start reads:
+    /// addresses, upstreams, the engine, limits. Rules and API keys are read again while Cordon runs.
+    pub fn fixed_keys_unlike(&self, other: &Self) -> Vec<&'static str> {
+        [
+            ("dir", self.dir != other.dir),
+            ("listen", self.listen != other.listen),
+            ("gateway", self.gateway != other.gateway),
+            ("intercept", self.intercept != other.intercept),
+            ("engine", self.engine != other.engine),
+            ("upstreams", self.upstreams != other.upstreams),
+            ("store", self.store != other.store),
+            (
+                "identity.installation_key",
+                self.identity.installation_key != other.identity.installation_key,
+            ),
+            ("limits", self.limits != other.limits),
+            ("log", self.log != other.log),
+        ]
+        .into_iter()
+        .filter_map(|(key, differs)| differs.then_some(key))
+        .collect()
+    }
+
     /// The JSON schema of the file.
     pub fn schema() -> String {
         let mut text =
@@ -748,6 +774,15 @@ mod tests {
         let config = Config::default();
         assert!(config.intercepts("api.openai.com") && config.intercepts("AB.ChatGPT.com."));
         assert!(!config.intercepts("notchatgpt.com") && !config.intercepts("openai.com"));
+    }
+
+    #[test]
+    fn what_takes_a_restart_is_told_from_what_does_not() {
+        let old = parse("policy: a.yaml\n").unwrap();
+        let new = parse("policy: b.yaml\nidentity: { anonymous_loopback: true }\n").unwrap();
+        assert!(new.fixed_keys_unlike(&old).is_empty());
+        let new = parse("listen: { admin: '127.0.0.1:1' }\nlog: { format: json }\n").unwrap();
+        assert_eq!(new.fixed_keys_unlike(&old), ["listen", "log"]);
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! What every exchange needs, in one place: the rules of the moment, the upstreams, the recorder.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
 };
 
 use arc_swap::ArcSwap;
@@ -45,8 +48,41 @@ pub struct Gate {
     pub tasks: TaskTracker,
     /// Places for exchanges under way.
     pub places: Arc<Semaphore>,
+    /// How many refusals of callers that nobody knows are recorded.
+    pub strangers: Allowance,
     /// Whether a shutdown has begun.
     pub draining: AtomicBool,
+}
+
+/// Records a second that callers without a key can cause.
+const STRANGERS_A_SECOND: f64 = 10.0;
+/// Records that they can cause at once.
+const STRANGERS_AT_ONCE: f64 = 200.0;
+
+/// A bound on what strangers can make us write: whoever reaches the port could otherwise fill the spool,
+/// which stops everybody. What is past it is refused all the same, and counted.
+pub struct Allowance(Mutex<(Instant, f64)>);
+
+impl Allowance {
+    /// Full, at this moment.
+    pub fn new(now: Instant) -> Self {
+        Self(Mutex::new((now, STRANGERS_AT_ONCE)))
+    }
+
+    /// Takes one, if there is one.
+    pub fn take(&self) -> bool {
+        self.take_at(Instant::now())
+    }
+
+    fn take_at(&self, now: Instant) -> bool {
+        // Two numbers are whole whenever a holder panics.
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let gained = now.saturating_duration_since(state.0).as_secs_f64() * STRANGERS_A_SECOND;
+        let left = (state.1 + gained).min(STRANGERS_AT_ONCE);
+        let taken = left >= 1.0;
+        *state = (now, if taken { left - 1.0 } else { left });
+        taken
+    }
 }
 
 /// An exchange's place among those under way; it is free again when the last holder drops it.
@@ -87,5 +123,22 @@ impl Gate {
             reasons.push("shutting down".to_owned());
         }
         reasons
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn strangers_cause_no_more_records_than_they_may() {
+        let start = Instant::now();
+        let allowance = Allowance::new(start);
+        let taken = |at: Instant| (0..1000).filter(|_| allowance.take_at(at)).count();
+        assert_eq!(taken(start), 200);
+        assert_eq!(taken(start + Duration::from_secs(1)), 10);
+        assert_eq!(taken(start + Duration::from_secs(3600)), 200);
     }
 }

@@ -40,6 +40,16 @@ pub enum InstallationError {
         "{0} does not hold 64 hex digits; it is the installation key, made by `cordon up` or `cordon ca init`"
     )]
     MalformedKey(PathBuf),
+    /// There is no installation key.
+    #[error(
+        "there is no installation key at {0}: `cordon ca init` makes one, and all replicas must have the same"
+    )]
+    NoKey(PathBuf),
+    /// The folder is somebody else's.
+    #[error(
+        "{0} holds other files and other users may enter it; name an empty folder, or one that only its owner may enter"
+    )]
+    Shared(PathBuf),
     /// The operating system gave no randomness.
     #[error("the operating system gives no random bytes: {0}")]
     Randomness(getrandom::Error),
@@ -76,16 +86,29 @@ impl Installation {
         }
     }
 
-    /// Makes the folder, readable by its owner only.
+    /// Makes the folder, for its owner only. One that is there keeps its permissions, unless it is empty or
+    /// an installation already: nobody's `/tmp` becomes private because it was named by mistake.
     pub fn create(&self) -> Result<(), InstallationError> {
-        fs::create_dir_all(&self.dir).map_err(|source| io_error(&self.dir, source))?;
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            fs::set_permissions(&self.dir, fs::Permissions::from_mode(0o700))
-                .map_err(|source| io_error(&self.dir, source))?;
+        use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+        let unusable = |source| io_error(&self.dir, source);
+        if !self.dir.exists() {
+            let mut builder = fs::DirBuilder::new();
+            builder.recursive(true).mode(0o700);
+            return builder.create(&self.dir).map_err(unusable);
         }
-        Ok(())
+        let mode = fs::metadata(&self.dir).map_err(unusable)?.permissions().mode();
+        if mode & 0o077 == 0 {
+            return Ok(());
+        }
+        let empty = fs::read_dir(&self.dir).map_err(unusable)?.next().is_none();
+        if !empty && !self.ca().exists() && !self.spool().exists() {
+            return Err(InstallationError::Shared(self.dir.clone()));
+        }
+        match fs::set_permissions(&self.dir, fs::Permissions::from_mode(0o700)) {
+            // A volume that somebody else owns, as Kubernetes mounts them: who may enter is set there.
+            Err(source) if source.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            other => other.map_err(unusable),
+        }
     }
 
     /// The folder itself.
@@ -133,8 +156,8 @@ impl Installation {
         self.dir.join("api-key")
     }
 
-    /// The installation key, made now if there is none.
-    pub fn key(&self) -> Result<InstallationKey, InstallationError> {
+    /// Makes the installation key, unless there is one, and reads it.
+    pub fn make_key(&self) -> Result<InstallationKey, InstallationError> {
         let path = &self.installation_key;
         if !path.exists() {
             let mut fresh = Zeroizing::new([0_u8; 32]);
@@ -145,7 +168,18 @@ impl Installation {
                 other => other.map_err(|source| io_error(path, source))?,
             }
         }
-        let text = Zeroizing::new(fs::read_to_string(path).map_err(|source| io_error(path, source))?);
+        self.key()
+    }
+
+    /// The installation key. A server never makes one: with a fresh key, every API key would be unknown and
+    /// the same value would get another placeholder than on the other replicas.
+    pub fn key(&self) -> Result<InstallationKey, InstallationError> {
+        let path = &self.installation_key;
+        let text = fs::read_to_string(path).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => InstallationError::NoKey(path.clone()),
+            _ => io_error(path, source),
+        })?;
+        let text = Zeroizing::new(text);
         let mut key = Zeroizing::new([0_u8; 32]);
         hex::decode_to_slice(text.trim(), key.as_mut_slice())
             .map_err(|_| InstallationError::MalformedKey(path.clone()))?;
@@ -193,10 +227,33 @@ mod tests {
             ..Config::default()
         });
         installation.create().unwrap();
-        let first = installation.key().unwrap();
+        assert!(matches!(installation.key(), Err(InstallationError::NoKey(_))));
+        let first = installation.make_key().unwrap();
         let again = installation.key().unwrap();
         assert_eq!(first.derive("a"), again.derive("a"));
         assert_ne!(first.derive("a"), first.derive("b"));
+    }
+
+    #[test]
+    fn only_a_folder_of_our_own_becomes_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let mode = || fs::metadata(dir.path()).unwrap().permissions().mode() & 0o777;
+        let open = || fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let installation = Installation::of(&Config {
+            dir: dir.path().to_owned(),
+            ..Config::default()
+        });
+        open();
+        installation.create().unwrap();
+        assert_eq!(mode(), 0o700, "an empty folder is made ours");
+        open();
+        fs::write(dir.path().join("somebody's"), "").unwrap();
+        assert!(matches!(installation.create(), Err(InstallationError::Shared(_))));
+        assert_eq!(mode(), 0o755);
+        fs::create_dir(installation.ca()).unwrap();
+        installation.create().unwrap();
+        assert_eq!(mode(), 0o700, "an installation stays private");
     }
 
     #[test]

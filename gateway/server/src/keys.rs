@@ -110,6 +110,7 @@ impl Keys {
             revoked: None,
             hash: hex::encode(self.hash(id, secret).finalize().into_bytes()),
         };
+        let _alone = self.reread_alone(path)?;
         self.entries.push(entry.clone());
         self.save(path)?;
         Ok((entry, format!("{PREFIX}{id}_{secret}")))
@@ -117,6 +118,7 @@ impl Keys {
 
     /// Revokes a key and saves the file.
     pub fn revoke(&mut self, path: &Path, id: &str, now: OffsetDateTime) -> Result<(), KeyFileError> {
+        let _alone = self.reread_alone(path)?;
         let entry = self
             .entries
             .iter_mut()
@@ -164,6 +166,22 @@ impl Keys {
         mac.update(b"_");
         mac.update(secret.as_bytes());
         mac
+    }
+
+    /// Takes the lock beside the file and reads the file again under it, so that of two commands at once
+    /// neither undoes what the other wrote: a revocation would be lost that way.
+    fn reread_alone(&mut self, path: &Path) -> Result<fs::File, KeyFileError> {
+        let lock_path = path.with_extension("lock");
+        let failed = |error| KeyFileError::Io(lock_path.display().to_string(), error);
+        let lock = fs::File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&lock_path)
+            .map_err(failed)?;
+        lock.lock().map_err(failed)?;
+        self.entries = Self::load(path, self.pepper)?.entries;
+        Ok(lock)
     }
 
     fn save(&self, path: &Path) -> Result<(), KeyFileError> {
@@ -228,6 +246,26 @@ mod tests {
             Keys::load(&path, [7; 32]).unwrap().recognise(&key),
             Err(UnknownKey)
         );
+    }
+
+    #[test]
+    fn two_commands_at_once_lose_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys.json");
+        let now = OffsetDateTime::UNIX_EPOCH;
+        let mut one = Keys::load(&path, [7; 32]).unwrap();
+        let mut other = one.clone();
+        let (first, _) = one.create(&path, "a", BTreeSet::new(), now).unwrap();
+        other.create(&path, "b", BTreeSet::new(), now).unwrap();
+        one.revoke(&path, &first.id, now).unwrap();
+        other.create(&path, "c", BTreeSet::new(), now).unwrap();
+        let kept = Keys::load(&path, [7; 32]).unwrap();
+        let kept: Vec<_> = kept
+            .entries()
+            .iter()
+            .map(|entry| (entry.user.as_str(), entry.revoked.is_some()))
+            .collect();
+        assert_eq!(kept, [("a", true), ("b", false), ("c", false)]);
     }
 
     #[test]

@@ -54,7 +54,7 @@ async fn pass(
     let rules = gate.rules.load_full();
     let accepted = accept::accept(gate, &arrival, request, draft)?;
     draft.actor = draft.time(Stage::Identify, || {
-        identify::identify(gate, &rules, &arrival, &accepted)
+        identify::identify(&rules, &arrival, &accepted)
     })?;
     let decoded = decode::decode(gate, &rules, &arrival, accepted, draft).await?;
     let found = inspect::inspect(&rules, &decoded, draft).await?;

@@ -14,7 +14,7 @@ use cordon_inspect::Inspector;
 use cordon_policy::Policy;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::{config::Config, gate::Gate, installation::Installation, keys::Keys};
 
@@ -30,6 +30,8 @@ pub struct Rules {
     pub inspector: Inspector,
     /// Who may come in.
     pub keys: Keys,
+    /// Whether callers on loopback may come in without a key.
+    pub anonymous_loopback: bool,
 }
 
 impl Rules {
@@ -42,6 +44,7 @@ impl Rules {
             policy,
             inspector,
             keys,
+            anonymous_loopback: config.identity.anonymous_loopback,
         })
     }
 
@@ -126,7 +129,6 @@ fn lines<T: ToString>(faults: &[T]) -> String {
 
 /// Reloads the rules when their files change or `hangup` fires, until `stop`.
 pub async fn keep_fresh(gate: Arc<Gate>, config_file: Option<PathBuf>, stop: CancellationToken) {
-    let mut seen = fingerprint(&gate.config, config_file.as_deref());
     let mut hangups = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) {
         Ok(hangups) => hangups,
         Err(fault) => {
@@ -134,72 +136,98 @@ pub async fn keep_fresh(gate: Arc<Gate>, config_file: Option<PathBuf>, stop: Can
             return;
         }
     };
+    // The configuration whose rules are in force, and the file as it was read last.
+    let mut current = gate.config.clone();
+    let mut written = config_file.as_deref().and_then(|file| Config::load(file).ok());
+    let mut seen = fingerprint(&current, config_file.as_deref());
     loop {
         let asked = tokio::select! {
             () = stop.cancelled() => return,
             _ = hangups.recv() => true,
             () = tokio::time::sleep(LOOK_EVERY) => false,
         };
-        let now = fingerprint(&gate.config, config_file.as_deref());
-        if now == seen && !asked {
+        let now = fingerprint(&current, config_file.as_deref());
+        if (now == seen && !asked) || gate.draining.load(Ordering::Relaxed) {
             continue;
         }
+        let mut next = current.clone();
+        let read = config_file.as_deref().map(Config::load).transpose();
+        let loaded = match read {
+            Err(faults) => Err(lines(&faults)),
+            Ok(fresh) => {
+                if let Some(fresh) = &fresh {
+                    // Addresses, upstreams and the engine belong to the process; rules and keys may move.
+                    next.policy = fresh.policy.clone();
+                    next.detectors = fresh.detectors.clone();
+                    next.identity.keys = fresh.identity.keys.clone();
+                    next.identity.anonymous_loopback = fresh.identity.anonymous_loopback;
+                }
+                load(next.clone()).await.map(|rules| (rules, fresh))
+            }
+        };
+        let settled = match loaded {
+            Ok((rules, fresh)) => {
+                if let (Some(fresh), Some(written)) = (&fresh, &written) {
+                    let keys = fresh.fixed_keys_unlike(written);
+                    if !keys.is_empty() {
+                        warn!(
+                            keys = keys.join(", "),
+                            "these keys of the configuration changed; they take a restart"
+                        );
+                    }
+                }
+                let settled = install(&gate, rules).await;
+                if settled {
+                    current = next;
+                    written = fresh.or(written);
+                }
+                settled
+            }
+            Err(reason) => refused(&gate, &reason).await,
+        };
         // What could not be recorded is tried again: a revoked key must not stay live for it.
-        if reload(&gate, config_file.as_deref()).await {
+        if settled {
             seen = now;
         }
     }
 }
 
-/// Reads the rules again. Whether that is settled, for better or worse, and need not be tried again.
-async fn reload(gate: &Arc<Gate>, config_file: Option<&Path>) -> bool {
-    if gate.draining.load(Ordering::Relaxed) {
-        return true;
+/// Reads the rules that a configuration names.
+async fn load(config: Config) -> Result<Rules, String> {
+    match tokio::task::spawn_blocking(move || Rules::load(&config)).await {
+        Ok(loaded) => loaded.map_err(|fault| format!("{fault:#}")),
+        Err(_) => Err("reading them failed inside".to_owned()),
     }
-    let mut config = gate.config.clone();
-    if let Some(file) = config_file {
-        match Config::load(file) {
-            Ok(fresh) => {
-                // Addresses, upstreams and the engine belong to the process; the paths of rules may move.
-                config.policy = fresh.policy;
-                config.detectors = fresh.detectors;
-                config.identity = fresh.identity;
-            }
-            Err(faults) => {
-                gate.metrics.reload("refused");
-                error!(reason = %lines(&faults), "the changed configuration is invalid; the old one stays in force");
-                return true;
-            }
-        }
+}
+
+/// Puts rules in force, once that is on record. Whether it is settled and need not be tried again.
+async fn install(gate: &Gate, rules: Rules) -> bool {
+    let policy = rules.policy.hash().to_owned();
+    if !record(gate, policy.clone(), true).await {
+        // Rules that cannot be recorded must not come into force unseen.
+        gate.metrics.reload("refused");
+        error!("the reload cannot be recorded; the old rules stay in force");
+        return false;
     }
-    let loaded = tokio::task::spawn_blocking(move || Rules::load(&config)).await;
-    match loaded {
-        Ok(Ok(rules)) => {
-            let policy = rules.policy.hash().to_owned();
-            let reloaded = PolicyReloaded {
-                policy_hash: policy.clone(),
-                accepted: true,
-            };
-            if let Err(fault) = gate.recorder.event(Event::PolicyReloaded(reloaded)).await {
-                // Rules that cannot be recorded must not come into force unseen.
-                gate.metrics.reload("refused");
-                error!(error = %fault, "the reload cannot be recorded; the old rules stay in force");
-                return false;
-            }
-            gate.rules.store(Arc::new(rules));
-            gate.metrics.reload("done");
-            info!(policy, "policy, detectors and keys were reloaded");
-        }
-        Ok(Err(fault)) => {
-            gate.metrics.reload("refused");
-            error!(reason = %format!("{fault:#}"), "the changed rules are invalid; the old ones stay in force");
-        }
-        Err(_) => {
-            gate.metrics.reload("refused");
-            error!("reading the changed rules failed inside; the old ones stay in force");
-        }
-    }
+    gate.rules.store(Arc::new(rules));
+    gate.metrics.reload("done");
+    info!(policy, "policy, detectors and keys were reloaded");
     true
+}
+
+/// Leaves the old rules in force, and says so in the log and on record.
+async fn refused(gate: &Gate, reason: &str) -> bool {
+    gate.metrics.reload("refused");
+    error!(%reason, "what changed is invalid; the old rules stay in force");
+    record(gate, gate.rules.load().policy.hash().to_owned(), false).await
+}
+
+async fn record(gate: &Gate, policy_hash: String, accepted: bool) -> bool {
+    let reloaded = PolicyReloaded {
+        policy_hash,
+        accepted,
+    };
+    gate.recorder.event(Event::PolicyReloaded(reloaded)).await.is_ok()
 }
 
 /// A digest over every file that rules come from.

@@ -14,7 +14,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
@@ -37,7 +37,7 @@ use tracing::{info, warn};
 use crate::{
     accept::Doorway,
     config::{Config, LogFormat},
-    gate::Gate,
+    gate::{Allowance, Gate},
     installation::Installation,
     metrics::Metrics,
     rules::{self, Rules},
@@ -49,6 +49,8 @@ use crate::{
 
 /// Time the spool gets at shutdown to ship what it holds; the rest ships at the next start.
 const SHIP_AT_SHUTDOWN: Duration = Duration::from_secs(5);
+/// Time that exchanges get for their seals after their connections were closed.
+const SEAL_AT_SHUTDOWN: Duration = Duration::from_secs(2);
 
 /// Starts the log, and keeps what panics say out of it: a panic's message can quote the text that it
 /// stumbled over, so only its place is told.
@@ -137,11 +139,13 @@ impl Server {
         let (stop, stop_last) = (CancellationToken::new(), CancellationToken::new());
         let engine = supervise::watch_engine(
             &config.engine,
+            |address| UpstreamClient::of_engine(address, &tls, &config.limits),
             &installation,
             metrics.clone(),
             &services,
             stop_last.clone(),
-        );
+        )
+        .context("engine.url")?;
         let upstreams = upstreams(&config, &engine, &tls)?;
 
         let (gateway, proxy, admin) = tokio::try_join!(
@@ -182,6 +186,7 @@ impl Server {
             started: clock.now().unix_timestamp(),
             tasks: TaskTracker::new(),
             places: Arc::new(Semaphore::new(config.limits.exchanges)),
+            strangers: Allowance::new(Instant::now()),
             draining: AtomicBool::new(false),
             rules: ArcSwap::from_pointee(rules),
             config,
@@ -226,13 +231,17 @@ impl Server {
     pub async fn stop(&mut self, reason: &str) -> Result<()> {
         self.gate.draining.store(true, Ordering::Relaxed);
         Running::withdraw(&self.gate.config);
+        // One time for both: connections drain, then the seals of callers who left with them are written.
+        let drain = Duration::from_secs(self.gate.config.limits.drain_seconds);
+        let until = tokio::time::Instant::now() + drain + SEAL_AT_SHUTDOWN;
         self.stop.cancel();
         self.listeners.close();
         self.listeners.wait().await;
-        // The connections are gone; what is left are seals of callers who left with them.
         self.gate.tasks.close();
-        let drain = Duration::from_secs(self.gate.config.limits.drain_seconds);
-        if tokio::time::timeout(drain, self.gate.tasks.wait()).await.is_err() {
+        if tokio::time::timeout_at(until, self.gate.tasks.wait())
+            .await
+            .is_err()
+        {
             warn!(
                 left = self.gate.tasks.len(),
                 "exchanges did not end in time; the next start seals them as unknown"
@@ -308,7 +317,7 @@ fn upstreams(config: &Config, engine: &supervise::Engine, tls: &rustls::ClientCo
         dialects: vec![Dialect::OpenaiChat],
         model: Some(engine.alias.clone()),
         credentials: Credentials::None,
-        client: UpstreamClient::of_engine(&engine.address, tls, &config.limits).context("engine.url")?,
+        client: engine.client.clone(),
     };
     Upstreams::new(
         &config.upstreams,

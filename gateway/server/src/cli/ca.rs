@@ -50,6 +50,7 @@ impl Ca {
                 let config = place.load()?;
                 let installation = Installation::of(&config);
                 installation.create()?;
+                installation.make_key()?;
                 let files = Authority::init(&installation.ca(), serve::scope(&config), &SystemClock)?;
                 let root = std::fs::read_to_string(&files.root)?;
                 write_bundle(&installation.bundle(), &root)?;

@@ -106,6 +106,6 @@ impl Key {
 fn open(place: &Where) -> Result<(Installation, Keys)> {
     let installation = Installation::of(&place.load()?);
     installation.create()?;
-    let keys = Keys::load(installation.keys(), installation.key()?.derive("api-keys"))?;
+    let keys = Keys::load(installation.keys(), installation.make_key()?.derive("api-keys"))?;
     Ok((installation, keys))
 }

@@ -10,7 +10,7 @@ use cordon_intercept::Authority;
 use super::{Where, complain, runtime, say};
 use crate::{
     config::{self, Config, Setting},
-    installation::{Installation, write_private},
+    installation::{Installation, replace_private},
     keys::Keys,
     running::Running,
     serve,
@@ -105,13 +105,17 @@ fn prepare(config: &Config) -> Result<String> {
         ));
     }
     let path = installation.own_api_key();
+    let mut keys = Keys::load(installation.keys(), installation.make_key()?.derive("api-keys"))?;
     if let Ok(key) = fs::read_to_string(&path) {
-        return Ok(key.trim().to_owned());
+        let key = key.trim().to_owned();
+        if keys.recognise(&key).is_ok() {
+            return Ok(key);
+        }
+        complain("The API key that `cordon up` made was revoked, so a new one is made.");
     }
-    let mut keys = Keys::load(installation.keys(), installation.key()?.derive("api-keys"))?;
     let groups = BTreeSet::from(["users".to_owned()]);
     let (_, key) = keys.create(installation.keys(), "owner", groups, SystemClock.now())?;
-    write_private(&path, &key).with_context(|| format!("cannot write {}", path.display()))?;
+    replace_private(&path, &key).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(key)
 }
 

@@ -17,7 +17,8 @@ use std::{
 use bytes::Bytes;
 use cordon_audit::{Commitment, Event, Intent, Outcome, Refused, Seal, Uninspected};
 use cordon_domain::{
-    Action, Actor, Decision, Dialect, Door, EntityType, ExchangeId, Fault, Finding, Refusal, UpstreamKind,
+    Action, Actor, Decision, Dialect, Door, EntityType, ExchangeId, Fault, Finding, Identity, Refusal,
+    UpstreamKind,
 };
 use cordon_intercept::{AnswerBody, Arrival, ConnectAsk, TurnedAway, full_body};
 use cordon_wire::Usage;
@@ -101,16 +102,22 @@ struct Decided {
 impl Draft {
     /// The draft of a request that has just come in.
     pub fn new<B>(gate: &Gate, arrival: &Arrival<Caller>, request: &Request<B>) -> Self {
+        let mut draft = Self::unread(gate, arrival);
+        draft.method = request.method().as_str().to_owned();
+        draft.path = recorded_path(request.uri().path());
+        draft.dialect = cordon_wire::endpoint(&draft.method, draft.host.as_deref(), &draft.path)
+            .map_or(Dialect::Unknown, |endpoint| endpoint.dialect);
+        draft
+    }
+
+    /// The draft of a request of which only the way that it came is known.
+    pub fn unread(gate: &Gate, arrival: &Arrival<Caller>) -> Self {
         let actor = arrival
             .caller
             .as_ref()
             .map_or_else(|| Arc::new(Actor::unidentified()), |caller| caller.0.clone());
         let mut draft = Self::blank(gate, ExchangeId::new(), actor, arrival.peer, arrival.door);
-        draft.method = request.method().as_str().to_owned();
         draft.host = arrival.host.clone();
-        draft.path = recorded_path(request.uri().path());
-        draft.dialect = cordon_wire::endpoint(&draft.method, draft.host.as_deref(), &draft.path)
-            .map_or(Dialect::Unknown, |endpoint| endpoint.dialect);
         draft
     }
 
@@ -175,9 +182,7 @@ impl Draft {
     pub fn findings(&mut self, findings: &[Finding]) {
         for finding in findings {
             *self.entities.entry(finding.entity.clone()).or_default() += 1;
-        }
-        for (entity, count) in &self.entities {
-            self.metrics.findings(entity.as_str(), *count);
+            self.metrics.findings(finding.entity.as_str(), 1);
         }
     }
 
@@ -185,9 +190,7 @@ impl Draft {
     pub fn reply_findings(&mut self, findings: &[Finding]) {
         for finding in findings {
             *self.reply_entities.entry(finding.entity.clone()).or_default() += 1;
-        }
-        for (entity, count) in &self.reply_entities {
-            self.metrics.reply_findings(entity.as_str(), *count);
+            self.metrics.reply_findings(finding.entity.as_str(), 1);
         }
     }
 
@@ -340,7 +343,12 @@ pub async fn refuse(gate: &Gate, mut draft: Draft, cause: Cause) -> Response<Ans
         error!(exchange = %draft.exchange, %reason, "a request could not be transformed");
     }
     draft.status = refusal.status;
+    let stranger = draft.actor.identity == Identity::Unidentified;
     let recorded = match &draft.decided {
+        None if stranger && !gate.strangers.take() => {
+            gate.metrics.turned_away("unrecorded_stranger");
+            Ok(())
+        }
         None => {
             let event = Event::Refused(Refused {
                 exchange: draft.exchange,
@@ -476,7 +484,7 @@ pub async fn turned_away(gate: &Gate, turned: TurnedAway<Caller>) -> Response<An
         exchange,
         retry_after: None,
     };
-    if status.is_some() || turned.caller.is_some() {
+    if turned.caller.is_some() || (status.is_some() && gate.strangers.take()) {
         let event = Event::Refused(Refused {
             exchange,
             actor: actor.as_ref().clone(),

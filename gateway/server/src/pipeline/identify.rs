@@ -13,19 +13,14 @@ use cordon_domain::{Actor, Door, Identity};
 use cordon_intercept::{Arrival, ConnectAsk};
 use http::{HeaderMap, HeaderValue, header};
 
-use crate::{accept::Accepted, gate::Gate, keys::PREFIX, refusal::Cause, rules::Rules};
+use crate::{accept::Accepted, keys::PREFIX, refusal::Cause, rules::Rules};
 
 /// Whom a CONNECT was identified as.
 #[derive(Clone, Debug)]
 pub struct Caller(pub Arc<Actor>);
 
 /// The identify stage.
-pub fn identify(
-    gate: &Gate,
-    rules: &Rules,
-    arrival: &Arrival<Caller>,
-    accepted: &Accepted,
-) -> Result<Arc<Actor>, Cause> {
+pub fn identify(rules: &Rules, arrival: &Arrival<Caller>, accepted: &Accepted) -> Result<Arc<Actor>, Cause> {
     let own = presented_key(&accepted.presented);
     // An absolute-form request to the proxy never passed a CONNECT: its proxy header counts.
     let proxied = proxy_key(&accepted.presented);
@@ -53,14 +48,14 @@ pub fn identify(
             _ => Ok(caller.0.clone()),
         };
     }
-    anonymous(gate, arrival.peer).ok_or(Cause::Unidentified {
+    anonymous(rules, arrival.peer).ok_or(Cause::Unidentified {
         presented: false,
         proxy,
     })
 }
 
 /// The same for a CONNECT.
-pub fn at_connect(gate: &Gate, rules: &Rules, ask: &ConnectAsk) -> Result<Caller, Cause> {
+pub fn at_connect(rules: &Rules, ask: &ConnectAsk) -> Result<Caller, Cause> {
     if let Some(key) = proxy_key(&ask.headers) {
         let actor = rules.keys.recognise(&key).map_err(|_| Cause::Unidentified {
             presented: true,
@@ -68,14 +63,14 @@ pub fn at_connect(gate: &Gate, rules: &Rules, ask: &ConnectAsk) -> Result<Caller
         })?;
         return Ok(Caller(Arc::new(actor)));
     }
-    anonymous(gate, ask.peer).map(Caller).ok_or(Cause::Unidentified {
+    anonymous(rules, ask.peer).map(Caller).ok_or(Cause::Unidentified {
         presented: false,
         proxy: true,
     })
 }
 
-fn anonymous(gate: &Gate, peer: SocketAddr) -> Option<Arc<Actor>> {
-    let permitted = gate.config.identity.anonymous_loopback && peer.ip().to_canonical().is_loopback();
+fn anonymous(rules: &Rules, peer: SocketAddr) -> Option<Arc<Actor>> {
+    let permitted = rules.anonymous_loopback && peer.ip().to_canonical().is_loopback();
     permitted.then(|| Arc::new(Actor::anonymous_loopback()))
 }
 

@@ -86,7 +86,17 @@ pub async fn respond(
     let body = match form {
         Form::Unknown => body,
         Form::Count | Form::FromChat(_) | Form::Same(_) if !parts.status.is_success() => {
-            upstream_error(gate, &upstream, form, parts.status, body, &mut reidentifier)?
+            upstream_error(
+                gate,
+                rules,
+                &upstream,
+                form,
+                parts.status,
+                body,
+                &mut reidentifier,
+                draft,
+            )
+            .await?
         }
         Form::Count => {
             let endpoint = Endpoint {
@@ -150,13 +160,19 @@ fn read_reply(gate: &Gate, endpoint: Endpoint, body: Bytes) -> Result<ReplyBody,
 
 /// An error of the upstream. One in the caller's dialect goes on, with originals back; of another
 /// dialect only our own engine's words are passed on, in the caller's form.
-fn upstream_error(
+#[expect(
+    clippy::too_many_arguments,
+    reason = "an error is a reply, and takes what a reply takes"
+)]
+async fn upstream_error(
     gate: &Gate,
+    rules: &Arc<Rules>,
     upstream: &Upstream,
     form: Form,
     status: StatusCode,
     body: Bytes,
     reidentifier: &mut Reidentifier,
+    draft: &mut Draft,
 ) -> Result<Bytes, Cause> {
     if upstream.kind == UpstreamKind::Engine {
         #[derive(serde::Deserialize)]
@@ -178,7 +194,10 @@ fn upstream_error(
     }
     match form {
         Form::Same(endpoint) => match read_reply(gate, endpoint, body.clone()) {
-            Ok(reply) => splice_back(&reply, reidentifier),
+            Ok(reply) => {
+                let reply = look_at(rules, reply, draft).await?;
+                splice_back(&reply, reidentifier)
+            }
             // An error page of a proxy on the way, or plain text: nothing of ours is in it.
             Err(_) => Ok(body),
         },
@@ -198,23 +217,27 @@ async fn put_back(
 ) -> Result<Bytes, Cause> {
     let reply = read_reply(gate, endpoint, body)?;
     used(gate, upstream, draft, reply.usage(), reply.model());
-    let (reply, findings) = {
-        let rules = rules.clone();
-        let bytes: usize = reply.segments().iter().map(|segment| segment.text.len()).sum();
-        let run = move || {
-            let findings = rules.inspector.inspect_all(reply.segments());
-            (reply, findings)
-        };
-        if bytes <= INLINE_BYTES {
-            run()
-        } else {
-            tokio::task::spawn_blocking(run)
-                .await
-                .map_err(|_| Cause::Internal)?
-        }
+    let reply = look_at(rules, reply, draft).await?;
+    splice_back(&reply, reidentifier)
+}
+
+/// Counts what a reply says, for the seal.
+async fn look_at(rules: &Arc<Rules>, reply: ReplyBody, draft: &mut Draft) -> Result<ReplyBody, Cause> {
+    let rules = rules.clone();
+    let bytes: usize = reply.segments().iter().map(|segment| segment.text.len()).sum();
+    let run = move || {
+        let findings = rules.inspector.inspect_all(reply.segments());
+        (reply, findings)
+    };
+    let (reply, findings) = if bytes <= INLINE_BYTES {
+        run()
+    } else {
+        tokio::task::spawn_blocking(run)
+            .await
+            .map_err(|_| Cause::Internal)?
     };
     draft.reply_findings(&findings);
-    splice_back(&reply, reidentifier)
+    Ok(reply)
 }
 
 fn splice_back(reply: &ReplyBody, reidentifier: &mut Reidentifier) -> Result<Bytes, Cause> {

@@ -4,8 +4,9 @@
 //! caller left, a limit was passed. The closing event waits for that seal; without it the caller
 //! gets an error event instead, so no answer is complete without its record.
 //!
-//! Limits: the wire room's on events and held bytes; [`INSPECTED_BYTES`] of text are inspected;
-//! `idle_seconds` without a byte end the stream.
+//! Limits: the wire room's on events and held bytes; `idle_seconds` without a byte end the stream, and
+//! `stream_seconds` end it in any case. All of its text is inspected for the seal, [`INSPECTED_BYTES`] at a
+//! time; something that stands across the border of two such pieces can be missed.
 
 use std::{collections::BTreeMap, io, sync::Arc};
 
@@ -19,7 +20,10 @@ use futures_util::FutureExt;
 use http::{Response, response::Parts};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    time::{Duration, Instant},
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::TaskTracker;
 
@@ -38,7 +42,7 @@ use crate::{
 
 /// Pieces that may wait for a slow caller before the upstream is read no further.
 const WAITING_PIECES: usize = 16;
-/// How much of a stream's text is kept for inspection.
+/// How much of a stream's text is gathered before it is inspected.
 const INSPECTED_BYTES: usize = 1 << 20;
 
 /// Starts the stream and gives its head.
@@ -132,15 +136,21 @@ impl Pump {
         // The end of the upstream's body is read, so that its connection can be used again.
         drop(self.pieces);
         let rest = async { while let Some(Ok(_)) = body.frame().await {} };
-        let _ = tokio::time::timeout(std::time::Duration::from_secs(1), rest).await;
+        let _ = tokio::time::timeout(Duration::from_secs(1), rest).await;
     }
 
     async fn pump(&mut self, body: &mut Incoming) -> End {
-        let idle = self.gate.config.limits.idle();
+        let limits = &self.gate.config.limits;
+        let idle = limits.idle();
+        let until = Instant::now() + Duration::from_secs(limits.stream_seconds);
         loop {
+            if self.editor.gathered() >= INSPECTED_BYTES {
+                self.look_at_texts().await;
+            }
             let frame = tokio::select! {
                 biased;
                 () = self.pieces.closed() => return End::Left,
+                () = tokio::time::sleep_until(until) => return End::Broken(Cause::Reply("took longer than the limit")),
                 frame = tokio::time::timeout(idle, body.frame()) => frame,
             };
             let bytes = match frame {
@@ -208,6 +218,11 @@ impl Pump {
             usage,
             model.as_deref(),
         );
+        self.look_at_texts().await;
+    }
+
+    /// Counts what the stream has said since the last time.
+    async fn look_at_texts(&mut self) {
         let (rules, texts) = (self.rules.clone(), self.editor.take_texts());
         if let Ok(findings) = tokio::task::spawn_blocking(move || findings_in(&rules, texts)).await {
             self.draft.reply_findings(&findings);
@@ -310,7 +325,13 @@ impl Editor {
         })
     }
 
+    /// Bytes of text that wait for inspection.
+    fn gathered(&self) -> usize {
+        self.restore.kept
+    }
+
     fn take_texts(&mut self) -> Vec<String> {
+        self.restore.kept = 0;
         std::mem::take(&mut self.restore.texts).into_values().collect()
     }
 }
@@ -328,10 +349,8 @@ impl Rewrite for Restore {
     }
 
     fn push(&mut self, channel: &Channel, piece: &str, arguments: bool) -> String {
-        if self.kept + piece.len() <= INSPECTED_BYTES {
-            self.kept += piece.len();
-            self.texts.entry(channel.clone()).or_default().push_str(piece);
-        }
+        self.kept += piece.len();
+        self.texts.entry(channel.clone()).or_default().push_str(piece);
         self.reidentifier.push(channel.as_str(), piece, arguments)
     }
 
