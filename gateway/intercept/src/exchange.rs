@@ -7,7 +7,7 @@ use std::{convert::Infallible, fmt, io, net::SocketAddr, pin::Pin};
 
 use bytes::Bytes;
 use cordon_domain::Door;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Full, combinators::BoxBody};
 use hyper::body::Incoming;
 
@@ -37,7 +37,8 @@ pub trait Exchanges: Send + Sync + 'static {
     /// What a CONNECT identified; handed to each exchange of that connection.
     type Caller: Clone + Send + Sync + 'static;
 
-    /// A CONNECT. Identify (407), then intercept, tunnel or refuse.
+    /// A CONNECT, or an absolute-form request before it is read. Identify (407), then intercept, tunnel or
+    /// refuse. An absolute-form request to an intercepted host goes on as an exchange.
     fn connect(&self, ask: ConnectAsk) -> impl Future<Output = ConnectAnswer<Self::Caller>> + Send;
 
     /// One request: from the gateway, from an intercepted connection, or absolute-form to the proxy.
@@ -58,9 +59,11 @@ pub trait Exchanges: Send + Sync + 'static {
     ) -> impl Future<Output = Response<AnswerBody>> + Send;
 }
 
-/// A CONNECT request.
+/// A CONNECT request, or an absolute-form one, which asks for the same: a way to a host.
 #[derive(Clone)]
 pub struct ConnectAsk {
+    /// CONNECT, or the method of the absolute-form request.
+    pub method: Method,
     /// The host in normal form (see [`normal_host`](crate::normal_host)).
     pub host: String,
     /// The port.
@@ -85,14 +88,14 @@ impl fmt::Debug for ConnectAsk {
 pub enum ConnectAnswer<C> {
     /// TLS is taken up here and each request inside it becomes an exchange of this caller.
     Intercept(C),
-    /// Bytes are passed unread; the record is closed when they end.
+    /// Bytes are passed unread for this caller; the record is closed when they end.
     Tunnel(C, Box<dyn TunnelRecord>),
     /// The answer instead of a connection.
     Refuse(Response<AnswerBody>),
 }
 
 /// The record of one tunnel.
-pub trait TunnelRecord: Send {
+pub trait TunnelRecord: Send + Sync {
     /// The tunnel ended, or never came about (both counts 0). Called exactly once.
     fn closed(self: Box<Self>, up: u64, down: u64) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }

@@ -34,6 +34,8 @@ pub use exchange::{
 mod names;
 pub use names::{InvalidTarget, Target, normal_host};
 
+mod forward;
+
 mod tunnel;
 pub use tunnel::TunnelRules;
 

@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 
 use crate::{
     exchange::{AnswerBody, Arrival, ConnectAnswer, ConnectAsk, Exchanges, Reason, TurnedAway, empty_body},
+    forward,
     intercepted::{self, Intercepted},
     listen::{Interceptor, Lease},
     names::Target,
@@ -73,14 +74,7 @@ impl<S: Exchanges> ProxyDoor<S> {
         if target.host == PAGES_HOST {
             return self.intercept(target, None, hyper::upgrade::on(&mut request));
         }
-        let ask = ConnectAsk {
-            host: target.host.clone(),
-            port: target.port,
-            headers: request.headers().clone(),
-            peer: self.peer,
-        };
-        let asked = AssertUnwindSafe(self.shared.exchanges.connect(ask)).catch_unwind();
-        match Box::pin(asked).await {
+        match self.ask(&request, &target).await {
             Err(_) => failed(),
             Ok(ConnectAnswer::Refuse(answer)) => answer,
             Ok(ConnectAnswer::Intercept(caller)) => {
@@ -109,20 +103,41 @@ impl<S: Exchanges> ProxyDoor<S> {
                         Response::new(empty_body())
                     }
                     Err(reason) => {
-                        let event = TurnedAway {
-                            door: Door::Proxy,
-                            peer: self.peer,
-                            host: Some(target.host),
-                            caller: None,
-                            reason,
-                        };
-                        let answer = turned_away(&self.shared, event).await;
+                        let answer = self.no_way(target, who, reason).await;
                         record.closed(0, 0).await;
                         answer
                     }
                 }
             }
         }
+    }
+
+    /// What the server says to a way to a host; an error where it panicked.
+    async fn ask(
+        &self,
+        request: &Request<Incoming>,
+        target: &Target,
+    ) -> std::thread::Result<ConnectAnswer<S::Caller>> {
+        let ask = ConnectAsk {
+            method: request.method().clone(),
+            host: target.host.clone(),
+            port: target.port,
+            headers: request.headers().clone(),
+            peer: self.peer,
+        };
+        Box::pin(AssertUnwindSafe(self.shared.exchanges.connect(ask)).catch_unwind()).await
+    }
+
+    /// Tells that a host may not or cannot be reached.
+    async fn no_way(&self, target: Target, who: S::Caller, reason: Reason) -> Response<AnswerBody> {
+        let event = TurnedAway {
+            door: Door::Proxy,
+            peer: self.peer,
+            host: Some(target.host),
+            caller: Some(who),
+            reason,
+        };
+        turned_away(&self.shared, event).await
     }
 
     fn intercept(&self, target: Target, caller: Option<S::Caller>, taken: OnUpgrade) -> Response<AnswerBody> {
@@ -168,16 +183,33 @@ impl<S: Exchanges> ProxyDoor<S> {
             };
             return turned_away(&self.shared, event).await;
         }
-        let arrival = Arrival {
-            door: Door::Proxy,
-            peer: self.peer,
-            host: Some(target.host),
-            port: Some(target.port),
-            caller: None,
-            http2: false,
-            tls: false,
-        };
-        exchange(&self.shared, arrival, request).await
+        match self.ask(&request, &target).await {
+            Err(_) => failed(),
+            Ok(ConnectAnswer::Refuse(answer)) => answer,
+            Ok(ConnectAnswer::Intercept(_)) => {
+                let arrival = Arrival {
+                    door: Door::Proxy,
+                    peer: self.peer,
+                    host: Some(target.host),
+                    port: Some(target.port),
+                    caller: None,
+                    http2: false,
+                    tls: false,
+                };
+                exchange(&self.shared, arrival, request).await
+            }
+            Ok(ConnectAnswer::Tunnel(who, record)) => match tunnel::open(&self.shared, &target).await {
+                Ok(open) => match forward::pass(self.lease.clone(), open, request, record).await {
+                    Ok(answer) => answer,
+                    Err(reason) => self.no_way(target, who, reason).await,
+                },
+                Err(reason) => {
+                    let answer = self.no_way(target, who, reason).await;
+                    record.closed(0, 0).await;
+                    answer
+                }
+            },
+        }
     }
 }
 

@@ -92,9 +92,10 @@ impl TunnelRules {
 
 /// A connected tunnel that no byte has passed yet.
 pub(crate) struct Open {
-    upstream: TcpStream,
-    rules: Arc<TunnelRules>,
-    _slot: OwnedSemaphorePermit,
+    pub(crate) upstream: TcpStream,
+    pub(crate) rules: Arc<TunnelRules>,
+    /// Its place among the tunnels.
+    pub(crate) slot: OwnedSemaphorePermit,
 }
 
 /// Checks the rules, resolves, and connects to an address that was checked.
@@ -112,7 +113,7 @@ pub(crate) async fn open<S: Exchanges>(shared: &Interceptor<S>, target: &Target)
     Ok(Open {
         upstream,
         rules,
-        _slot: slot,
+        slot,
     })
 }
 
@@ -152,7 +153,11 @@ pub(crate) async fn run<S: Exchanges>(
 ) {
     let meter = Meter::new();
     if let Some(mut caller) = caller {
-        let (rules, mut upstream) = (Arc::clone(&open.rules), open.upstream);
+        let Open {
+            mut upstream,
+            rules,
+            slot: _slot,
+        } = open;
         let prefix = caller.take_prefix();
         let mut caller = caller.into_inner().into_inner();
         let passed = {
@@ -292,14 +297,14 @@ impl Hello {
 }
 
 /// Bytes passed, and when last.
-struct Meter {
+pub(crate) struct Meter {
     up: AtomicU64,
     down: AtomicU64,
     last: Mutex<Instant>,
 }
 
 impl Meter {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             up: AtomicU64::new(0),
             down: AtomicU64::new(0),
@@ -307,20 +312,20 @@ impl Meter {
         }
     }
 
-    fn up(&self) -> u64 {
+    pub(crate) fn up(&self) -> u64 {
         self.up.load(Ordering::Relaxed)
     }
 
-    fn down(&self) -> u64 {
+    pub(crate) fn down(&self) -> u64 {
         self.down.load(Ordering::Relaxed)
     }
 
-    fn add_up(&self, count: usize) {
+    pub(crate) fn add_up(&self, count: usize) {
         self.up.fetch_add(count as u64, Ordering::Relaxed);
         self.touch();
     }
 
-    fn add_down(&self, count: usize) {
+    pub(crate) fn add_down(&self, count: usize) {
         self.down.fetch_add(count as u64, Ordering::Relaxed);
         self.touch();
     }
@@ -330,7 +335,7 @@ impl Meter {
     }
 
     /// Returns when no byte has passed for `idle`.
-    async fn rested(&self, idle: Duration) {
+    pub(crate) async fn rested(&self, idle: Duration) {
         loop {
             let until = *self.last.lock().unwrap_or_else(PoisonError::into_inner) + idle;
             if until <= Instant::now() {

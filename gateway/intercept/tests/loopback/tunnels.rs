@@ -154,3 +154,80 @@ async fn tunnels_are_bounded_and_end_when_nothing_moves() {
         tokio::task::yield_now().await;
     }
 }
+
+/// An absolute-form request to a listener, and what it got and gave.
+async fn forward(stage: &Stage, listener: &TcpListener, request: String, reply: &[u8]) -> (String, Vec<u8>) {
+    let mut caller = TcpStream::connect(stage.proxy).await.unwrap();
+    let answering = async {
+        let (mut upstream, _) = listener.accept().await.unwrap();
+        let mut got = Vec::new();
+        // The body in these tests ends so.
+        while !got.ends_with(b"!end") {
+            assert_ne!(upstream.read_buf(&mut got).await.unwrap(), 0);
+        }
+        upstream.write_all(reply).await.unwrap();
+        String::from_utf8(got).unwrap()
+    };
+    let asking = async {
+        caller.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        caller.read_to_end(&mut answer).await.unwrap();
+        answer
+    };
+    tokio::join!(answering, asking)
+}
+
+#[tokio::test]
+async fn plain_http_to_another_host_is_passed_unread_and_counted() {
+    let mut stage = Stage::usual().await;
+    let listener = bound().await;
+    let host = listener.local_addr().unwrap().to_string();
+    let request = format!(
+        "POST http://{host}/form?q=1 HTTP/1.1\r\nHost: {host}\r\nContent-Length: 9\r\nX-Kept: yes\r\n\
+         Proxy-Authorization: Basic c2VjcmV0\r\nX-Hop: 1\r\nConnection: close, X-Hop\r\n\r\nbody !end"
+    );
+    let reply = b"HTTP/1.1 201 Created\r\nContent-Length: 4\r\nX-Also: kept\r\nKeep-Alive: 5\r\n\r\ndone";
+    let (got, answer) = forward(&stage, &listener, request, reply).await;
+    let (head, body) = got.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("POST /form?q=1 HTTP/1.1\r\n"), "{head}");
+    let head = head.to_ascii_lowercase();
+    assert!(
+        head.contains("x-kept: yes") && head.contains(&format!("host: {host}")),
+        "{head}"
+    );
+    assert!(!head.contains("proxy-") && !head.contains("x-hop"), "{head}");
+    assert_eq!(body, "body !end");
+    let answer = String::from_utf8(answer).unwrap().to_ascii_lowercase();
+    assert!(answer.starts_with("http/1.1 201"), "{answer}");
+    assert!(
+        answer.contains("x-also: kept") && !answer.contains("keep-alive: 5"),
+        "{answer}"
+    );
+    assert!(answer.ends_with("\r\n\r\ndone"), "{answer}");
+    assert_eq!(stage.closed.recv().await.unwrap(), (9, 4));
+    assert!(stage.arrivals().is_empty() && stage.reasons().is_empty());
+}
+
+#[tokio::test]
+async fn plain_http_to_a_dead_end_is_told_and_closes_its_record() {
+    let mut stage = Stage::usual().await;
+    let gone = bound().await.local_addr().unwrap();
+    let mut caller = TcpStream::connect(stage.proxy).await.unwrap();
+    let request = format!("GET http://{gone}/ HTTP/1.1\r\nHost: {gone}\r\nConnection: close\r\n\r\n");
+    caller.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    caller.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 502"), "{answer}");
+    assert_eq!(stage.closed.recv().await.unwrap(), (0, 0));
+
+    // A server that ends before it answers.
+    let listener = bound().await;
+    let host = listener.local_addr().unwrap().to_string();
+    let request = format!(
+        "POST http://{host}/ HTTP/1.1\r\nHost: {host}\r\nContent-Length: 4\r\nConnection: close\r\n\r\n!end"
+    );
+    let (_, answer) = forward(&stage, &listener, request, b"").await;
+    assert!(answer.starts_with(b"HTTP/1.1 502"));
+    assert_eq!(stage.closed.recv().await.unwrap(), (4, 0));
+    assert_eq!(stage.reasons(), [Reason::TunnelUnreachable; 2]);
+}

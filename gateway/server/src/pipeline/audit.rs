@@ -121,10 +121,10 @@ impl Draft {
         draft
     }
 
-    /// The draft of a CONNECT.
+    /// The draft of a CONNECT, or of an absolute-form request that is not read.
     pub fn connect(gate: &Gate, exchange: ExchangeId, ask: &ConnectAsk, actor: Actor) -> Self {
         let mut draft = Self::blank(gate, exchange, Arc::new(actor), ask.peer, Door::Proxy);
-        draft.method = "CONNECT".to_owned();
+        draft.method = ask.method.as_str().to_owned();
         draft.host = Some(ask.host.clone());
         draft.path = "/".to_owned();
         draft
