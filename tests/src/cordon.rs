@@ -34,6 +34,8 @@ pub enum OnPrem<'a> {
     Url(String),
     /// A stand-in.
     StandIn(&'a Upstream),
+    /// The real one, spawned and watched by Cordon itself.
+    Spawned,
 }
 
 /// What an installation is made of.
@@ -48,6 +50,8 @@ pub struct Plan<'a> {
     pub credentials: &'static str,
     /// PostgreSQL URL; SQLite when absent.
     pub database: Option<String>,
+    /// Whether other hosts are reached unread, on loopback too; they are refused otherwise.
+    pub tunnels: bool,
     /// Further top-level keys of the configuration, in YAML.
     pub further: String,
 }
@@ -62,6 +66,7 @@ impl<'a> Plan<'a> {
             policy: None,
             credentials: "passthrough",
             database: None,
+            tunnels: false,
             further: String::new(),
         }
     }
@@ -91,7 +96,11 @@ impl Home {
         let mut config = String::from("dir: state\n");
         config.push_str("listen: { gateway: '127.0.0.1:0', proxy: '127.0.0.1:0', admin: '127.0.0.1:0' }\n");
         config.push_str("intercept:\n  hosts: [api.openai.com, api.anthropic.com, chatgpt.com]\n");
-        config.push_str("  other_hosts: refuse\n");
+        config.push_str(if plan.tunnels {
+            "  allow_private_tunnels: true\n"
+        } else {
+            "  other_hosts: refuse\n"
+        });
         if let Some(cloud) = plan.cloud {
             home.write("upstream-ca.pem", cloud.ca_pem());
             config.push_str("  extra_roots: [upstream-ca.pem]\n");
@@ -101,10 +110,15 @@ impl Home {
             config.push_str("policy: policy.yaml\n");
         }
         let engine = match &plan.engine {
-            OnPrem::Url(url) => url.clone(),
-            OnPrem::StandIn(upstream) => upstream.url(),
+            OnPrem::Url(url) => format!("url: '{url}'"),
+            OnPrem::StandIn(upstream) => format!("url: '{}'", upstream.url()),
+            OnPrem::Spawned => format!(
+                "binary: '{}', model: '{}', slots: 2, context: 2048",
+                Places::engine().display(),
+                Places::weights().display()
+            ),
         };
-        let _ = writeln!(config, "engine: {{ url: '{engine}' }}");
+        let _ = writeln!(config, "engine: {{ {engine} }}");
         if let Some(cloud) = plan.cloud {
             let (address, credentials) = (cloud.address(), plan.credentials);
             config.push_str("upstreams:\n");
@@ -312,6 +326,30 @@ impl Cordon {
     #[must_use]
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("the process runs")
+    }
+
+    /// Waits until a page of the admin listener is as wanted, for half a minute at most.
+    pub async fn admin_until(&self, path: &str, wanted: impl Fn(&Reply) -> bool) -> Reply {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+        loop {
+            let reply = self.admin_get(path).await;
+            if wanted(&reply) {
+                return reply;
+            }
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "{path} stays at {} {}",
+                reply.status,
+                reply.text()
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Ends the process as a power cut would: SIGKILL, no last words.

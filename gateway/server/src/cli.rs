@@ -25,7 +25,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     bench,
-    config::{self, Config},
+    config::{self, Config, Setting},
 };
 
 /// Data-private gateway and audit proxy for companies whose employees use language models.
@@ -102,6 +102,10 @@ impl Where {
             Config::default()
         };
         config.dir = dir;
+        // A state folder without a word on its store follows the environment, for every command alike.
+        if let ("sqlite", Some(url)) = (config.store.value(), config::database_url()) {
+            config.store = Setting::from(url.as_str());
+        }
         Ok(config)
     }
 }

@@ -38,6 +38,10 @@ const DEFAULT_HOSTS: [&str; 14] = [
     "openrouter.ai",
 ];
 
+/// A spool smaller than this would have no room for new exchanges beside what it keeps for the ends of
+/// those under way.
+const LEAST_SPOOL: u64 = 32 << 20;
+
 /// The whole configuration.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -309,7 +313,7 @@ pub struct Limits {
     pub stream_seconds: u64,
     /// Seconds that streams get to end at shutdown.
     pub drain_seconds: u64,
-    /// Bytes of records waiting on disk for the store; past it requests get 503.
+    /// Bytes of records waiting on disk for the store, 33554432 at least; past it requests get 503.
     pub spool_bytes: u64,
 }
 
@@ -555,6 +559,14 @@ impl Config {
                 "write `sqlite` or a postgres:// URL (best as ${env:DATABASE_URL})".to_owned(),
             );
         }
+        if config.limits.spool_bytes < LEAST_SPOOL {
+            fault(
+                "spool_bytes",
+                format!(
+                    "`limits.spool_bytes` must be at least {LEAST_SPOOL}: the spool is written in segments, and keeps room for the ends of exchanges"
+                ),
+            );
+        }
         for (key, value) in [
             ("body_bytes", config.limits.body_bytes),
             ("reply_bytes", config.limits.reply_bytes),
@@ -681,7 +693,7 @@ pub fn hub_endpoint() -> String {
     std::env::var("HF_ENDPOINT").unwrap_or_else(|_| "https://huggingface.co".to_owned())
 }
 
-/// `DATABASE_URL`, which `cordon up` honours.
+/// `DATABASE_URL`, which `cordon up` and the commands on its state folder honour.
 pub fn database_url() -> Option<String> {
     std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty())
 }

@@ -9,7 +9,7 @@ use cordon_intercept::Authority;
 
 use super::{Where, complain, runtime, say};
 use crate::{
-    config::{self, Config, Setting},
+    config::Config,
     installation::{Installation, replace_private},
     keys::Keys,
     running::Running,
@@ -81,9 +81,6 @@ impl Up {
         }
         if let Some(engine) = self.engine {
             config.engine.binary = Some(absolute(engine)?);
-        }
-        if let ("sqlite", Some(url)) = (config.store.value(), config::database_url()) {
-            config.store = Setting::from(url.as_str());
         }
         serve::start_log(&config)?;
         let key = prepare(&config)?;

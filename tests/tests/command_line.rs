@@ -1,0 +1,312 @@
+//! The commands that people and scripts rely on, as they are typed.
+
+use std::{
+    io::{BufRead, BufReader, Write as _},
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+};
+
+use cordon_tests::Places;
+use serde_json::Value;
+
+const SECRET: &str = "AKIAQUMPMHS6PJARB7LM";
+
+fn cordon(arguments: &[&str], input: &str, variables: &[(String, String)]) -> Output {
+    let mut child = Command::new(Places::cordon())
+        .args(arguments)
+        .env_clear()
+        .envs(variables.iter().cloned())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary can be run");
+    // A command that reads nothing may be gone already.
+    let _ = child
+        .stdin
+        .take()
+        .expect("standard input is piped")
+        .write_all(input.as_bytes());
+    child.wait_with_output().expect("its output can be read")
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The command's output, after it ended with the code given.
+fn ends(code: i32, arguments: &[&str], input: &str) -> String {
+    let output = cordon(arguments, input, &[]);
+    assert_eq!(
+        output.status.code(),
+        Some(code),
+        "cordon {}: {}{}",
+        arguments.join(" "),
+        out(&output),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    out(&output)
+}
+
+/// `cordon up`, ended with SIGTERM when dropped.
+struct Up {
+    child: Child,
+    ready: Value,
+}
+
+impl Up {
+    fn start(dir: &Path) -> Self {
+        let mut child = Command::new(Places::cordon())
+            .args(["up", "--json", "--gateway-port", "0", "--proxy-port", "0"])
+            .args(["--admin-port", "0", "--dir"])
+            .arg(dir)
+            .arg("--model")
+            .arg(Places::weights())
+            .arg("--engine")
+            .arg(Places::engine())
+            .env_remove("DATABASE_URL")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the binary can be run");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("standard output is piped"))
+            .read_line(&mut line)
+            .expect("its output can be read");
+        let ready = serde_json::from_str(&line).unwrap_or_else(|_| panic!("`cordon up` printed {line:?}"));
+        Self { child, ready }
+    }
+
+    fn text(&self, name: &str) -> &str {
+        self.ready[name]
+            .as_str()
+            .unwrap_or_else(|| panic!("{name} is not in {}", self.ready))
+    }
+
+    fn stop(&mut self) -> Option<i32> {
+        if let Ok(Some(status)) = self.child.try_wait() {
+            return status.code();
+        }
+        let _ = Command::new("kill")
+            .args(["-TERM", &self.child.id().to_string()])
+            .status();
+        self.child.wait().ok().and_then(|status| status.code())
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+#[test]
+fn up_answers_and_is_found_by_the_other_commands() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let state = folder.path().join("state");
+    let dir = state.to_str().expect("the temporary folder has a plain name");
+    let mut up = Up::start(&state);
+    let key = up.text("key").to_owned();
+
+    // As README shows it.
+    let request = format!(
+        r#"{{"model":"default","max_tokens":8,"messages":[{{"role":"user","content":"Say hello. {SECRET}"}}]}}"#
+    );
+    let answer = Command::new("curl")
+        .args(["-sS", "--max-time", "120", "--cacert", up.text("ca")])
+        .arg(format!("{}/v1/chat/completions", up.text("gateway")))
+        .args(["-H", &format!("authorization: Bearer {key}")])
+        .args(["-H", "content-type: application/json", "-d", &request])
+        .output()
+        .expect("curl can be run");
+    let body: Value = serde_json::from_slice(&answer.stdout).unwrap_or_else(|_| panic!("{answer:?}"));
+    assert!(body["choices"][0]["message"]["content"].is_string(), "{body}");
+
+    // What a shell is told works, and nothing else does.
+    let told: serde_json::Map<String, Value> =
+        serde_json::from_str(&ends(0, &["env", "--format", "json", "--dir", dir], ""))
+            .expect("a JSON object");
+    let variables: Vec<(String, String)> = told
+        .into_iter()
+        .map(|(name, value)| (name, value.as_str().unwrap_or_default().to_owned()))
+        .collect();
+    let well = cordon(&["doctor", "--dir", dir], "", &variables);
+    assert_eq!(well.status.code(), Some(0), "{}", out(&well));
+    assert!(out(&well).contains("all is well"));
+    let unset = ends(1, &["doctor", "--dir", dir], "");
+    assert!(unset.contains("WRONG HTTPS_PROXY"), "{unset}");
+    for (format, line) in [
+        ("sh", "export HTTPS_PROXY='http://cordon:"),
+        ("powershell", "$env:HTTPS_PROXY = 'http"),
+    ] {
+        let printed = ends(0, &["env", "--format", format, "--dir", dir], "");
+        assert!(printed.contains(line), "{printed}");
+    }
+
+    let root = ends(0, &["ca", "export", "--dir", dir], "");
+    assert_eq!(
+        root.trim(),
+        std::fs::read_to_string(up.text("ca"))
+            .expect("it is there")
+            .trim()
+    );
+    assert!(ends(0, &["ca", "export", "--bundle", "--dir", dir], "").contains(root.trim()));
+
+    // Whoever searches reads what was found, and never the text.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let found = loop {
+        let found = ends(0, &["audit", "search", "--dir", dir], "");
+        if found.contains("completed") || std::time::Instant::now() > deadline {
+            break found;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    };
+    assert!(
+        found.contains("owner") && found.contains("SECRET.AWS_ACCESS_KEY=1") && found.contains("engine"),
+        "{found}"
+    );
+    assert!(!found.contains(SECRET));
+    assert!(ends(0, &["audit", "verify", "--dir", dir], "").starts_with("ok "));
+
+    assert_eq!(up.stop(), Some(0));
+    drop(up);
+    let again = Up::start(&state);
+    assert_eq!(again.text("key"), key, "the same folder has the same key");
+    assert_eq!(ends(0, &["ca", "export", "--dir", dir], ""), root);
+    drop(again);
+
+    // A key of our own that was revoked is not handed out.
+    let listed: Value =
+        serde_json::from_str(&ends(0, &["key", "list", "--json", "--dir", dir], "")).expect("JSON");
+    ends(
+        0,
+        &[
+            "key",
+            "revoke",
+            listed["id"].as_str().expect("an id"),
+            "--dir",
+            dir,
+        ],
+        "",
+    );
+    assert_ne!(Up::start(&state).text("key"), key);
+}
+
+#[test]
+fn faults_of_config_and_policy_are_told_by_place() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let at = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("the temporary folder takes files");
+        path.to_str().expect("a plain name").to_owned()
+    };
+    let told = ends(
+        1,
+        &["check", "--config", &at("a.yaml", "limits:\n  body_byte: 3\n")],
+        "",
+    );
+    assert!(told.contains("a.yaml:2:3"), "{told}");
+    let told = ends(
+        1,
+        &["check", "--config", &at("s.yaml", "limits: { spool_bytes: 9 }\n")],
+        "",
+    );
+    assert!(told.contains("s.yaml:1:") && told.contains("33554432"), "{told}");
+    at(
+        "p.yaml",
+        "rules:\n  - id: x\n    entities: [EMIAL]\n    action: redact\n",
+    );
+    let told = ends(1, &["check", "--config", &at("b.yaml", "policy: p.yaml\n")], "");
+    assert!(told.contains("p.yaml:3:"), "{told}");
+    assert!(ends(0, &["check", "--config", &at("c.yaml", "")], "").ends_with("ok\n"));
+    ends(1, &["check", "--config", "/nowhere.yaml"], "");
+    // A folder without keys is told what to do, and nothing is made behind anyone's back.
+    let config = at("d.yaml", "dir: empty\n");
+    let output = cordon(&["serve", "--config", &config], "", &[]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("cordon ca init"), "{said}");
+    assert!(!folder.path().join("empty/installation.key").exists());
+}
+
+#[test]
+fn usage_is_answered_by_exit_codes() {
+    ends(2, &["no-such-command"], "");
+    ends(2, &["serve"], "");
+    for command in [
+        "up", "serve", "check", "env", "doctor", "ca", "scan", "policy", "key", "audit", "model", "bench",
+    ] {
+        let help = ends(0, &[command, "--help"], "");
+        assert!(
+            help.contains("Example"),
+            "{command} --help shows no example:\n{help}"
+        );
+    }
+}
+
+#[test]
+fn scans_say_where_and_never_what() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let file = folder.path().join("notes.txt");
+    std::fs::write(&file, format!("first line\nkéy = {SECRET}\n")).expect("the temporary folder takes files");
+    let file = file.to_str().expect("a plain name");
+    let told = ends(1, &["scan", file], "");
+    assert!(
+        told.starts_with(&format!("{file}:2:7 SECRET.AWS_ACCESS_KEY ")),
+        "{told}"
+    );
+    assert!(!told.contains(SECRET));
+    assert_eq!(ends(0, &["scan", "-"], "nothing to see here\n"), "");
+
+    let input = format!(
+        "{}\n",
+        serde_json::json!({"id": 7, "text": format!("é {SECRET}")})
+    );
+    let told: Value =
+        serde_json::from_str(&ends(0, &["scan", "--format", "jsonl", "-"], &input)).expect("one JSON object");
+    assert_eq!(told["id"], 7);
+    let span = &told["spans"][0];
+    assert_eq!(
+        (span["start"].as_u64(), span["end"].as_u64()),
+        (Some(2), Some(22)),
+        "{told}"
+    );
+    ends(2, &["scan", "--format", "jsonl", "-"], "no json\n");
+}
+
+#[test]
+fn the_shipped_policy_passes_its_tests() {
+    let policy = Places::top().join("policies/default.yaml");
+    let told = ends(0, &["policy", "test", policy.to_str().expect("a plain name")], "");
+    assert!(told.contains("passed"), "{told}");
+    let schema: Value = serde_json::from_str(&ends(0, &["policy", "schema"], "")).expect("JSON");
+    assert!(schema["properties"]["rules"].is_object());
+}
+
+#[test]
+fn weights_are_pulled_checked_listed_and_shown() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let dir = folder.path().join("state");
+    let dir = dir.to_str().expect("a plain name");
+    let weights = Places::weights();
+    let source = format!("file:{}", weights.display());
+    let wrong = "0".repeat(64);
+    ends(
+        2,
+        &["model", "pull", &source, "--sha256", &wrong, "--dir", dir],
+        "",
+    );
+    assert_eq!(ends(0, &["model", "list", "--dir", dir], ""), "");
+    ends(0, &["model", "pull", &source, "--dir", dir], "");
+    let listed: Value =
+        serde_json::from_str(&ends(0, &["model", "list", "--json", "--dir", dir], "")).expect("JSON");
+    assert_eq!(
+        listed["bytes"].as_u64(),
+        weights.metadata().ok().map(|metadata| metadata.len())
+    );
+    let shown = ends(0, &["model", "show", "--dir", dir], "");
+    assert!(
+        shown.contains("architecture  llama") && shown.contains("context       8192"),
+        "{shown}"
+    );
+}
