@@ -24,7 +24,7 @@ use std::{
     ops::Range,
 };
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use cordon_domain::{Action, Decision, Edit, EntityType, Finding, Role, Segment, Splice, SpliceError};
 
 use crate::{
@@ -226,6 +226,8 @@ fn repeats(
     });
     let search = AhoCorasick::builder()
         .match_kind(MatchKind::LeftmostLongest)
+        // It is built for one request: the automaton that searches fastest takes longer to build than it saves.
+        .kind(Some(AhoCorasickKind::ContiguousNFA))
         .build(values.iter().map(|(value, _)| value))
         .map_err(|_| TransformRefused::TooManyValues)?;
     let mut found = Vec::new();
