@@ -41,7 +41,7 @@ setup: ## all that the tests need
 	scripts/setup
 
 setup-run:
-	scripts/setup packages weights
+	scripts/setup packages weights names
 
 setup-lint:
 	scripts/setup packages python

@@ -52,7 +52,7 @@ pub struct Plan<'a> {
     pub database: Option<String>,
     /// Whether other hosts are reached unread, on loopback too; they are refused otherwise.
     pub tunnels: bool,
-    /// Further top-level keys of the configuration, in YAML.
+    /// Further top-level keys of the configuration, in YAML. The token classifier is off unless they name it.
     pub further: String,
 }
 
@@ -135,6 +135,9 @@ impl Home {
         if plan.database.is_some() {
             config.push_str("store: '${env:CORDON_TEST_DATABASE}'\n");
             home.write("database-url", plan.database.as_deref().unwrap_or_default());
+        }
+        if !plan.further.contains("ner:") {
+            config.push_str("ner: { enabled: false }\n");
         }
         config.push_str(&plan.further);
         home.write("cordon.yaml", &config);

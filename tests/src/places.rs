@@ -41,6 +41,15 @@ impl Places {
         )
     }
 
+    /// The folder of the token classifier.
+    #[must_use]
+    pub fn names() -> PathBuf {
+        built(Self::top().join(".cache/names/made-by"), "scripts/setup names")
+            .parent()
+            .expect("the mark lies in its folder")
+            .to_owned()
+    }
+
     /// Python with the client libraries.
     #[must_use]
     pub fn python() -> PathBuf {

@@ -50,8 +50,10 @@ const EDGES: [(&str, &[&str]); 10] = [
 ];
 
 /// Dependencies that live in one room, and the crates that may name them.
-const HOMES: [(&str, &[&str]); 4] = [
+const HOMES: [(&str, &[&str]); 6] = [
     ("sqlx", &["cordon-audit"]),
+    ("ort", &["cordon-inspect"]),
+    ("tokenizers", &["cordon-inspect"]),
     // The tests make the certificates of their own upstream.
     ("rcgen", &["cordon-intercept", "cordon-tests"]),
     ("llama-cpp-2", &["cordon-engine"]),

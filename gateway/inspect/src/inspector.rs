@@ -3,7 +3,7 @@
 //! Limits: [`MAX_FINDINGS`] a segment; when there are more, the last one is stretched over all that
 //! follow, so that what is past the limit is covered and not forgotten.
 
-use std::{collections::BTreeSet, ops::Range, sync::Arc};
+use std::{collections::BTreeSet, ops::Range, sync::Arc, time::Instant};
 
 use cordon_domain::{EntityType, Finding, Role, Segment};
 
@@ -13,6 +13,7 @@ use crate::{
     detector::{self, DetectorInfo, Detectors},
     load::DetectorError,
     names,
+    ner::{Kind, Mention, Missed, Ner},
     normalise::normalise,
     opaque,
     overlap::{self, Claim},
@@ -26,11 +27,17 @@ pub const MAX_FINDINGS: usize = 20_000;
 /// The detector files that are part of the program.
 pub(crate) const EMBEDDED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/detector_files.rs"));
 
+/// Asks the token classifier about a text, all but what is to be skipped.
+type Ask<'a> = &'a mut dyn FnMut(&str, &[Range<usize>]) -> Arc<[Mention]>;
+
 /// Finds what is sensitive in texts. Compiled once, shared by all threads.
 pub struct Inspector {
     detectors: Detectors,
     code: DetectorInfo,
     names: DetectorInfo,
+    /// What the token classifier finds, by kind.
+    recognised: [(Kind, DetectorInfo); 5],
+    ner: Option<Arc<Ner>>,
     /// For each detector of the files: whether it marks a region.
     regions: Vec<bool>,
 }
@@ -63,22 +70,77 @@ impl Inspector {
             detectors,
             code: built_in("source-code", "SOURCE_CODE"),
             names: built_in("person-listed", "PERSON"),
+            recognised: [
+                (Kind::Person, built_in("person-recognised", "PERSON")),
+                (Kind::Address, built_in("address-recognised", "ADDRESS")),
+                (Kind::Location, built_in("location-recognised", "LOCATION")),
+                (
+                    Kind::PostalCode,
+                    built_in("postal-code-recognised", "POSTAL_CODE"),
+                ),
+                (
+                    Kind::Organization,
+                    built_in("organization-recognised", "ORGANIZATION"),
+                ),
+            ],
+            ner: None,
             regions,
         })
+    }
+
+    /// The same with a token classifier, which [`inspect_fully`](Self::inspect_fully) asks.
+    #[must_use]
+    pub fn with_ner(mut self, ner: Option<Arc<Ner>>) -> Self {
+        self.ner = ner;
+        self
+    }
+
+    /// Its token classifier.
+    #[must_use]
+    pub fn ner(&self) -> Option<&Arc<Ner>> {
+        self.ner.as_ref()
     }
 
     /// Everything found in one text: sorted, disjoint, never empty, on character boundaries.
     #[must_use]
     pub fn inspect(&self, text: &str) -> Vec<Finding> {
-        self.inspect_as(text, Role::User, 0)
+        self.inspect_as(text, Role::User, 0, &mut |_, _| Arc::default())
     }
 
-    /// Everything found in the segments of a body, by segment and place.
+    /// Everything found in the segments of a body, names by the token classifier among it, if there is one.
+    /// When that is missed, all the rest is found nevertheless.
+    #[must_use]
+    pub fn inspect_fully(
+        &self,
+        segments: &[Segment],
+        until: Option<Instant>,
+    ) -> (Vec<Finding>, Option<Missed>) {
+        let mut missed = None;
+        let mut findings = Vec::new();
+        for (index, segment) in (0..).zip(segments) {
+            let ner = self.ner.as_deref().filter(|_| missed.is_none());
+            let mut ask = |text: &str, skip: &[Range<usize>]| -> Arc<[Mention]> {
+                let Some(ner) = ner else { return Arc::default() };
+                ner.mentions(text, skip, until).unwrap_or_else(|why| {
+                    missed = Some(why);
+                    Arc::default()
+                })
+            };
+            findings.extend(self.inspect_as(segment.text.as_str(), segment.role, index, &mut ask));
+        }
+        (findings, missed)
+    }
+
+    /// Everything found in the segments of a body without the token classifier, by segment and place.
     #[must_use]
     pub fn inspect_all(&self, segments: &[Segment]) -> Vec<Finding> {
         (0..)
             .zip(segments)
-            .flat_map(|(index, segment)| self.inspect_as(segment.text.as_str(), segment.role, index))
+            .flat_map(|(index, segment)| {
+                self.inspect_as(segment.text.as_str(), segment.role, index, &mut |_, _| {
+                    Arc::default()
+                })
+            })
             .collect()
     }
 
@@ -95,9 +157,10 @@ impl Inspector {
             .iter()
             .map(|detector| &detector.info)
             .chain([&self.code, &self.names])
+            .chain(self.recognised.iter().map(|(_, info)| info))
     }
 
-    fn inspect_as(&self, text: &str, role: Role, segment: usize) -> Vec<Finding> {
+    fn inspect_as(&self, text: &str, role: Role, segment: usize, mentions: Ask<'_>) -> Vec<Finding> {
         if text.trim().is_empty() {
             return Vec::new();
         }
@@ -136,6 +199,21 @@ impl Inspector {
             }
         }
         if written || role == Role::Other {
+            let skip = self.unspoken(&normal, &opaque, &claims);
+            for mention in mentions(normal.text(), &skip).iter() {
+                let info = self.recognised.iter().find(|(kind, _)| *kind == mention.kind);
+                if let Some((_, info)) = info {
+                    let span = normal.source_span(mention.span.clone());
+                    claims.push(claim(
+                        info,
+                        segment,
+                        span,
+                        mention.score,
+                        vec!["token classifier"],
+                        false,
+                    ));
+                }
+            }
             for name in names::names(normal.text()) {
                 let span = normal.source_span(name.span);
                 claims.push(claim(
@@ -149,7 +227,26 @@ impl Inspector {
             }
         }
         claims.retain(|claim| !claim.finding.span.is_empty());
-        limited(overlap::resolve(text, claims))
+        limited(overlap::resolve(text, overlap::joined(claims)))
+    }
+
+    /// What nobody would read aloud: binary data and blocks of code, in places of the normalised view.
+    fn unspoken(&self, normal: &View<'_>, opaque: &[Range<usize>], claims: &[Claim]) -> Vec<Range<usize>> {
+        // Code is found in the source itself, so its places carry over where nothing was changed before it.
+        let code = claims
+            .iter()
+            .filter(|claim| normal.is_unchanged() && claim.finding.detector == self.code.id)
+            .map(|claim| claim.finding.span.clone());
+        let mut all: Vec<Range<usize>> = opaque.iter().cloned().chain(code).collect();
+        all.sort_unstable_by_key(|span| span.start);
+        let mut disjoint: Vec<Range<usize>> = Vec::new();
+        for span in all {
+            match disjoint.last_mut() {
+                Some(last) if span.start <= last.end => last.end = last.end.max(span.end),
+                _ => disjoint.push(span),
+            }
+        }
+        disjoint
     }
 
     fn patterns(

@@ -38,6 +38,9 @@ mod validate;
 
 mod names;
 
+mod ner;
+pub use ner::{Missed, Ner, NerError, NerFiles};
+
 mod code;
 
 mod opaque;

@@ -33,6 +33,33 @@ impl Claim {
     }
 }
 
+/// Makes one claim of those of one entity type that overlap and are neither validated nor regions: two
+/// finders that see the same name differently would otherwise leave a piece of it over.
+pub(crate) fn joined(mut claims: Vec<Claim>) -> Vec<Claim> {
+    claims.sort_by_key(|claim| claim.finding.span.start);
+    let mut kept: Vec<Claim> = Vec::with_capacity(claims.len());
+    // For each entity type, its last claim that may grow.
+    let mut last: std::collections::HashMap<cordon_domain::EntityType, usize> =
+        std::collections::HashMap::new();
+    for claim in claims {
+        let entity = &claim.finding.entity;
+        let joins = !claim.validated && !claim.region && matches!(entity.as_str(), "PERSON" | "ADDRESS");
+        if joins
+            && let Some(before) = last.get(entity).map(|at| &mut kept[*at].finding)
+            && claim.finding.span.start < before.span.end
+        {
+            before.span.end = before.span.end.max(claim.finding.span.end);
+            before.score = before.score.max(claim.finding.score);
+            continue;
+        }
+        if joins {
+            last.insert(entity.clone(), kept.len());
+        }
+        kept.push(claim);
+    }
+    kept
+}
+
 /// Settles all overlaps of one text; the answer is sorted and disjoint.
 pub(crate) fn resolve(text: &str, mut claims: Vec<Claim>) -> Vec<Finding> {
     claims.sort_by(|a, b| {

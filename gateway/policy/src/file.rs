@@ -34,6 +34,9 @@ pub(crate) struct PolicyFile {
     /// Lets a request pass uninspected when inspection itself fails. Leave it out: a failure then refuses the request.
     #[serde(default)]
     pub(crate) fail_open: bool,
+    /// How much depends on names, addresses and places that only the token classifier finds.
+    #[serde(default)]
+    pub(crate) names: NamesEntry,
     /// Bounds on what one exchange may cost.
     #[serde(default)]
     pub(crate) limits: LimitsEntry,
@@ -44,6 +47,33 @@ pub(crate) struct PolicyFile {
     /// What happens to findings and exchanges. For each finding the first rule that matches counts; the strictest action over the exchange stands.
     #[cfg_attr(test, schemars(with = "Vec<RuleEntry>"))]
     pub(crate) rules: Vec<Spanned<RuleEntry>>,
+}
+
+/// What happens to a request that the token classifier could not read in time, or failed on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Late {
+    /// It is refused; the caller may try again. The default.
+    #[default]
+    Block,
+    /// It goes on with what detectors and word lists found, and is recorded as such.
+    StructuredOnly,
+    /// There is no deadline: it waits. A classifier that fails refuses the request.
+    Wait,
+}
+
+/// How much depends on names, addresses and places that only the token classifier finds.
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NamesEntry {
+    /// Cordon does not start, and takes up no policy, without the token classifier.
+    #[serde(default)]
+    pub(crate) needed: bool,
+    /// What happens past the deadline that the configuration sets: `block` (the default), `structured-only` or `wait`.
+    #[serde(default)]
+    pub(crate) late: Late,
 }
 
 /// Bounds on what one exchange may cost.

@@ -44,4 +44,4 @@ pub use reidentify::Reidentifier;
 
 pub mod policytest;
 
-pub use file::Unknown;
+pub use file::{Late, Unknown};

@@ -23,7 +23,7 @@ use crate::{
     Diagnostic,
     condition::{Condition, Scope},
     diagnostic::{self, Position},
-    file::{PolicyFile, RouteEntry, RuleEntry, Unknown},
+    file::{Late, PolicyFile, RouteEntry, RuleEntry, Unknown},
 };
 
 /// The largest policy file, in bytes.
@@ -47,6 +47,8 @@ pub struct Policy {
     hash: String,
     unknown: Unknown,
     fail_open: bool,
+    names_needed: bool,
+    late: Late,
     pub(crate) max_findings: usize,
     pub(crate) routes: Vec<Route>,
     pub(crate) rules: Vec<Rule>,
@@ -181,6 +183,8 @@ impl Policy {
             hash: hex::encode(Sha256::digest(yaml.as_bytes())),
             unknown: read.unknown,
             fail_open: read.fail_open,
+            names_needed: read.names.needed,
+            late: read.names.late,
             max_findings: usize::try_from(max_findings).unwrap_or(usize::MAX),
             routes,
             rules,
@@ -237,6 +241,18 @@ impl Policy {
     #[must_use]
     pub fn fail_open(&self) -> bool {
         self.fail_open
+    }
+
+    /// Whether the policy counts on the token classifier for names.
+    #[must_use]
+    pub fn names_needed(&self) -> bool {
+        self.names_needed
+    }
+
+    /// What happens to a request that the token classifier did not read in time.
+    #[must_use]
+    pub fn late(&self) -> Late {
+        self.late
     }
 
     /// Rules that name an entity type which none of the `known` is or lies under: nothing would

@@ -58,6 +58,8 @@ pub struct Config {
     pub policy: Option<PathBuf>,
     /// Further detector files (or folders of them), in the form of `policies/detectors/*.yaml`.
     pub detectors: Vec<PathBuf>,
+    /// The token classifier that finds names, addresses and places.
+    pub ner: Ner,
     /// The on-prem model.
     pub engine: Engine,
     /// Providers and clusters that the policy may route to, by name.
@@ -81,6 +83,7 @@ impl Default for Config {
             intercept: Intercept::default(),
             policy: None,
             detectors: Vec::new(),
+            ner: Ner::default(),
             engine: Engine::default(),
             upstreams: BTreeMap::from([
                 (
@@ -181,6 +184,36 @@ pub enum OtherHosts {
     Tunnel,
     /// It is refused, and recorded.
     Refuse,
+}
+
+/// The token classifier (named-entity recognition) that finds names, addresses and places. Without it they
+/// are found by word lists and patterns alone.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ner {
+    /// Whether it is used where it is installed.
+    pub enabled: bool,
+    /// Folder with `model.onnx`, `tokenizer.json` and `config.json` (labels); the folder `names` beside the
+    /// program when absent.
+    pub dir: Option<PathBuf>,
+    /// ONNX Runtime's shared library, 1.24 or later; `libonnxruntime.so` in that folder when absent.
+    pub runtime: Option<PathBuf>,
+    /// Texts that are read at the same time, each on one core; half of the cores when absent.
+    pub threads: Option<usize>,
+    /// Milliseconds that a request may be read for; past it the policy's `names.late` holds.
+    pub deadline_ms: u64,
+}
+
+impl Default for Ner {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            dir: None,
+            runtime: None,
+            threads: None,
+            deadline_ms: 10_000,
+        }
+    }
 }
 
 /// The on-prem model: a process of ours to spawn, or one that runs elsewhere.
@@ -605,6 +638,8 @@ impl Config {
             &mut self.engine.model,
             &mut self.gateway.certificate,
             &mut self.gateway.key,
+            &mut self.ner.dir,
+            &mut self.ner.runtime,
             &mut self.identity.keys,
             &mut self.identity.installation_key,
         ] {
@@ -637,6 +672,7 @@ impl Config {
             ("listen", self.listen != other.listen),
             ("gateway", self.gateway != other.gateway),
             ("intercept", self.intercept != other.intercept),
+            ("ner", self.ner != other.ner),
             ("engine", self.engine != other.engine),
             ("upstreams", self.upstreams != other.upstreams),
             ("store", self.store != other.store),

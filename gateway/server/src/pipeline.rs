@@ -57,7 +57,7 @@ async fn pass(
         identify::identify(&rules, &arrival, &accepted)
     })?;
     let decoded = decode::decode(gate, &rules, &arrival, accepted, draft).await?;
-    let found = inspect::inspect(&rules, &decoded, draft).await?;
+    let found = inspect::inspect(gate, &rules, &decoded, draft).await?;
     let decision = decide::decide(gate, &rules, &decoded, &found, draft)?;
     let (cleared, originals) = transform::transform(gate, &rules, &decision, &found, &decoded, draft)?;
     audit::intend(gate, draft).await?;

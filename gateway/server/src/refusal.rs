@@ -5,6 +5,7 @@
 
 use cordon_audit::Outcome;
 use cordon_domain::{Action, Decision, ExchangeId, Fault, Refusal};
+use cordon_inspect::Missed;
 use cordon_intercept::{EncodingError, ReadError};
 use cordon_policy::TransformRefused;
 use cordon_wire::{DecodeError, TranslateError};
@@ -45,6 +46,8 @@ pub enum Cause {
     },
     /// Inspection itself failed.
     Inspection,
+    /// Names could not be looked for, and the policy does not let the request go without.
+    NamesMissed(Missed),
     /// Edits could not be made.
     Transform(TransformRefused),
     /// The request cannot be put into the upstream's dialect.
@@ -167,6 +170,7 @@ impl Cause {
                 _ => "cordon_policy_block",
             }, message.clone()),
             Self::Inspection => told(503, Fault::Internal, "cordon_inspection_failed", "Cordon could not inspect this request, so it was not passed on. Try again; if it happens again, tell your security team.".into()),
+            Self::NamesMissed(missed) => told(503, Fault::Internal, "cordon_names_missed", format!("In this request {missed}, so it was not passed on. Try again, with less text if it is long.")),
             Self::Transform(_) => told(503, Fault::Internal, "cordon_transform_failed", "Cordon could not remove what must not leave from this request, so it was not passed on. Tell your security team.".into()),
             Self::Translate(error) => told(400, Fault::Shape, "cordon_not_translatable", format!("The model that the policy chose cannot take this request: {error}.")),
             Self::NotOffered(what) => told(400, Fault::Shape, "cordon_not_offered", format!("The model that the policy chose does not offer {what}.")),
@@ -202,7 +206,9 @@ impl Cause {
             | Self::EngineRefused { .. }
             | Self::NoCredentials => Outcome::UpstreamFailed,
             Self::ClientLeft => Outcome::ClientLeft,
-            Self::Inspection | Self::Transform(_) | Self::Audit | Self::Internal => Outcome::Internal,
+            Self::Inspection | Self::NamesMissed(_) | Self::Transform(_) | Self::Audit | Self::Internal => {
+                Outcome::Internal
+            }
             Self::Unidentified { .. }
             | Self::Busy
             | Self::Upgrade
@@ -230,7 +236,7 @@ impl Cause {
                 status: 429 | 503, ..
             }
             | Self::UpstreamStatus(429 | 503) => Some(ENGINE_RETRY),
-            Self::Busy | Self::Audit => Some(SHORT_RETRY),
+            Self::Busy | Self::NamesMissed(_) | Self::Audit => Some(SHORT_RETRY),
             _ => None,
         }
     }

@@ -10,13 +10,18 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use cordon_audit::{Event, PolicyReloaded};
-use cordon_inspect::Inspector;
+use cordon_inspect::{Inspector, Ner, NerFiles};
 use cordon_policy::Policy;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::{config::Config, gate::Gate, installation::Installation, keys::Keys};
+use crate::{
+    config::{self, Config},
+    gate::Gate,
+    installation::Installation,
+    keys::Keys,
+};
 
 /// How often files are looked at. A change of a mounted Kubernetes ConfigMap swaps links, which
 /// change notices of the file system miss; reading a few small files does not.
@@ -35,9 +40,10 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Reads everything; any error is an error of the whole.
-    pub fn load(config: &Config) -> Result<Self> {
-        let (policy, inspector) = Self::check(config)?;
+    /// Reads everything; any error is an error of the whole. The token classifier is loaded once a process
+    /// and handed on.
+    pub fn load(config: &Config, ner: Option<Arc<Ner>>) -> Result<Self> {
+        let (policy, inspector) = Self::check(config, ner)?;
         let installation = Installation::of(config);
         let keys = Keys::load(installation.keys(), installation.key()?.derive("api-keys"))?;
         Ok(Self {
@@ -50,9 +56,15 @@ impl Rules {
 
     /// Reads policy and detectors, and whether they fit each other and the configuration. It writes
     /// nothing.
-    pub fn check(config: &Config) -> Result<(Policy, Inspector)> {
+    pub fn check(config: &Config, ner: Option<Arc<Ner>>) -> Result<(Policy, Inspector)> {
         let policy = load_policy(config)?;
-        let inspector = load_inspector(config)?;
+        if policy.names_needed() && ner.is_none() {
+            bail!(
+                "the policy {} says `names.needed`, and there is no token classifier: `make setup` installs one, `ner.dir` names another",
+                policy.file()
+            );
+        }
+        let inspector = load_inspector(config)?.with_ner(ner);
         let mut unknown = policy.check_entities(&inspector.entity_types());
         let known = |name: &str| {
             name == "engine"
@@ -85,6 +97,33 @@ pub fn load_policy(config: &Config) -> Result<Policy> {
         }
     };
     parsed.map_err(|faults| anyhow::anyhow!("{}", lines(&faults)))
+}
+
+/// The token classifier that a configuration names, or the one beside the program. None where it is turned
+/// off or not installed; an error where it is there and cannot be used.
+pub fn load_ner(config: &Config) -> Result<Option<Arc<Ner>>> {
+    let Some(files) = ner_files(&config.ner) else {
+        return Ok(None);
+    };
+    let half = std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
+    let ner = Ner::load(&files, config.ner.threads.unwrap_or(half))
+        .context("the token classifier (`ner`) cannot be used")?;
+    Ok(Some(Arc::new(ner)))
+}
+
+fn ner_files(config: &config::Ner) -> Option<NerFiles> {
+    if !config.enabled {
+        return None;
+    }
+    let beside = || {
+        let exe = std::env::current_exe().ok()?;
+        Some(exe.parent()?.join("names")).filter(|folder| folder.is_dir())
+    };
+    let mut files = NerFiles::in_folder(&config.dir.clone().or_else(beside)?);
+    if let Some(runtime) = &config.runtime {
+        files.runtime.clone_from(runtime);
+    }
+    Some(files)
 }
 
 /// The embedded detectors and those that a configuration adds.
@@ -162,7 +201,7 @@ pub async fn keep_fresh(gate: Arc<Gate>, config_file: Option<PathBuf>, stop: Can
                     next.identity.keys = fresh.identity.keys.clone();
                     next.identity.anonymous_loopback = fresh.identity.anonymous_loopback;
                 }
-                load(next.clone()).await.map(|rules| (rules, fresh))
+                load(&gate, next.clone()).await.map(|rules| (rules, fresh))
             }
         };
         let settled = match loaded {
@@ -193,8 +232,9 @@ pub async fn keep_fresh(gate: Arc<Gate>, config_file: Option<PathBuf>, stop: Can
 }
 
 /// Reads the rules that a configuration names.
-async fn load(config: Config) -> Result<Rules, String> {
-    match tokio::task::spawn_blocking(move || Rules::load(&config)).await {
+async fn load(gate: &Gate, config: Config) -> Result<Rules, String> {
+    let ner = gate.rules.load().inspector.ner().cloned();
+    match tokio::task::spawn_blocking(move || Rules::load(&config, ner)).await {
         Ok(loaded) => loaded.map_err(|fault| format!("{fault:#}")),
         Err(_) => Err("reading them failed inside".to_owned()),
     }

@@ -127,7 +127,13 @@ impl Server {
         let authority = Authority::load(&installation.ca(), scope(&config), clock.clone())
             .context("the certificate authority cannot be used (`cordon ca init` makes one, `cordon ca rotate` renews it)")?;
         cordon_intercept::write_bundle(&installation.bundle(), authority.root_pem())?;
-        let rules = Rules::load(&config)?;
+        let ner = rules::load_ner(&config)?;
+        if ner.is_none() {
+            warn!(
+                "there is no token classifier: names, addresses and places are found by word lists and patterns alone"
+            );
+        }
+        let rules = Rules::load(&config, ner)?;
         let extra = config.extra_roots().map_err(|(path, error)| {
             anyhow::anyhow!("intercept.extra_roots: {}: {}", path.display(), error.kind())
         })?;

@@ -55,7 +55,7 @@ impl Subject {
             format!(
                 "dir: state\nlisten: {{ gateway: '127.0.0.1:0', proxy: '127.0.0.1:0', admin: '127.0.0.1:0' }}\n\
                  intercept: {{ hosts: [provider.example], extra_roots: [provider-ca.pem] }}\npolicy: policy.yaml\n\
-                 engine: {{ url: 'http://127.0.0.1:9' }}\nlog: {{ level: warn }}\n\
+                 engine: {{ url: 'http://127.0.0.1:9' }}\nner: {{ enabled: false }}\nlog: {{ level: warn }}\n\
                  upstreams:\n  provider: {{ kind: cloud, hosts: [provider.example], url: '{}', credentials: {PROVIDER_KEY}, dialects: [openai-chat] }}\n",
                 provider.url()
             ),

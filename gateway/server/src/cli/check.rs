@@ -6,7 +6,12 @@ use anyhow::Result;
 use clap::Args;
 
 use super::{NO, say};
-use crate::{config::Config, installation::Installation, rules::Rules, supervise};
+use crate::{
+    config::Config,
+    installation::Installation,
+    rules::{self, Rules},
+    supervise,
+};
 
 /// Arguments of `cordon check`.
 #[derive(Args)]
@@ -38,7 +43,15 @@ impl Check {
             wrong += 1;
             say(&line);
         };
-        if let Err(error) = Rules::check(&config) {
+        let ner = match rules::load_ner(&config) {
+            Ok(ner) => ner,
+            Err(error) => {
+                bad(format!("{error:#}"));
+                None
+            }
+        };
+        let unread = ner.is_none();
+        if let Err(error) = Rules::check(&config, ner) {
             bad(format!("{error:#}"));
         }
         if let Err((path, error)) = config.extra_roots() {
@@ -47,6 +60,11 @@ impl Check {
                 path.display(),
                 error.kind()
             ));
+        }
+        if unread {
+            say(
+                "note: there is no token classifier (`ner`); names, addresses and places are found by word lists and patterns alone",
+            );
         }
         // What a first start makes or a later step installs is worth a word, but no error.
         let installation = Installation::of(&config);

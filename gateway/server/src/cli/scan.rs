@@ -14,7 +14,9 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use cordon_domain::{Action, Actor, Dialect, Door, Finding, Identity, Role, UpstreamKind};
+use cordon_domain::{
+    Action, Actor, Dialect, Door, Finding, Identity, Place, Role, Segment, Text, UpstreamKind,
+};
 use cordon_inspect::Inspector;
 use cordon_policy::{Facts, Policy, Upstream};
 use serde::{Deserialize, Serialize};
@@ -81,7 +83,7 @@ impl Scan {
             (None, None) => Config::default(),
             _ => self.place.load()?,
         };
-        let inspector = rules::load_inspector(&config)?;
+        let inspector = rules::load_inspector(&config)?.with_ner(rules::load_ner(&config)?);
         let policy = match &self.policy {
             Some(file) => {
                 let config = Config {
@@ -183,7 +185,7 @@ fn whole(
         input.display()
     );
     let text = String::from_utf8_lossy(&bytes);
-    let findings = wanted(inspector.inspect(&text));
+    let findings = wanted(inspect(inspector, text.clone().into_owned())?);
     let mut position = Positions::new(&text);
     for finding in &findings {
         let (line, column) = position.of(finding.span.start);
@@ -219,7 +221,7 @@ fn lines(
         let Line { id, text } = serde_json::from_str(&line).map_err(|_| {
             anyhow::anyhow!("{}:{}: expected {{\"id\",\"text\"}}", input.display(), number + 1)
         })?;
-        let mut findings = wanted(inspector.inspect(&text));
+        let mut findings = wanted(inspect(inspector, text.clone())?);
         findings.sort_by_key(|finding| finding.span.start);
         let mut characters = Characters::new(&text);
         let spans: Vec<Span<'_>> = findings
@@ -296,6 +298,19 @@ impl<'a> Positions<'a> {
         }
         self.at = byte;
         (self.line, self.column)
+    }
+}
+
+/// Everything found in a text.
+fn inspect(inspector: &Inspector, text: String) -> Result<Vec<Finding>> {
+    let segment = Segment {
+        place: Place::new("file"),
+        role: Role::User,
+        text: Text::from(text),
+    };
+    match inspector.inspect_fully(&[segment], None) {
+        (findings, None) => Ok(findings),
+        (_, Some(missed)) => Err(missed.into()),
     }
 }
 

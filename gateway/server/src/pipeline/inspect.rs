@@ -1,21 +1,24 @@
 //! Inspect: findings over every text of the request, body first, then headers, path and query.
 //!
-//! It leaves what a finding means to decide. Large requests are inspected off the asynchronous
-//! threads. What was counted goes into the record and the metrics as entity types and numbers.
+//! It leaves what a finding means to decide. Large requests, and all where a token classifier reads for names,
+//! are inspected off the asynchronous threads. What was counted goes into the record and the metrics as entity types and numbers.
 //!
 //! On failure: the exchange is refused (or passed, where the policy file spells `fail_open`, and then
-//! recorded as uninspected).
+//! recorded as uninspected). Where names could not be looked for in time the policy's `names.late` says.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use cordon_domain::{Finding, Role, Segment, Splice};
-use cordon_policy::SpliceHead;
+use cordon_policy::{Late, SpliceHead};
 
 use super::{
     audit::Draft,
     decode::{Content, Decoded, INLINE_BYTES},
 };
-use crate::{metrics::Stage, refusal::Cause, rules::Rules};
+use crate::{gate::Gate, metrics::Stage, refusal::Cause, rules::Rules};
 
 /// What was found.
 pub struct Found {
@@ -28,7 +31,12 @@ pub struct Found {
 }
 
 /// The inspect stage.
-pub async fn inspect(rules: &Arc<Rules>, decoded: &Decoded, draft: &mut Draft) -> Result<Found, Cause> {
+pub async fn inspect(
+    gate: &Gate,
+    rules: &Arc<Rules>,
+    decoded: &Decoded,
+    draft: &mut Draft,
+) -> Result<Found, Cause> {
     let started = Instant::now();
     let head: Vec<Segment> = decoded.head.segments().to_vec();
     let body = match &decoded.content {
@@ -51,12 +59,15 @@ pub async fn inspect(rules: &Arc<Rules>, decoded: &Decoded, draft: &mut Draft) -
         .map(|segment| segment.text.len())
         .sum();
 
+    let late = rules.policy.late();
+    let deadline = Duration::from_millis(gate.config.ner.deadline_ms);
+    let until = (late != Late::Wait).then(|| started + deadline);
     let run = {
         let rules = rules.clone();
         move || {
-            let mut findings = body
-                .as_ref()
-                .map_or_else(Vec::new, |body| rules.inspector.inspect_all(body.segments()));
+            let (mut findings, missed) = body.as_ref().map_or_else(Default::default, |body| {
+                rules.inspector.inspect_fully(body.segments(), until)
+            });
             let before = body.as_ref().map_or(0, |body| body.segments().len());
             findings.extend(
                 rules
@@ -68,18 +79,22 @@ pub async fn inspect(rules: &Arc<Rules>, decoded: &Decoded, draft: &mut Draft) -
                         ..finding
                     }),
             );
-            findings
+            (findings, missed)
         }
     };
     // A panic of a detector is caught on either path: it must refuse this exchange, not end the process.
-    let outcome = if bytes <= INLINE_BYTES {
+    let outcome = if bytes <= INLINE_BYTES && rules.inspector.ner().is_none() {
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).map_err(|_| ())
     } else {
         tokio::task::spawn_blocking(run).await.map_err(|_| ())
     };
     draft.metrics.stage(Stage::Inspect, started.elapsed());
     match outcome {
-        Ok(findings) => {
+        Ok((_, Some(missed))) if late != Late::StructuredOnly => Err(Cause::NamesMissed(missed)),
+        Ok((findings, missed)) => {
+            if missed.is_some() {
+                draft.uninspected("names_missed");
+            }
             draft.findings(&findings);
             draft.conceal_model =
                 model.is_some_and(|model| findings.iter().any(|finding| finding.segment == model));
