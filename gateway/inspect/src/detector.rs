@@ -8,21 +8,19 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, OnceLock},
+    sync::Arc,
 };
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use aho_corasick::{MatchKind, dfa::DFA};
 use cordon_domain::EntityType;
-use regex_automata::{PatternID, meta, util::syntax};
 use serde_saphyr::Spanned;
 
 use crate::{
     load::{self, DetectorError, Spec, error_at},
+    pattern::{MAX_PATTERN_BYTES, Pattern, PatternsOfGate},
     validate::{self, Validator},
 };
 
-/// The largest compiled pattern.
-pub(crate) const MAX_PATTERN_BYTES: usize = 4 << 20;
 /// The most detectors of all files together.
 pub(crate) const MAX_DETECTORS: usize = 4096;
 /// The furthest that a detector may look from its keyword.
@@ -43,56 +41,6 @@ pub struct DetectorInfo {
     pub counter_examples: Vec<String>,
 }
 
-/// A pattern, compiled when it is first needed: most texts need few of them, and most programs that
-/// load the embedded files are short-lived.
-pub(crate) struct Pattern {
-    source: String,
-    compiled: OnceLock<Compiled>,
-}
-
-pub(crate) struct Compiled {
-    pub(crate) regex: meta::Regex,
-    /// The capture group that is the value.
-    pub(crate) group: usize,
-}
-
-impl Pattern {
-    /// Patterns of the embedded files are `trusted` to compile, as a test compiles them all; others are
-    /// compiled at once, so that a mistake is told when the file is loaded.
-    fn new(source: String, trusted: bool) -> Result<Self, String> {
-        let compiled = OnceLock::new();
-        if !trusted {
-            let _ = compiled.set(Compiled::new(&source)?);
-        }
-        Ok(Self { source, compiled })
-    }
-
-    pub(crate) fn compiled(&self) -> &Compiled {
-        self.compiled.get_or_init(|| {
-            Compiled::new(&self.source).expect("a test compiles every pattern of the embedded files")
-        })
-    }
-}
-
-impl Compiled {
-    fn new(source: &str) -> Result<Self, String> {
-        let config = meta::Config::new()
-            .nfa_size_limit(Some(MAX_PATTERN_BYTES))
-            .onepass_size_limit(Some(1 << 18));
-        let regex = meta::Regex::builder()
-            .configure(config)
-            .syntax(syntax::Config::new().unicode(true).utf8(true))
-            .build(source)
-            .map_err(|error| {
-                error
-                    .syntax_error()
-                    .map_or_else(|| error.to_string(), ToString::to_string)
-            })?;
-        let group = regex.group_info().to_index(PatternID::ZERO, "value").unwrap_or(0);
-        Ok(Self { regex, group })
-    }
-}
-
 /// A cheap look at the bytes that says where a pattern is worth running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Gate {
@@ -109,7 +57,7 @@ pub(crate) enum Gate {
 }
 
 impl Gate {
-    const NAMES: [(&'static str, Self); 5] = [
+    pub(crate) const NAMES: [(&'static str, Self); 5] = [
         ("digits", Self::Digits),
         ("iban", Self::Iban),
         ("groups", Self::Groups),
@@ -132,6 +80,8 @@ pub(crate) struct Detector {
     pub(crate) info: DetectorInfo,
     pub(crate) pattern: Pattern,
     pub(crate) start: Start,
+    /// Its keywords count only where they stand as whole words.
+    pub(crate) whole_words: bool,
     pub(crate) before: usize,
     pub(crate) after: usize,
     pub(crate) score: f32,
@@ -177,16 +127,28 @@ impl WordSet {
 /// All detectors, and the one automaton over all their words.
 pub(crate) struct Detectors {
     pub(crate) all: Vec<Detector>,
-    pub(crate) words: AhoCorasick,
-    /// For each word, the detectors that it starts.
-    pub(crate) starts: Vec<Vec<u16>>,
-    /// For each word, whether it is a context word of any detector.
-    pub(crate) context: Vec<bool>,
-    pub(crate) digits: Vec<u16>,
-    pub(crate) iban: Vec<u16>,
-    pub(crate) groups: Vec<u16>,
-    pub(crate) code: Vec<u16>,
-    pub(crate) house: Vec<u16>,
+    pub(crate) words: DFA,
+    /// For each word, what it is for.
+    pub(crate) uses: Vec<Use>,
+    /// The detectors of each gate, in the order of [`Gate::NAMES`].
+    pub(crate) gates: [Gated; Gate::NAMES.len()],
+}
+
+/// What a word is for.
+#[derive(Default)]
+pub(crate) struct Use {
+    /// The detectors whose keyword it is.
+    pub(crate) starts: Vec<u16>,
+    /// The same, but where it stands as a whole word.
+    pub(crate) starts_whole: Vec<u16>,
+    /// It is a context word of some detector, or starts one as a whole word.
+    pub(crate) as_word: bool,
+}
+
+/// The detectors that a gate leads to.
+pub(crate) struct Gated {
+    pub(crate) detectors: Vec<u16>,
+    pub(crate) patterns: PatternsOfGate,
 }
 
 /// Words of all detectors, each once.
@@ -252,43 +214,44 @@ pub(crate) fn compile(
     if !errors.is_empty() {
         return Err(errors);
     }
-    let words = AhoCorasick::builder()
+    let words = DFA::builder()
         .ascii_case_insensitive(true)
         .match_kind(MatchKind::Standard)
-        .kind(Some(AhoCorasickKind::DFA))
         .build(&lexicon.words)
         .map_err(|error| vec![error_at("", serde_saphyr::Location::UNKNOWN, error.to_string())])?;
-    let mut starts = vec![Vec::new(); lexicon.words.len()];
-    for (index, words) in (0u16..).zip(&keywords) {
-        for word in words {
-            starts[usize::from(*word)].push(index);
-        }
-    }
-    let context = (0u16..)
-        .zip(&lexicon.words)
-        .map(|(word, _)| {
-            all.iter().any(|d| {
-                d.near.as_ref().is_some_and(|near| near.words.contains(word)) || d.unless_near.contains(word)
-            })
+    let mut uses: Vec<Use> = (0u16..)
+        .take(lexicon.words.len())
+        .map(|id| Use {
+            as_word: all.iter().any(|d| {
+                d.near.as_ref().is_some_and(|near| near.words.contains(id)) || d.unless_near.contains(id)
+            }),
+            ..Use::default()
         })
         .collect();
-    let gated = |gate: Gate| {
-        (0u16..)
+    for ((index, detector), words) in (0u16..).zip(&all).zip(&keywords) {
+        for word in words {
+            let word = &mut uses[usize::from(*word)];
+            if detector.whole_words {
+                word.starts_whole.push(index);
+                word.as_word = true;
+            } else {
+                word.starts.push(index);
+            }
+        }
+    }
+    let gates = Gate::NAMES.map(|(_, gate)| Gated {
+        detectors: (0u16..)
             .zip(&all)
             .filter(|(_, detector)| matches!(detector.start, Start::Gate(own, _) if own == gate))
             .map(|(index, _)| index)
-            .collect()
-    };
+            .collect(),
+        patterns: PatternsOfGate::default(),
+    });
     Ok(Detectors {
-        digits: gated(Gate::Digits),
-        iban: gated(Gate::Iban),
-        groups: gated(Gate::Groups),
-        code: gated(Gate::Code),
-        house: gated(Gate::House),
         all,
         words,
-        starts,
-        context,
+        uses,
+        gates,
     })
 }
 
@@ -411,6 +374,7 @@ fn detector(
         },
         pattern,
         start,
+        whole_words: spec.whole_words,
         before: spec.before,
         after: spec.after,
         score: spec.score.value,
@@ -429,8 +393,16 @@ fn expand(pattern: &str, define: &BTreeMap<String, Spanned<String>>) -> Result<S
     let mut pattern = pattern.to_owned();
     for _ in 0..8 {
         if !pattern.contains("{{") {
-            // Views hold every digit as an ASCII digit, so the classes for all scripts would be a waste.
-            return Ok(pattern.replace("\\d", "[0-9]").replace("\\w", "[0-9A-Za-z_]"));
+            // Views hold every digit as an ASCII digit, so the classes for all scripts would be a waste. Borders
+            // of words in all scripts are left to the patterns that speak of letters of all scripts: the fast
+            // automata do not know them.
+            let pattern = pattern.replace("\\d", "[0-9]").replace("\\w", "[0-9A-Za-z_]");
+            let every_script = !pattern.is_ascii() || pattern.contains("\\p");
+            return Ok(if every_script {
+                pattern
+            } else {
+                pattern.replace("\\b", "(?-u:\\b)")
+            });
         }
         for (name, part) in define {
             pattern = pattern.replace(&format!("{{{{{name}}}}}"), &format!("(?:{})", part.value));
@@ -445,6 +417,7 @@ fn expand(pattern: &str, define: &BTreeMap<String, Spanned<String>>) -> Result<S
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pattern::Compiled;
 
     fn mistakes(yaml: &str) -> Vec<String> {
         compile(&[], &[("own.yaml", yaml)])
@@ -492,7 +465,7 @@ mod tests {
         let wrong: Vec<String> = all
             .iter()
             .filter_map(|d| {
-                Compiled::new(&d.pattern.source)
+                Compiled::new(d.pattern.source())
                     .err()
                     .map(|reason| format!("{}: {reason}", d.info.id))
             })

@@ -17,6 +17,8 @@ const LEAST_DIGITS: usize = 7;
 const HOUSE_REACH: usize = 140;
 /// The longest word of the code gate.
 const CODE_BYTES: usize = 40;
+/// The longest group and word before the first digit of a candidate.
+const BACK: usize = 64;
 /// The longest IBAN with a space between all its characters.
 const IBAN_REACH: usize = 68;
 
@@ -65,7 +67,14 @@ pub(crate) fn walk(text: &str, mut found: impl FnMut(Candidate)) {
     let mut digits_to = 0;
     let mut groups_to = 0;
     let mut at = 0;
+    let mut near_to = 0;
     while at < bytes.len() {
+        if at >= near_to {
+            // Every candidate holds a digit or two colons, which most stretches of a text do not.
+            let Some(sign) = next_sign(bytes, at) else { break };
+            near_to = sign + 1;
+            at = at.max(first_of(bytes, at, sign));
+        }
         let kind = class(bytes[at]);
         if kind & (DIGIT | LETTER) == 0 {
             // IPv6 addresses may begin with their colons.
@@ -143,6 +152,45 @@ pub(crate) fn walk(text: &str, mut found: impl FnMut(Candidate)) {
         {
             digits_to = number(text, first, &mut found);
         }
+    }
+}
+
+/// The next digit, or colon behind which a colon stands.
+fn next_sign(bytes: &[u8], from: usize) -> Option<usize> {
+    let is_sign = |byte: &u8| byte.is_ascii_digit() || *byte == b':';
+    // The look at a whole chunk has no branches in it, so the compiler makes it a few wide instructions.
+    let mut at = from;
+    for chunk in bytes[from..].chunks(32) {
+        if chunk.iter().fold(false, |any, byte| any | is_sign(byte)) {
+            let sign = (at..at + chunk.len())
+                .find(|at| bytes[*at].is_ascii_digit() || (bytes[*at] == b':' && is_joined(bytes, *at)));
+            if sign.is_some() {
+                return sign;
+            }
+        }
+        at += chunk.len();
+    }
+    None
+}
+
+/// Whether a colon may be part of an address: another colon or a hexadecimal group is next to it.
+fn is_joined(bytes: &[u8], colon: usize) -> bool {
+    bytes
+        .get(colon + 1)
+        .is_some_and(|next| *next == b':' || class(*next) & HEX != 0)
+}
+
+/// Where a candidate that holds the sign may begin, at most [`BACK`] bytes before it.
+fn first_of(bytes: &[u8], from: usize, sign: usize) -> usize {
+    let low = from.max(sign.saturating_sub(BACK));
+    let parts = bytes[low..sign]
+        .iter()
+        .rposition(|byte| class(*byte) & (DIGIT | LETTER | JOINT) == 0);
+    let first = parts.map_or(low, |before| low + before + 1);
+    // An IBAN may have a space behind its two letters of a country.
+    match bytes[low..first] {
+        [.., a, b, b' '] if a.is_ascii_alphabetic() && b.is_ascii_alphabetic() => first - 3,
+        _ => first,
     }
 }
 

@@ -30,6 +30,10 @@ pub use load::{DetectorError, MAX_FILE_BYTES};
 mod detector;
 pub use detector::DetectorInfo;
 
+mod pattern;
+
+mod needs;
+
 mod scan;
 
 mod gates;

@@ -51,6 +51,9 @@ pub(crate) struct Spec {
     pub(crate) pattern: Spanned<String>,
     #[serde(default)]
     pub(crate) keywords: Vec<Spanned<String>>,
+    /// Keywords count only where they stand as whole words, as context words do.
+    #[serde(default)]
+    pub(crate) whole_words: bool,
     #[serde(default)]
     pub(crate) gate: Option<Spanned<String>>,
     /// Least number of digits that the gate's candidate holds.

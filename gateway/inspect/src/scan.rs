@@ -7,16 +7,20 @@
 
 use std::ops::Range;
 
-use regex_automata::{Anchored, Input, util::captures::Captures};
+use aho_corasick::automaton::Automaton;
+use regex_automata::{Anchored, PatternID, PatternSet};
 
 use crate::{
-    detector::{Detector, Detectors, Near, Start, WordSet},
+    detector::{Detector, Detectors, Gate, Gated, Near, Start, WordSet},
     gates::{self, boundary},
     validate::{self, Verdict},
 };
 
 /// Matches that score less are dropped.
 pub(crate) const LEAST_SCORE: f32 = 0.4;
+
+/// From so many patterns on, it pays to ask first which of all of its gate match in a candidate.
+const WORTH_A_SET: usize = 4;
 
 /// A match in a view.
 #[derive(Clone, Debug)]
@@ -36,86 +40,69 @@ struct Seen {
     word: u16,
 }
 
+/// Where a detector's keyword was seen, and so its pattern is worth running.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    detector: u16,
+    start: u32,
+    end: u32,
+}
+
 /// Finds all matches in a text; in `skip` (sorted, disjoint) only keywords are looked for.
 pub(crate) fn scan(detectors: &Detectors, text: &str, skip: &[Range<usize>]) -> Vec<Match> {
+    // Where patterns are worth running is known before all context words are, so places are collected first.
+    let (seen, mut places) = words(detectors, text);
+    places.sort_unstable();
     let mut pass = Pass {
         detectors,
         text,
         trimmed: trimmed(text),
-        seen: Vec::new(),
+        seen,
         matches: Vec::new(),
-        done: vec![0; detectors.all.len()],
-        captures: detectors.all.iter().map(|_| None).collect(),
     };
-    // Which detectors a keyword starts is known before all context words are, so starts are collected first.
-    let mut at_keyword: Vec<(u32, u16)> = Vec::new();
-    let mut around: Vec<Option<Range<usize>>> = vec![None; detectors.all.len()];
-    let mut windows: Vec<(u16, Range<usize>)> = Vec::new();
-    for hit in detectors.words.find_overlapping_iter(text) {
-        let word = hit.pattern().as_u32() as u16;
-        let (start, end) = (hit.start(), hit.end());
-        if detectors.context[usize::from(word)] && is_word(text, start..end) {
-            pass.seen.push(Seen {
+    for own in places.chunk_by(|a, b| a.detector == b.detector) {
+        pass.at_places(own);
+    }
+    pass.at_candidates(skip);
+    pass.matches
+}
+
+/// The context words of a text by their place, and the places of keywords.
+fn words(detectors: &Detectors, text: &str) -> (Vec<Seen>, Vec<Place>) {
+    let mut seen = Vec::new();
+    let mut places = Vec::new();
+    let automaton = &detectors.words;
+    let Ok(mut state) = automaton.start_state(aho_corasick::Anchored::No) else {
+        return (seen, places);
+    };
+    for (at, byte) in text.bytes().enumerate() {
+        state = automaton.next_state(aho_corasick::Anchored::No, state, byte);
+        if !automaton.is_special(state) || !automaton.is_match(state) {
+            continue;
+        }
+        let end = at + 1;
+        for nth in 0..automaton.match_len(state) {
+            let pattern = automaton.match_pattern(state, nth);
+            let word = &detectors.uses[pattern.as_usize()];
+            let start = end - automaton.pattern_len(pattern);
+            let place = |detector: u16| Place {
+                detector,
                 start: start as u32,
                 end: end as u32,
-                word,
-            });
-        }
-        for &index in &detectors.starts[usize::from(word)] {
-            let detector = &detectors.all[usize::from(index)];
-            match detector.start {
-                Start::AtKeyword => at_keyword.push((start as u32, index)),
-                _ => {
-                    let from = boundary(text, start.saturating_sub(detector.before));
-                    let to = boundary(text, (end + detector.after).min(text.len()));
-                    match &mut around[usize::from(index)] {
-                        Some(window) if from <= window.end => window.end = window.end.max(to),
-                        slot => windows.extend(slot.replace(from..to).map(|window| (index, window))),
-                    }
-                }
+            };
+            places.extend(word.starts.iter().copied().map(place));
+            if word.as_word && is_word(text, start..end) {
+                seen.push(Seen {
+                    start: start as u32,
+                    end: end as u32,
+                    word: pattern.as_u32() as u16,
+                });
+                places.extend(word.starts_whole.iter().copied().map(place));
             }
         }
     }
-    pass.seen.sort_unstable_by_key(|seen| seen.start);
-    for (start, index) in at_keyword {
-        let start = start as usize;
-        let detector = &detectors.all[usize::from(index)];
-        if start >= pass.done[usize::from(index)] {
-            let to = boundary(text, (start + detector.after).min(text.len()));
-            pass.search(index, start..to, Anchored::Yes);
-        }
-    }
-    let rest = around.into_iter().enumerate();
-    windows.extend(rest.filter_map(|(index, window)| window.map(|window| (index as u16, window))));
-    for (index, window) in windows {
-        pass.search(index, window, Anchored::No);
-    }
-    let mut skips = skip.iter().peekable();
-    gates::walk(text, |candidate| {
-        use crate::detector::Gate;
-        while skips.next_if(|range| range.end <= candidate.span.start).is_some() {}
-        if skips
-            .peek()
-            .is_some_and(|range| range.start <= candidate.span.start)
-        {
-            return;
-        }
-        let list = match candidate.gate {
-            Gate::Digits => &detectors.digits,
-            Gate::Iban => &detectors.iban,
-            Gate::Groups => &detectors.groups,
-            Gate::Code => &detectors.code,
-            Gate::House => &detectors.house,
-        };
-        for &index in list {
-            if let Start::Gate(_, least) = detectors.all[usize::from(index)].start
-                && candidate.digits >= least
-            {
-                pass.search(index, candidate.span.clone(), Anchored::No);
-            }
-        }
-    });
-    pass.matches
+    seen.sort_unstable_by_key(|seen| seen.start);
+    (seen, places)
 }
 
 /// Whether a hit of a context word is a word: `card` in `cardNumber` and `CARD_NO`, not in `discard`.
@@ -150,30 +137,101 @@ struct Pass<'t> {
     trimmed: Range<usize>,
     seen: Vec<Seen>,
     matches: Vec<Match>,
-    /// For each detector, where its last match ends.
-    done: Vec<usize>,
-    captures: Vec<Option<Captures>>,
 }
 
 impl Pass<'_> {
-    fn search(&mut self, index: u16, window: Range<usize>, anchored: Anchored) {
-        let slot = usize::from(index);
-        let detectors = self.detectors;
-        let detector = &detectors.all[slot];
-        let mut from = window.start.max(self.done[slot].min(window.end));
-        if anchored == Anchored::Yes {
-            from = window.start;
+    /// Runs a detector at, or around, the places of its keywords.
+    fn at_places(&mut self, places: &[Place]) {
+        let index = places[0].detector;
+        let detector = &self.detectors.all[usize::from(index)];
+        let text = self.text;
+        let window = |place: &Place, before: usize| {
+            let to = (place.end as usize + detector.after).min(text.len());
+            boundary(text, (place.start as usize).saturating_sub(before))..boundary(text, to)
+        };
+        let mut done = 0;
+        if matches!(detector.start, Start::AtKeyword) {
+            for place in places {
+                let window = window(place, 0);
+                if window.start >= done {
+                    self.search(index, window, Anchored::Yes, &mut done);
+                }
+            }
+            return;
         }
+        let mut windows = places.iter().map(|place| window(place, detector.before));
+        let mut open = windows.next().unwrap_or_default();
+        for window in windows {
+            if window.start <= open.end {
+                open.end = open.end.max(window.end);
+            } else {
+                self.search(index, open, Anchored::No, &mut done);
+                open = window;
+            }
+        }
+        self.search(index, open, Anchored::No, &mut done);
+    }
+
+    /// Runs the detectors that have a gate at its candidates.
+    fn at_candidates(&mut self, skip: &[Range<usize>]) {
+        let detectors = self.detectors;
+        let mut done = detectors
+            .gates
+            .each_ref()
+            .map(|gated| vec![0; gated.detectors.len()]);
+        let mut set = PatternSet::new(0);
+        let mut slots = Vec::new();
+        let mut skips = skip.iter().peekable();
+        gates::walk(self.text, |candidate| {
+            while skips.next_if(|range| range.end <= candidate.span.start).is_some() {}
+            if skips
+                .peek()
+                .is_some_and(|range| range.start <= candidate.span.start)
+            {
+                return;
+            }
+            let gate = Gate::NAMES.iter().position(|(_, gate)| *gate == candidate.gate);
+            let Some(gate) = gate else { return };
+            let Gated {
+                detectors: own,
+                patterns,
+            } = &detectors.gates[gate];
+            let span = candidate.span;
+            let possible = |slot: &usize| {
+                let detector = &detectors.all[usize::from(own[*slot])];
+                matches!(detector.start, Start::Gate(_, least) if candidate.digits >= least)
+                    && self.is_possible(detector, &span)
+            };
+            slots.clear();
+            slots.extend((0..own.len()).filter(possible));
+            if slots.len() >= WORTH_A_SET {
+                let all = own
+                    .iter()
+                    .map(|index| &detectors.all[usize::from(*index)].pattern);
+                patterns.matching(all, self.text, span.clone(), &mut set);
+                slots.retain(|slot| set.contains(PatternID::must(*slot)));
+            }
+            for slot in &slots {
+                self.search(own[*slot], span.clone(), Anchored::No, &mut done[gate][*slot]);
+            }
+        });
+    }
+
+    /// Finds what a detector finds in a window from `done` on, which is moved behind the last find.
+    fn search(&mut self, index: u16, window: Range<usize>, anchored: Anchored, done: &mut usize) {
+        let detector = &self.detectors.all[usize::from(index)];
+        let mut from = window.start.max((*done).min(window.end));
         let pattern = detector.pattern.compiled();
-        let mut captures = self.captures[slot]
-            .take()
-            .unwrap_or_else(|| pattern.regex.create_captures());
+        if anchored == Anchored::Yes && pattern.needs.word_start && !starts_word(self.text, from) {
+            return;
+        }
+        if !self.is_possible(detector, &(from..window.end)) {
+            return;
+        }
         while from < window.end {
-            let input = Input::new(self.text).span(from..window.end).anchored(anchored);
-            pattern.regex.search_captures(&input, &mut captures);
-            let Some(whole) = captures.get_match() else { break };
-            let value = captures.get_group(pattern.group).unwrap_or_else(|| whole.span());
-            let value = value.start..value.end;
+            let Some((start, value)) = pattern.find(self.text, from..window.end, anchored) else {
+                break;
+            };
             let judged = if value.is_empty() {
                 None
             } else {
@@ -181,20 +239,37 @@ impl Pass<'_> {
             };
             match judged {
                 Some(found) => {
-                    self.done[slot] = value.end;
+                    *done = value.end;
                     self.matches.push(found);
-                    from = value.end.max(whole.start() + 1);
+                    from = value.end.max(start + 1);
                 }
                 // A refused match is left behind up to the end of its first word, so that a long run of
                 // look-alikes stays linear.
-                None => from = after_word(self.text, whole.start()),
+                None => from = after_word(self.text, start),
             }
             from = self.text.ceil_char_boundary(from);
             if anchored == Anchored::Yes {
                 break;
             }
         }
-        self.captures[slot] = Some(captures);
+    }
+
+    /// Whether a match in a window could be there and score enough, as far as a cheap look can tell.
+    fn is_possible(&self, detector: &Detector, window: &Range<usize>) -> bool {
+        let worth = detector.score >= LEAST_SCORE
+            || detector
+                .near
+                .as_ref()
+                .is_some_and(|near| self.word_near(&near.words, window, near.before, near.after))
+            || (detector.alone.is_some()
+                && window.start <= self.trimmed.start
+                && window.end >= self.trimmed.end);
+        worth
+            && detector
+                .pattern
+                .compiled()
+                .needs
+                .allow(&self.text.as_bytes()[window.clone()])
     }
 
     fn judge(&self, detector: &Detector, index: u16, span: Range<usize>) -> Option<Match> {
@@ -259,6 +334,14 @@ impl Pass<'_> {
             .take_while(|seen| seen.start < high)
             .any(|seen| words.contains(seen.word) && seen.end <= high)
     }
+}
+
+/// Whether no letter, digit or underscore stands before a place.
+fn starts_word(text: &str, at: usize) -> bool {
+    at.checked_sub(1).is_none_or(|before| {
+        let byte = text.as_bytes()[before];
+        !(byte.is_ascii_alphanumeric() || byte == b'_')
+    })
 }
 
 fn after_word(text: &str, start: usize) -> usize {
