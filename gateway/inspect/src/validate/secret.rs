@@ -1,5 +1,12 @@
 //! What tells a credential from a word, a placeholder or a reference to one.
 
+mod formats;
+mod letters;
+
+pub(super) use formats::{
+    aws_key, base58_check, base64_json, basic_auth, bip39, crc32_base62, discord, jwt, pem,
+};
+
 use super::Verdict;
 
 /// Shannon entropy in bits a character.
@@ -101,39 +108,61 @@ pub(crate) fn is_stand_in(value: &str) -> bool {
     bytes.len() <= 3 || is_sequence(&lower)
 }
 
-/// Whether the value, or nearly all of it, counts up the alphabet or the digits.
+/// Whether the value counts up the alphabet or the digits: all of it in one or two runs, or ten
+/// characters on end, which chance never gives.
 fn is_sequence(value: &str) -> bool {
-    let steps = value
-        .as_bytes()
-        .windows(2)
-        .filter(|pair| pair[1] == pair[0].wrapping_add(1) || pair[1] == pair[0])
-        .count();
-    value.len() >= 6 && steps * 10 >= (value.len() - 1) * 8
+    let (mut breaks, mut run) = (0, 0);
+    let mut longest = 0;
+    for pair in value.as_bytes().windows(2) {
+        let counts = pair[1] == pair[0].wrapping_add(1);
+        run = if counts { run + 1 } else { 0 };
+        longest = longest.max(run);
+        breaks += usize::from(!counts && pair[1] != pair[0]);
+    }
+    longest >= 9 || (value.len() >= 6 && breaks <= 2 && breaks * 5 < value.len())
 }
 
 /// A value of a generic assignment: random enough to be a key, and no name, path, call or number.
 pub(super) fn secret_value(value: &str) -> Verdict {
-    if value.len() < 8 || is_stand_in(value) || is_code(value) || is_dated_name(value) {
+    if value.len() < 8 || is_stand_in(value) || is_code(value) || is_dated_name(value) || is_plain(value) {
         return Verdict::Wrong;
     }
     let digits = value.bytes().filter(u8::is_ascii_digit).count();
-    let letters = value.bytes().filter(u8::is_ascii_alphabetic).count();
-    // Random text of some length has digits in it; identifiers and prose have words instead.
-    if digits == 0 && (letters == value.len() || value.len() < 20 || has_words(value)) {
+    let alphabetic = value.bytes().filter(u8::is_ascii_alphabetic).count();
+    if alphabetic == 0 && value.len() < 12 {
         return Verdict::Wrong;
     }
-    if letters == 0 && value.len() < 12 {
+    let hex = value.bytes().all(|b| b.is_ascii_hexdigit());
+    if entropy(value) < if hex { 2.6 } else { 3.0 } {
         return Verdict::Wrong;
     }
-    let least = if value.bytes().all(|b| b.is_ascii_hexdigit()) {
-        2.6
-    } else {
-        3.0
-    };
-    if entropy(value) < least || (digits <= 2 && has_words(value)) {
+    if digits == 0 {
+        // Without a digit the letters themselves must look random, and there must be enough to tell.
+        let (bits, judged) = letters::cost(value);
+        let random = value.len() >= 15 && judged * 2 >= value.len() && bits >= RANDOM_BITS;
+        return if random { Verdict::Unknown } else { Verdict::Wrong };
+    }
+    // Identifiers and prose have digits too, but most of them is words.
+    let share = if digits <= 2 { 3 } else { 2 };
+    if letters::in_words(value) * share >= value.len() && !hex {
         return Verdict::Wrong;
     }
     Verdict::Unknown
+}
+
+/// What the letters of random text cost at least, in bits: one in twenty of random texts of 20 letters
+/// costs less, and one in a thousand identifiers costs more.
+const RANDOM_BITS: f32 = 5.1;
+
+/// Whether a value is a date, a time, a version, an address or an amount: digits and marks, with a few
+/// letters at most.
+fn is_plain(value: &str) -> bool {
+    let letters = value.bytes().filter(u8::is_ascii_alphabetic).count();
+    let marks = value
+        .bytes()
+        .filter(|b| matches!(b, b'.' | b'-' | b':' | b'/' | b'+' | b','))
+        .count();
+    letters <= 2 && marks >= 2 && value.len() <= 32
 }
 
 /// Whether a value is words with a date behind them, which names a version or a feature
@@ -169,10 +198,38 @@ pub(super) fn password_value(value: &str) -> Verdict {
     }
     let kinds = [digit, upper, lower, mark].into_iter().filter(|has| *has).count();
     // One kind of character alone is a word, a number or a type, not a password that matters.
-    if kinds < 2 || (kinds == 2 && upper && lower) || (kinds == 2 && !digit && length < 10) {
+    if kinds < 2 || (kinds == 2 && upper && lower) || (kinds == 2 && !digit && length < 14) {
         return Verdict::Wrong;
     }
     Verdict::Unknown
+}
+
+/// A value of a password field beside the name of a user: with a user named, a plain word is a password too.
+pub(super) fn pair_password(value: &str) -> Verdict {
+    const LABELS: &[&str] = &[
+        "string", "text", "none", "null", "true", "false", "required", "optional", "invalid", "hidden",
+        "input", "user", "username", "default", "value", "test", "prompt", "stdin", "passwort", "env",
+        "login", "email", "name", "char", "varchar", "bytes", "object", "number", "boolean",
+    ];
+    let length = value.chars().count();
+    let lower = value.trim().to_lowercase();
+    let wrong = !(5..=100).contains(&length)
+        || is_stand_in(value)
+        || is_code(value)
+        || LABELS.contains(&lower.as_str())
+        || lower.contains("password")
+        || !value.chars().any(char::is_alphanumeric);
+    if wrong { Verdict::Wrong } else { Verdict::Unknown }
+}
+
+/// `user:password` of a command line: the password is judged.
+pub(super) fn user_pair(value: &str) -> Verdict {
+    let Some((_, password)) = value.split_once(':') else {
+        return Verdict::Wrong;
+    };
+    let password = password.trim_matches(['"', '\'']);
+    let wrong = password.chars().count() < 3 || is_stand_in(password) || password.starts_with("//");
+    if wrong { Verdict::Wrong } else { Verdict::Unknown }
 }
 
 /// A word of letters and digits that is no identifier of code: `a1b2c3d4`, not `utf8` or `base64`.
@@ -238,40 +295,9 @@ fn is_code(value: &str) -> bool {
         || integrity
 }
 
-/// Whether the value looks made of words: long runs of letters with vowels, joined by marks or capitals.
+/// Whether the value looks made of words.
 fn has_words(value: &str) -> bool {
-    let mut in_words = 0;
-    let mut run = 0;
-    let mut vowels = 0;
-    let mut last_upper = false;
-    for c in value.chars().chain(['_']) {
-        let breaks = !c.is_ascii_alphabetic() || (c.is_ascii_uppercase() && !last_upper && run > 0);
-        if breaks {
-            if run >= 3 && vowels * 5 >= run && vowels < run {
-                in_words += run;
-            }
-            run = 0;
-            vowels = 0;
-        }
-        if c.is_ascii_alphabetic() {
-            run += 1;
-            vowels += usize::from("aeiouyAEIOUY".contains(c));
-        }
-        last_upper = c.is_ascii_uppercase();
-    }
-    in_words * 3 >= value.len() * 2
-}
-
-/// A JSON web token: its header is a JSON object that names an algorithm.
-pub(super) fn jwt(value: &str) -> Verdict {
-    let header = value.split('.').next().unwrap_or_default();
-    let Some(bytes) = crate::decode::base64_bytes(header, 4096) else {
-        return Verdict::Wrong;
-    };
-    let Ok(header) = String::from_utf8(bytes) else {
-        return Verdict::Wrong;
-    };
-    (header.trim_start().starts_with('{') && header.contains("\"alg\"")).into()
+    letters::in_words(value) * 3 >= value.len() * 2
 }
 
 #[cfg(test)]
