@@ -23,6 +23,8 @@ use crate::{
 
 /// The most detectors of all files together.
 pub(crate) const MAX_DETECTORS: usize = 4096;
+/// The shortest keyword that tells a credential.
+const LEAST_PREFIX: usize = 3;
 /// The furthest that a detector may look from its keyword.
 pub(crate) const MAX_REACH: usize = 8192;
 
@@ -91,6 +93,9 @@ pub(crate) struct Detector {
     pub(crate) validator: Option<Validator>,
     pub(crate) entropy: f32,
     pub(crate) real: bool,
+    /// Its values are told by their form alone: a checksum, or the prefix of a provider with random text behind
+    /// it. Only such are read in disguised texts, and where texts are joined.
+    pub(crate) strong: bool,
 }
 
 pub(crate) struct Near {
@@ -132,6 +137,8 @@ pub(crate) struct Detectors {
     pub(crate) uses: Vec<Use>,
     /// The detectors of each gate, in the order of [`Gate::NAMES`].
     pub(crate) gates: [Gated; Gate::NAMES.len()],
+    /// What values of strong detectors begin with.
+    pub(crate) prefixes: Vec<String>,
 }
 
 /// What a word is for.
@@ -247,11 +254,22 @@ pub(crate) fn compile(
             .collect(),
         patterns: PatternsOfGate::default(),
     });
+    let mut prefixes: Vec<String> = all
+        .iter()
+        .zip(&keywords)
+        .filter(|(detector, _)| detector.strong && detector.info.entity.family() == "SECRET")
+        .flat_map(|(_, words)| words)
+        .map(|word| lexicon.words[usize::from(*word)].clone())
+        .filter(|word| word.is_ascii() && word.len() >= LEAST_PREFIX && !word.contains(' '))
+        .collect();
+    prefixes.sort_unstable();
+    prefixes.dedup();
     Ok(Detectors {
         all,
         words,
         uses,
         gates,
+        prefixes,
     })
 }
 
@@ -363,6 +381,15 @@ fn detector(
     {
         return Err(at(file, bare, "mark the part that must be found: ⟦like this⟧"));
     }
+    let checksum = spec
+        .validator
+        .as_ref()
+        .is_some_and(|name| validate::is_checksum(&name.value));
+    let credential = spec.entity.value.starts_with("SECRET.")
+        && !spec.entity.value.ends_with("GENERIC")
+        && matches!(start, Start::AtKeyword)
+        && spec.entropy > 0.0;
+    let strong = checksum || credential || spec.entity.value == "EMAIL";
     let texts = |list: &[Spanned<String>]| list.iter().map(|text| text.value.clone()).collect();
     let detector = Detector {
         info: DetectorInfo {
@@ -384,6 +411,7 @@ fn detector(
         validator,
         entropy: spec.entropy,
         real: spec.real,
+        strong,
     };
     Ok((detector, keywords))
 }

@@ -9,9 +9,10 @@ use cordon_domain::{EntityType, Finding, Role, Segment};
 
 use crate::{
     code,
-    decode::decoded,
+    decode::{self, Trust},
     detector::{self, DetectorInfo, Detectors},
-    load::DetectorError,
+    disguise::Disguises,
+    load::{self, DetectorError},
     names,
     ner::{Kind, Mention, Missed, Ner},
     normalise::normalise,
@@ -40,6 +41,7 @@ pub struct Inspector {
     ner: Option<Arc<Ner>>,
     /// For each detector of the files: whether it marks a region.
     regions: Vec<bool>,
+    disguises: Disguises,
 }
 
 impl Inspector {
@@ -61,6 +63,8 @@ impl Inspector {
             .map(|(name, yaml)| (name.as_str(), yaml.as_str()))
             .collect();
         let detectors = detector::compile(EMBEDDED, &extra)?;
+        let disguises = Disguises::new(&detectors.prefixes)
+            .map_err(|message| vec![load::error_at("", serde_saphyr::Location::UNKNOWN, message)])?;
         let regions = detectors
             .all
             .iter()
@@ -85,6 +89,7 @@ impl Inspector {
             ],
             ner: None,
             regions,
+            disguises,
         })
     }
 
@@ -171,17 +176,18 @@ impl Inspector {
             &normal,
             &opaque,
             segment,
-            |span| Some(normal.source_span(span)),
+            |span, _| Some(normal.source_span(span)),
             &mut claims,
         );
-        if let Some(view) = decoded(normal.text(), &opaque) {
-            let back = |span: Range<usize>| {
-                // What is not decoded was seen before, in the normalised view.
-                view.is_derived(span.clone())
-                    .then(|| normal.source_span(view.source_span(span)))
+        decode::each(&normal, &opaque, Some(&self.disguises), &mut |view, trust| {
+            let back = |span: Range<usize>, strong: bool| {
+                // What is not decoded, nor its neighbour is, was seen before, in the normalised view.
+                let around = span.start.saturating_sub(1)..(span.end + 1).min(view.text().len());
+                let counts = (trust == Trust::Full || strong) && view.is_derived(around);
+                counts.then(|| view.source_span(span))
             };
-            self.patterns(&view, &[], segment, back, &mut claims);
-        }
+            self.patterns(view, &[], segment, back, &mut claims);
+        });
         let written = matches!(
             role,
             Role::System | Role::User | Role::Assistant | Role::ToolArguments | Role::ToolResult
@@ -249,17 +255,26 @@ impl Inspector {
         disjoint
     }
 
+    /// Whether what a detector found is told by its form alone.
+    fn is_strong(&self, slot: usize, validated: bool) -> bool {
+        let detector = &self.detectors.all[slot];
+        detector.strong && (validated || matches!(detector.info.entity.family(), "SECRET" | "EMAIL"))
+    }
+
     fn patterns(
         &self,
         view: &View<'_>,
         skip: &[Range<usize>],
         segment: usize,
-        back: impl Fn(Range<usize>) -> Option<Range<usize>>,
+        back: impl Fn(Range<usize>, bool) -> Option<Range<usize>>,
         claims: &mut Vec<Claim>,
     ) {
         for found in scan::scan(&self.detectors, view.text(), skip) {
-            let Some(span) = back(found.span) else { continue };
             let slot = usize::from(found.detector);
+            let strong = self.is_strong(slot, found.validated);
+            let Some(span) = back(found.span, strong) else {
+                continue;
+            };
             let info = &self.detectors.all[slot].info;
             let mut claim = claim(
                 info,

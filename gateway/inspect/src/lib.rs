@@ -24,6 +24,8 @@ mod confusables;
 mod decode;
 pub use decode::decoded;
 
+mod disguise;
+
 mod load;
 pub use load::{DetectorError, MAX_FILE_BYTES};
 
