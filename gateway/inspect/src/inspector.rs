@@ -3,7 +3,12 @@
 //! Limits: [`MAX_FINDINGS`] a segment; when there are more, the last one is stretched over all that
 //! follow, so that what is past the limit is covered and not forgotten.
 
-use std::{collections::BTreeSet, ops::Range, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeSet, HashMap},
+    ops::Range,
+    sync::Arc,
+    time::Instant,
+};
 
 use cordon_domain::{EntityType, Finding, Role, Segment};
 
@@ -12,6 +17,7 @@ use crate::{
     decode::{self, Trust},
     detector::{self, DetectorInfo, Detectors},
     disguise::Disguises,
+    join,
     load::{self, DetectorError},
     names,
     ner::{Kind, Mention, Missed, Ner},
@@ -109,7 +115,7 @@ impl Inspector {
     /// Everything found in one text: sorted, disjoint, never empty, on character boundaries.
     #[must_use]
     pub fn inspect(&self, text: &str) -> Vec<Finding> {
-        self.inspect_as(text, Role::User, 0, &mut |_, _| Arc::default())
+        self.inspect_as(text, Role::User, 0, Vec::new(), &mut |_, _| Arc::default())
     }
 
     /// Everything found in the segments of a body, names by the token classifier among it, if there is one.
@@ -122,6 +128,7 @@ impl Inspector {
     ) -> (Vec<Finding>, Option<Missed>) {
         let mut missed = None;
         let mut findings = Vec::new();
+        let mut across = self.across(segments);
         for (index, segment) in (0..).zip(segments) {
             let ner = self.ner.as_deref().filter(|_| missed.is_none());
             let mut ask = |text: &str, skip: &[Range<usize>]| -> Arc<[Mention]> {
@@ -131,7 +138,8 @@ impl Inspector {
                     Arc::default()
                 })
             };
-            findings.extend(self.inspect_as(segment.text.as_str(), segment.role, index, &mut ask));
+            let claims = across.remove(&index).unwrap_or_default();
+            findings.extend(self.inspect_as(segment.text.as_str(), segment.role, index, claims, &mut ask));
         }
         (findings, missed)
     }
@@ -139,12 +147,13 @@ impl Inspector {
     /// Everything found in the segments of a body without the token classifier, by segment and place.
     #[must_use]
     pub fn inspect_all(&self, segments: &[Segment]) -> Vec<Finding> {
+        let mut across = self.across(segments);
         (0..)
             .zip(segments)
             .flat_map(|(index, segment)| {
-                self.inspect_as(segment.text.as_str(), segment.role, index, &mut |_, _| {
-                    Arc::default()
-                })
+                let claims = across.remove(&index).unwrap_or_default();
+                let text = segment.text.as_str();
+                self.inspect_as(text, segment.role, index, claims, &mut |_, _| Arc::default())
             })
             .collect()
     }
@@ -165,11 +174,77 @@ impl Inspector {
             .chain(self.recognised.iter().map(|(_, info)| info))
     }
 
-    fn inspect_as(&self, text: &str, role: Role, segment: usize, mentions: Ask<'_>) -> Vec<Finding> {
+    /// What lies across the borders of texts, by segment.
+    fn across(&self, segments: &[Segment]) -> HashMap<usize, Vec<Claim>> {
+        let mut all: HashMap<usize, Vec<Claim>> = HashMap::new();
+        for joined in join::joined(segments) {
+            let found = self.strong(&joined.text);
+            let crossing: Vec<_> = found
+                .iter()
+                .map(|(slot, span, score)| (*slot, joined.across(span), *score))
+                .filter(|(_, touched, _)| !touched.is_empty())
+                .collect();
+            if crossing.is_empty() {
+                continue;
+            }
+            let whole: Vec<(usize, usize)> = (0..)
+                .zip(joined.parts())
+                .flat_map(|(part, text)| self.strong(text).into_iter().map(move |(slot, ..)| (part, slot)))
+                .collect();
+            for (slot, touched, score) in crossing {
+                let info = &self.detectors.all[slot].info;
+                // A value that is whole in one of the texts does not go on in the next.
+                let same = |other: usize| self.detectors.all[other].info.entity == info.entity;
+                let parts = touched.first().map_or(0, |touched| touched.part)
+                    ..touched.last().map_or(0, |touched| touched.part + 1);
+                if whole
+                    .iter()
+                    .any(|(part, other)| parts.contains(part) && same(*other))
+                {
+                    continue;
+                }
+                for touched in touched {
+                    let evidence = vec!["goes on in the next text"];
+                    let mut claim = claim(info, touched.segment, touched.span, score, evidence, false);
+                    claim.validated = true;
+                    all.entry(touched.segment).or_default().push(claim);
+                }
+            }
+        }
+        all
+    }
+
+    /// Values of strong detectors in a text: the detector, the span and the score.
+    fn strong(&self, text: &str) -> Vec<(usize, Range<usize>, f32)> {
+        let mut all = Vec::new();
+        let normal = normalise(text);
+        let mut take = |view: &View<'_>, decoded: bool| {
+            for found in scan::scan(&self.detectors, view.text(), &[]) {
+                let slot = usize::from(found.detector);
+                if self.is_strong(slot, found.validated) && (!decoded || view.is_derived(found.span.clone()))
+                {
+                    all.push((slot, view.source_span(found.span), found.score));
+                }
+            }
+        };
+        take(&normal, false);
+        decode::each(&normal, &[], Some(&self.disguises), &mut |view, _| {
+            take(view, true)
+        });
+        all
+    }
+
+    fn inspect_as(
+        &self,
+        text: &str,
+        role: Role,
+        segment: usize,
+        mut claims: Vec<Claim>,
+        mentions: Ask<'_>,
+    ) -> Vec<Finding> {
         if text.trim().is_empty() {
             return Vec::new();
         }
-        let mut claims = Vec::new();
         let normal = normalise(text);
         let opaque = opaque::stretches(normal.text());
         self.patterns(

@@ -26,6 +26,8 @@ pub use decode::decoded;
 
 mod disguise;
 
+mod join;
+
 mod load;
 pub use load::{DetectorError, MAX_FILE_BYTES};
 

@@ -106,6 +106,109 @@ fn segments_keep_their_index_and_role() {
     assert_eq!(seen, [(1, "SOURCE_CODE"), (2, "EMAIL")]);
 }
 
+fn told(texts: &[(Role, &str)]) -> Vec<(usize, String, String)> {
+    let segments: Vec<Segment> = texts
+        .iter()
+        .map(|(role, text)| Segment {
+            place: Place::new("/x"),
+            role: *role,
+            text: Text::from(*text),
+        })
+        .collect();
+    INSPECTOR
+        .inspect_all(&segments)
+        .into_iter()
+        .map(|f| {
+            (
+                f.segment,
+                f.entity.to_string(),
+                texts[f.segment].1[f.span].to_owned(),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn values_that_are_cut_by_a_border_are_found_on_both_sides() {
+    let both = |entity: &str, left: &str, right: &str| {
+        vec![
+            (0, entity.to_owned(), left.to_owned()),
+            (1, entity.to_owned(), right.to_owned()),
+        ]
+    };
+    for (left, right, entity, first, second) in [
+        (
+            "mail it to joe.black@exam",
+            "ple.org please",
+            "EMAIL",
+            "joe.black@exam",
+            "ple.org",
+        ),
+        (
+            "pay by 4111 1111 ",
+            "1111 1111 now",
+            "CREDIT_CARD",
+            "4111 1111",
+            "1111 1111",
+        ),
+        (
+            "pay by 41111111",
+            "11111111 now",
+            "CREDIT_CARD",
+            "41111111",
+            "11111111",
+        ),
+        (
+            "the address is am9lLmJsYWNr",
+            "QGV4YW1wbGUub3Jn",
+            "EMAIL",
+            "am9lLmJsYWNr",
+            "QGV4YW1wbGUub3Jn",
+        ),
+    ] {
+        for second_role in [Role::User, Role::ToolResult] {
+            let seen = told(&[(Role::User, left), (second_role, right)]);
+            assert_eq!(seen, both(entity, first, second), "{left} | {right}");
+        }
+    }
+    let seen = told(&[
+        (Role::User, "it begins with 4111"),
+        (Role::Assistant, "I see."),
+        (Role::User, "1111"),
+        (Role::Assistant, "And then?"),
+        (Role::User, "1111"),
+        (Role::User, "1111 is the end"),
+    ]);
+    let segments: Vec<usize> = seen.iter().map(|(segment, ..)| *segment).collect();
+    assert_eq!(segments, [0, 2, 4, 5]);
+}
+
+#[test]
+fn borders_make_no_values_of_their_own() {
+    // An address that is whole stays what it is, and fields are not texts.
+    let seen = told(&[
+        (Role::User, "write to joe@example.com"),
+        (Role::User, "Thanks for that"),
+    ]);
+    assert_eq!(seen.len(), 1);
+    assert_eq!(seen[0].2, "joe@example.com");
+    assert!(
+        told(&[
+            (Role::ToolArguments, "41111111"),
+            (Role::ToolArguments, "11111111")
+        ])
+        .is_empty()
+    );
+    assert!(
+        told(&[
+            (Role::User, "41111111."),
+            (Role::User, "What is it?"),
+            (Role::User, "11111111")
+        ])
+        .is_empty()
+    );
+}
+
 #[test]
 fn images_are_not_read_as_text() {
     let text = format!(
