@@ -1,15 +1,34 @@
 //! Letters of other scripts that look like an ASCII letter or digit.
 //!
-//! A hand-picked part of what Unicode's UTS 39 lists: the ones that ordinary fonts draw alike. It is
-//! applied only within words that hold an ASCII letter or digit (see [`crate::normalise`]); full-width,
-//! mathematical and circled forms need no entry, as NFKC already maps them.
+//! What Unicode's UTS 39 lists, where the skeleton of a character is one ASCII letter or digit, and before it
+//! a list of our own: letters that ordinary fonts draw alike, in the case that is meant (UTS 39 has no
+//! `к` for `k`, and takes `І` for a small `l`). It is applied only within words that hold an ASCII letter or digit
+//! (see [`crate::normalise`]); full-width, mathematical and circled forms need no entry, as NFKC already
+//! maps them.
+
+use unicode_security::confusable_detection::skeleton;
 
 /// The ASCII character that `c` looks like.
 pub(crate) fn look_alike(c: char) -> Option<char> {
     if c.is_ascii() {
         return None;
     }
+    own(c).or_else(|| {
+        // The letters of European languages are themselves, whatever they look like.
+        if c < '\u{0250}' {
+            return None;
+        }
+        let mut bytes = [0; 4];
+        let mut prototype = skeleton(c.encode_utf8(&mut bytes));
+        let first = prototype.next()?;
+        (first.is_ascii_alphanumeric() && prototype.next().is_none()).then_some(first)
+    })
+}
+
+fn own(c: char) -> Option<char> {
     Some(match c {
+        // The ideographic zero
+        '〇' => '0',
         // Cyrillic
         'а' => 'a',
         'ԁ' => 'd',
@@ -187,6 +206,10 @@ mod tests {
     fn gives_ascii_for_others_only() {
         assert_eq!(look_alike('а'), Some('a'));
         assert_eq!(look_alike('a'), None);
+        // Armenian, Cherokee, Lisu, Tifinagh and Canadian syllabics that only UTS 39 lists.
+        for (c, like) in [('ց', 'g'), ('ꮯ', 'c'), ('ꓻ', '.'), ('ⵔ', 'O'), ('ᗪ', 'D')] {
+            assert!(look_alike(c) == Some(like) || !like.is_alphanumeric(), "{c}");
+        }
         for c in ('\u{80}'..='\u{10FFFF}').filter_map(look_alike) {
             assert!(c.is_ascii_alphanumeric());
         }

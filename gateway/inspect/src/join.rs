@@ -201,11 +201,10 @@ impl Side {
         while let Some(&byte) = bytes.next() {
             let solid = byte.is_ascii_alphanumeric()
                 || matches!(byte, b'.' | b'_' | b'-' | b'+' | b'/' | b'@' | b'=' | 0x80..);
-            if !solid
-                && !(byte == b' '
-                    && last.is_ascii_digit()
-                    && bytes.peek().is_some_and(|next| next.is_ascii_digit()))
-            {
+            let between_digits = byte == b' '
+                && last.is_ascii_digit()
+                && bytes.peek().is_some_and(|next| next.is_ascii_digit());
+            if !solid && !between_digits {
                 break;
             }
             side.length += 1;

@@ -2,8 +2,10 @@
 //!
 //! NFKC; zero-width characters, bidirectional controls, variation selectors, soft hyphens and other
 //! invisible characters dropped; tag characters (U+E0020..U+E007E) read as the ASCII they hide; every
-//! decimal digit as an ASCII digit; Unicode dashes and spaces as `-` and ` `; look-alike letters of
-//! other scripts as Latin, but only in words that hold an ASCII letter or digit, so Russian stays Russian.
+//! decimal digit as an ASCII digit, circled ones and those of key caps too; letters in squares and flags as
+//! letters; marks piled upon ASCII (`4̶1̶`) dropped; Unicode dashes and spaces as `-` and ` `; look-alike letters
+//! of other scripts as Latin, but only in words that hold an ASCII letter or digit, so Russian stays Russian.
+//! Text behind a right-to-left override is there twice, as it is written and as it is shown.
 //!
 //! Encodings (base64, percent, entities) are for [`crate::decode`]. Normalisation is done cluster by
 //! cluster (a character and the marks upon it), so that the map back to the source stays fine; the
@@ -39,6 +41,14 @@ pub fn normalise(text: &str) -> View<'_> {
         }
         let cluster_end = at + cluster(rest);
         let cluster = &text[at..cluster_end];
+        if rest.starts_with(OVERRIDE) {
+            let writer = writer.get_or_insert_with(|| ViewWriter::with_capacity(text.len()));
+            writer.copy(&text[copied_to..at], copied_to);
+            shown(text, at, writer);
+            at += OVERRIDE.len_utf8();
+            copied_to = at;
+            continue;
+        }
         if at >= word.end {
             word = Word::at(text, at);
         }
@@ -59,6 +69,34 @@ pub fn normalise(text: &str) -> View<'_> {
             writer.finish()
         }
     }
+}
+
+/// Shows what follows from right to left.
+const OVERRIDE: char = '\u{202E}';
+/// The longest text that is shown the other way round.
+const MAX_SHOWN: usize = 4096;
+
+/// Writes what the override at `at` shows: what follows up to its end, from there to the beginning. What
+/// is written there follows as it is.
+fn shown(text: &str, at: usize, writer: &mut ViewWriter) {
+    let start = at + OVERRIDE.len_utf8();
+    let limit = text.floor_char_boundary((start + MAX_SHOWN).min(text.len()));
+    let covered = text[start..limit]
+        .find(['\u{202A}', '\u{202B}', '\u{202C}', '\u{202D}', OVERRIDE, '\n'])
+        .map_or(&text[start..limit], |end| &text[start..start + end]);
+    // No value is that short.
+    if covered.chars().nth(5).is_none() {
+        return;
+    }
+    for (place, c) in covered.char_indices().rev() {
+        let place = start + place;
+        let width = c.len_utf8();
+        let mut bytes = [0; 4];
+        for c in std::iter::once(c).nfkc().filter(|c| !is_invisible(*c)) {
+            writer.put(plain_char(c).encode_utf8(&mut bytes), place..place + width);
+        }
+    }
+    writer.put("\n", at..start);
 }
 
 /// A run of letters and digits, with whatever invisible lies between them.
@@ -94,7 +132,7 @@ fn cluster(rest: &str) -> usize {
     let mut len = chars.next().map_or(1, char::len_utf8);
     // Zalgo text piles marks up without end; thirty is more than any script does.
     for c in chars.take(30) {
-        if c.is_ascii() || !(canonical_combining_class(c) != 0 || matches!(c, '\u{1160}'..='\u{11FF}')) {
+        if c.is_ascii() || !(is_mark(c) || matches!(c, '\u{1160}'..='\u{11FF}')) {
             break;
         }
         len += c.len_utf8();
@@ -117,10 +155,13 @@ fn plainly(cluster: &str, latin: bool, following: &str, out: &mut String) {
             return;
         }
     }
+    let mut on_ascii = false;
     for c in cluster.nfkc() {
-        if is_invisible(c) {
+        // What did not join its letter to one of a language was drawn over it.
+        if is_invisible(c) || (on_ascii && is_mark(c)) {
             continue;
         }
+        on_ascii = c.is_ascii();
         let mut c = plain_char(c);
         if latin && let Some(similar) = look_alike(c) {
             c = similar;
@@ -139,12 +180,17 @@ fn is_untouched(c: char) -> bool {
     matches!(c, '\u{AC00}'..='\u{D7A3}' | '\u{4E00}'..='\u{9FFF}' | '\u{3041}'..='\u{3096}' | '\u{30A1}'..='\u{30FA}')
 }
 
+/// Marks that are drawn upon the character before them.
+fn is_mark(c: char) -> bool {
+    canonical_combining_class(c) != 0
+}
+
 /// Characters that show nothing and join nothing that a detector reads.
 pub(crate) fn is_invisible(c: char) -> bool {
     matches!(c,
         '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}'
         | '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}'
-        | '\u{2060}'..='\u{206F}' | '\u{3164}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}'
+        | '\u{2060}'..='\u{206F}' | '\u{20DD}'..='\u{20E0}' | '\u{20E2}'..='\u{20E4}' | '\u{3164}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}'
         | '\u{FFF9}'..='\u{FFFB}' | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E001F}' | '\u{E007F}'
         | '\u{E0100}'..='\u{E01EF}')
 }
@@ -172,7 +218,29 @@ fn plain_char(c: char) -> char {
         '\u{2044}' | '\u{2215}' => '/',
         '\u{2024}' | '\u{FE52}' => '.',
         '\u{A789}' | '\u{2236}' | '\u{0589}' => ':',
-        _ => digit(c).unwrap_or(c),
+        _ => digit(c).or_else(|| enclosed(c)).unwrap_or(c),
+    }
+}
+
+/// The letter or digit in a circle, a square or a flag, where NFKC leaves it.
+fn enclosed(c: char) -> Option<char> {
+    const DIGITS: [(u32, u32); 5] = [(0x2776, 1), (0x2780, 1), (0x278A, 1), (0x24F5, 1), (0x24FF, 0)];
+    let code = u32::from(c);
+    let letter = |first: u32, base: u8| {
+        let place = u8::try_from(code.checked_sub(first)?)
+            .ok()
+            .filter(|place| *place < 26)?;
+        Some(char::from(base + place))
+    };
+    match code {
+        0x24F5..=0x24FF | 0x2776..=0x2792 => DIGITS
+            .iter()
+            .find(|(first, value)| (*first..*first + 10 - *value).contains(&code))
+            .and_then(|(first, value)| char::from_digit(code - first + value, 10)),
+        0x1F150..=0x1F169 => letter(0x1F150, b'A'),
+        0x1F170..=0x1F189 => letter(0x1F170, b'A'),
+        0x1F1E6..=0x1F1FF => letter(0x1F1E6, b'A'),
+        _ => None,
     }
 }
 
@@ -228,6 +296,25 @@ mod tests {
         assert_eq!(seen("mail。example。com 了。"), "mail.example.com 了。");
         assert_eq!(seen("ﬁle"), "file");
         assert_eq!(seen("cafe\u{301}"), "café");
+    }
+
+    #[test]
+    fn reads_what_is_drawn_over_and_around() {
+        assert_eq!(seen("4\u{336}1\u{336}1\u{338}"), "411");
+        assert_eq!(seen("4\u{FE0F}\u{20E3}1\u{20E3}"), "41");
+        assert_eq!(seen("➃❶①⓵⓪⓿"), "411100");
+        assert_eq!(seen("🅰🄺🇮🅐"), "AKIA");
+        assert_eq!(seen("Nguyễn, naïve"), "Nguyễn, naïve");
+        assert_eq!(seen("ᗪE89"), "DE89");
+    }
+
+    #[test]
+    fn text_that_is_shown_backwards_is_read_both_ways() {
+        let text = "to \u{202E}moc.elpmaxe@eoj\u{202C} now";
+        let view = normalise(text);
+        assert_eq!(view.text(), "to joe@example.com\nmoc.elpmaxe@eoj now");
+        let at = view.text().find("joe@example.com").unwrap();
+        assert_eq!(&text[view.source_span(at..at + 15)], "moc.elpmaxe@eoj");
     }
 
     #[test]

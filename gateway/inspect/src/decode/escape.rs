@@ -170,7 +170,7 @@ impl Walk<'_> {
                 let amid = at > 0
                     && bytes[at - 1].is_ascii_graphic()
                     && bytes[at - 1] != b'='
-                    && bytes.get(end).is_some_and(u8::is_ascii_graphic);
+                    && bytes.get(end).is_some_and(|b| *b == b' ' || b.is_ascii_graphic());
                 (one && amid).then_some(Stretch {
                     source: at..end,
                     says: Says::Nothing,
