@@ -11,7 +11,6 @@ use std::{
     sync::Arc,
 };
 
-use aho_corasick::{MatchKind, dfa::DFA};
 use cordon_domain::EntityType;
 use serde_saphyr::Spanned;
 
@@ -19,6 +18,7 @@ use crate::{
     load::{self, DetectorError, Spec, error_at},
     pattern::{MAX_PATTERN_BYTES, Pattern, PatternsOfGate},
     validate::{self, Validator},
+    words::Words,
 };
 
 /// The most detectors of all files together.
@@ -129,10 +129,10 @@ impl WordSet {
     }
 }
 
-/// All detectors, and the one automaton over all their words.
+/// All detectors, and the one dictionary of all their words.
 pub(crate) struct Detectors {
     pub(crate) all: Vec<Detector>,
-    pub(crate) words: DFA,
+    pub(crate) words: Words,
     /// For each word, what it is for.
     pub(crate) uses: Vec<Use>,
     /// The detectors of each gate, in the order of [`Gate::NAMES`].
@@ -221,10 +221,7 @@ pub(crate) fn compile(
     if !errors.is_empty() {
         return Err(errors);
     }
-    let words = DFA::builder()
-        .ascii_case_insensitive(true)
-        .match_kind(MatchKind::Standard)
-        .build(&lexicon.words)
+    let words = Words::new(&lexicon.words)
         .map_err(|error| vec![error_at("", serde_saphyr::Location::UNKNOWN, error.to_string())])?;
     let mut uses: Vec<Use> = (0u16..)
         .take(lexicon.words.len())

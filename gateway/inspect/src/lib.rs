@@ -2,7 +2,7 @@
 //!
 //! An [`Inspector`] is compiled once from detector files (`policies/detectors/`, embedded, and the
 //! customer's own) and shared by all exchanges. For each text it builds [`View`]s, the normalised one
-//! and the decoded one, makes one pass over each (words by Aho-Corasick, patterns only around their
+//! and the decoded one, makes one pass over each (words by one automaton, patterns only around their
 //! hits), and maps what it finds back to the caller's own bytes.
 //!
 //! It knows no HTTP, no JSON and no policy: it says what is there, never what to do about it.
@@ -33,6 +33,8 @@ pub use load::{DetectorError, MAX_FILE_BYTES};
 
 mod detector;
 pub use detector::DetectorInfo;
+
+mod words;
 
 mod pattern;
 

@@ -211,6 +211,9 @@ pub(crate) fn names(text: &str) -> Vec<Name> {
     let mut words = Words { text, at: 0 };
     let mut buffer = String::new();
     while let Some(word) = words.next() {
+        if !is_promising(text, &word) {
+            continue;
+        }
         let Some(name) = name_at(text, word.clone(), &mut buffer) else {
             continue;
         };
@@ -218,6 +221,58 @@ pub(crate) fn names(text: &str) -> Vec<Name> {
         found.push(name);
     }
     found
+}
+
+/// Whether a word is worth looking up: it is perhaps listed, or a surname may follow it. Most words are neither,
+/// and are left behind for the price of a hash.
+fn is_promising(text: &str, word: &Range<usize>) -> bool {
+    if LISTED.may_hold(&text[word.clone()]) {
+        return true;
+    }
+    let bytes = text.as_bytes();
+    bytes[word.start].is_ascii_uppercase()
+        && bytes.get(word.end) == Some(&b' ')
+        && bytes
+            .get(word.end + 1)
+            .is_some_and(|next| next.is_ascii_alphabetic() || !next.is_ascii())
+}
+
+/// All lists as bits: what is not set is in none of them.
+static LISTED: LazyLock<Bits> = LazyLock::new(|| {
+    let mut bits = Bits(vec![0; BITS / 64]);
+    for word in GIVEN.iter().chain(&*GIVEN_TOO).chain(&*SURNAMES) {
+        if let Some(bit) = Bits::of(word) {
+            bits.0[bit / 64] |= 1 << (bit % 64);
+        }
+    }
+    bits
+});
+/// So many that one word in twenty is looked up for nothing.
+const BITS: usize = 1 << 16;
+
+struct Bits(Vec<u64>);
+
+impl Bits {
+    fn may_hold(&self, word: &str) -> bool {
+        Self::of(word).is_none_or(|bit| self.0[bit / 64] >> (bit % 64) & 1 == 1)
+    }
+
+    /// The bit of a word by its first letters in lower case (FNV-1a), up to the hyphen of a double name. Letters
+    /// with accents can be written in more than one way, so such words have none.
+    fn of(word: &str) -> Option<usize> {
+        let mut hash: u32 = 0x811C_9DC5;
+        let mut first = true;
+        for byte in word.bytes() {
+            if !byte.is_ascii() {
+                return None;
+            }
+            first &= byte.is_ascii_alphabetic();
+            if first {
+                hash = (hash ^ u32::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0193);
+            }
+        }
+        Some((hash ^ (hash >> 15)) as usize % BITS)
+    }
 }
 
 /// Words that may begin a name: letters, with apostrophes and hyphens inside, not inside an identifier.
@@ -261,7 +316,15 @@ impl Iterator for Words<'_> {
 }
 
 fn word_end(text: &str, start: usize) -> usize {
-    let mut end = start;
+    let bytes = text.as_bytes();
+    let letters = bytes[start..]
+        .iter()
+        .take_while(|byte| byte.is_ascii_alphabetic());
+    let mut end = start + letters.count();
+    if !matches!(bytes.get(end), Some(b'\'' | b'-' | 0x80..)) {
+        return end;
+    }
+    end = start;
     let mut chars = text[start..].char_indices().peekable();
     while let Some((at, c)) = chars.next() {
         let joins =

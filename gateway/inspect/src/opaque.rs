@@ -39,24 +39,25 @@ pub(crate) fn stretches(text: &str) -> Vec<Range<usize>> {
         return found;
     }
     let inside = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=' | b'-' | b'_');
-    let mut at = 0;
-    while at < bytes.len() {
-        if !inside(bytes[at]) {
-            at += 1;
+    let mut start = 0;
+    // A stretch is looked at from where its least length would end, so that little of ordinary text is read.
+    while let Some(least) = bytes.get(start..start + LEAST_BYTES) {
+        if let Some(gap) = least.iter().rposition(|byte| !inside(*byte)) {
+            start += gap + 1;
             continue;
         }
-        let start = at;
-        while at < bytes.len() && inside(bytes[at]) {
-            at += 1;
-        }
+        let more = bytes[start + LEAST_BYTES..]
+            .iter()
+            .take_while(|byte| inside(**byte));
+        let end = start + LEAST_BYTES + more.count();
         // `data:image/png;base64,` ends in a comma, so the data begins right here.
-        if at - start >= LEAST_BYTES
-            && BEGINNINGS
-                .iter()
-                .any(|beginning| text[start..].starts_with(beginning))
+        if BEGINNINGS
+            .iter()
+            .any(|beginning| text[start..].starts_with(beginning))
         {
-            found.push(start..at);
+            found.push(start..end);
         }
+        start = end;
     }
     found
 }

@@ -1,4 +1,4 @@
-//! The one pass: words by Aho-Corasick, candidates by the gates, then each pattern only there.
+//! The one pass: words by one automaton, candidates by the gates, then each pattern only there.
 //!
 //! Time is linear in the text: a pattern sees a bounded window at each of its keywords, or disjoint
 //! windows and candidates, and the `regex-automata` engines are linear in what they see.
@@ -7,7 +7,6 @@
 
 use std::ops::Range;
 
-use aho_corasick::automaton::Automaton;
 use regex_automata::{Anchored, PatternID, PatternSet};
 
 use crate::{
@@ -71,36 +70,23 @@ pub(crate) fn scan(detectors: &Detectors, text: &str, skip: &[Range<usize>]) -> 
 fn words(detectors: &Detectors, text: &str) -> (Vec<Seen>, Vec<Place>) {
     let mut seen = Vec::new();
     let mut places = Vec::new();
-    let automaton = &detectors.words;
-    let Ok(mut state) = automaton.start_state(aho_corasick::Anchored::No) else {
-        return (seen, places);
-    };
-    for (at, byte) in text.bytes().enumerate() {
-        state = automaton.next_state(aho_corasick::Anchored::No, state, byte);
-        if !automaton.is_special(state) || !automaton.is_match(state) {
-            continue;
-        }
-        let end = at + 1;
-        for nth in 0..automaton.match_len(state) {
-            let pattern = automaton.match_pattern(state, nth);
-            let word = &detectors.uses[pattern.as_usize()];
-            let start = end - automaton.pattern_len(pattern);
-            let place = |detector: u16| Place {
-                detector,
+    detectors.words.find(text, |word, start, end| {
+        let used = &detectors.uses[usize::from(word)];
+        let place = |detector: u16| Place {
+            detector,
+            start: start as u32,
+            end: end as u32,
+        };
+        places.extend(used.starts.iter().copied().map(place));
+        if used.as_word && is_word(text, start..end) {
+            seen.push(Seen {
                 start: start as u32,
                 end: end as u32,
-            };
-            places.extend(word.starts.iter().copied().map(place));
-            if word.as_word && is_word(text, start..end) {
-                seen.push(Seen {
-                    start: start as u32,
-                    end: end as u32,
-                    word: pattern.as_u32() as u16,
-                });
-                places.extend(word.starts_whole.iter().copied().map(place));
-            }
+                word,
+            });
+            places.extend(used.starts_whole.iter().copied().map(place));
         }
-    }
+    });
     seen.sort_unstable_by_key(|seen| seen.start);
     (seen, places)
 }
