@@ -37,7 +37,7 @@ const COSTS: [[u8; 26]; 26] = [
 /// Words of fewer letters say nothing.
 const SHORT: usize = 3;
 /// What a stretch of letters that is a word costs at most, in bits a letter.
-const WORD_BITS: f32 = 4.6;
+const WORD_BITS: f32 = 4.4;
 
 /// The mean cost of the letters of a value in bits, and how many of them were judged: those that follow
 /// another letter. Case does not matter; what is no ASCII letter begins anew.
