@@ -124,7 +124,17 @@ fn is_sequence(value: &str) -> bool {
 
 /// A value of a generic assignment: random enough to be a key, and no name, path, call or number.
 pub(super) fn secret_value(value: &str) -> Verdict {
-    if value.len() < 8 || is_stand_in(value) || is_code(value) || is_dated_name(value) || is_plain(value) {
+    if value.len() < 8
+        || is_stand_in(value)
+        || is_code(value)
+        || is_dated_name(value)
+        || is_plain(value)
+        || is_name(value)
+    {
+        return Verdict::Wrong;
+    }
+    // The beginning of a form, as documents write it: `sk-ant-api03-`.
+    if value.len() < 24 && value.ends_with(['-', '_']) {
         return Verdict::Wrong;
     }
     let digits = value.bytes().filter(u8::is_ascii_digit).count();
@@ -176,6 +186,42 @@ fn is_dated_name(value: &str) -> bool {
             .all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase()))
 }
 
+/// Whether a value is a name that programs give: `aes_cfb128_cipher`, `EVP_PKEY_X25519`, `nis-04c0c0fbca737c404`,
+/// `worker-0675e4fef-qzhkk`. Its parts are short and of one case, which those of random values are not.
+fn is_name(value: &str) -> bool {
+    let short = |part: &str| {
+        let upper = part.bytes().any(|b| b.is_ascii_uppercase());
+        let lower = part.bytes().any(|b| b.is_ascii_lowercase());
+        let switches = part
+            .as_bytes()
+            .windows(2)
+            .filter(|pair| pair[0].is_ascii_digit() != pair[1].is_ascii_digit())
+            .count();
+        part.len() <= 10
+            && !(upper && lower)
+            && switches <= 2
+            && part.bytes().all(|b| b.is_ascii_alphanumeric())
+    };
+    let worded = value
+        .split('_')
+        .any(|part| part.len() >= 3 && part.bytes().all(|b| b.is_ascii_alphabetic()));
+    if value.matches('_').count() >= 2 && worded && value.split('_').all(short) {
+        return true;
+    }
+    let Some((kind, rest)) = value.split_once('-') else {
+        return false;
+    };
+    let number = rest.split('-').next().unwrap_or_default();
+    let hex = number
+        .bytes()
+        .all(|b| b.is_ascii_digit() || matches!(b, b'a'..=b'f'));
+    let tail = rest[number.len()..].len();
+    (2..=16).contains(&kind.len())
+        && kind.bytes().all(|b| b.is_ascii_lowercase())
+        && hex
+        && ((tail == 0 && matches!(number.len(), 8 | 17)) || (tail == 6 && (8..=10).contains(&number.len())))
+}
+
 /// A value of a password field: people's passwords are words with something in between.
 pub(super) fn password_value(value: &str) -> Verdict {
     let length = value.chars().count();
@@ -188,6 +234,10 @@ pub(super) fn password_value(value: &str) -> Verdict {
     let mark = value
         .chars()
         .any(|c| !c.is_alphanumeric() && !matches!(c, '_' | '-' | '.'));
+    // `ov::pass::Matcher`, `Password Filename:`, `password_encryption = scram-sha-256`.
+    if value.starts_with(':') || value.ends_with(':') || value.contains("sha-256") {
+        return Verdict::Wrong;
+    }
     // `#add-password` and `.password` select elements of a page.
     if value.starts_with(['#', '.'])
         && value[1..]
@@ -253,6 +303,15 @@ fn is_code(value: &str) -> bool {
                     .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'[' | b']' | b'(' | b')'))
                 && (part.bytes().filter(u8::is_ascii_digit).count() <= 2 || has_words(value))
         });
+    let typed = value.contains('.')
+        && value.split('.').all(|part| {
+            part.len() <= 24
+                && part.starts_with(|c: char| c.is_ascii_alphabetic())
+                && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        })
+        && value
+            .split('.')
+            .any(|part| part.len() >= 6 && letters::in_words(part) * 2 >= part.len());
     let names = value.contains("::");
     let host = value.matches('.').count() >= 2
         && value
@@ -289,6 +348,7 @@ fn is_code(value: &str) -> bool {
         || host
         || call
         || member
+        || typed
         || index
         || scheme
         || uuid && value.bytes().all(|b| b == b'0' || b == b'-')
@@ -331,10 +391,31 @@ mod tests {
             "os.environ",
             "config.token",
             "/etc/ssl/private",
+            "ed25519.Ed25519PrivateKey",
         ] {
             assert_eq!(secret_value(name), Verdict::Wrong, "{name}");
         }
         assert_eq!(secret_value("q8Zr2LmX0vTn5KdW"), Verdict::Unknown);
+    }
+
+    #[test]
+    fn names_of_programs_are_no_secrets() {
+        for name in [
+            "aes_cfb128_cipher",
+            "EVP_PKEY_X25519",
+            "hvx_vec_add_f32_f32",
+            "nis-04c0c0fbca737c404",
+            "worker-0675e4fef-qzhkk",
+        ] {
+            assert!(is_name(name), "{name}");
+        }
+        for value in [
+            "q8_Zr2LmX0_vTn5KdW",
+            "x7k2m9_p4q8z1_v6w3t5",
+            "live-0c1becd1907de5de32491a14461cdac0",
+        ] {
+            assert!(!is_name(value), "{value}");
+        }
     }
 
     #[test]
