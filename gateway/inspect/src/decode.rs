@@ -128,16 +128,18 @@ fn level(
         let to = text.floor_char_boundary((from + BLOCK).min(text.len()));
         let mut encoded = Vec::new();
         let mut disguised = Vec::new();
-        escape::find(text, from..to, &mut encoded);
+        let mut numbered = from;
+        escape::find(text, from..to, &mut encoded, |at| {
+            if let Some(disguises) = disguises {
+                disguises.place(text, at, &mut numbered, &mut disguised);
+            }
+        });
         spoken::find(text, from..to, &mut encoded, &mut disguised);
         word::find(text, from..to, skip, budget, &mut encoded, |text, word| {
             if let Some(disguises) = disguises {
                 disguises.word(text, word, &mut disguised);
             }
         });
-        if let Some(disguises) = disguises {
-            disguises.find(text, from..to, &mut disguised);
-        }
         let mut end = 0;
         for (mut stretches, trust) in [(encoded, Trust::Full), (disguised, Trust::Strong)] {
             settle(&mut stretches);

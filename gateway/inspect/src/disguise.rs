@@ -117,21 +117,15 @@ impl Disguises {
         }
     }
 
-    /// Disguised addresses and numbers that begin in a range of the text.
-    pub(crate) fn find(&self, text: &str, range: Range<usize>, found: &mut Vec<Stretch>) {
-        let bytes = text.as_bytes();
-        let mut at = range.start;
-        let mut done = range.start;
-        while at < range.end {
-            let byte = bytes[at];
-            if byte == b'@' {
-                found.extend(address(text, at));
-            } else if byte.is_ascii_digit() && at >= done {
-                let (stretch, end) = self.number(text, at, done);
-                found.extend(stretch);
-                done = end;
-            }
-            at += 1;
+    /// The disguised address or number at an `@`, or at the first digit of a row. Places come in order; up to
+    /// `done` all was looked at.
+    pub(crate) fn place(&self, text: &str, at: usize, done: &mut usize, found: &mut Vec<Stretch>) {
+        if text.as_bytes()[at] == b'@' {
+            found.extend(address(text, at));
+        } else if at >= *done {
+            let (stretch, end) = self.number(text, at, *done);
+            found.extend(stretch);
+            *done = end;
         }
     }
 
@@ -313,7 +307,10 @@ mod tests {
         let prefixes = ["AKIA".to_owned(), "ghp_".to_owned()];
         let disguises = Disguises::new(&prefixes).unwrap();
         let mut found = Vec::new();
-        disguises.find(text, 0..text.len(), &mut found);
+        let mut done = 0;
+        for (at, _) in text.match_indices(|c: char| c == '@' || c.is_ascii_digit()) {
+            disguises.place(text, at, &mut done, &mut found);
+        }
         let word = text.split(' ').next().unwrap();
         disguises.word(text, 0..word.len(), &mut found);
         found

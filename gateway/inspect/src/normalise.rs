@@ -34,7 +34,7 @@ pub fn normalise(text: &str) -> View<'_> {
     while at < text.len() {
         let rest = &text[at..];
         // Stretches of ASCII are copied as they are, up to a base that a combining mark may follow.
-        let ascii = rest.bytes().position(|b| !b.is_ascii()).unwrap_or(rest.len());
+        let ascii = ascii_run(rest.as_bytes());
         if ascii > 1 {
             at += ascii - 1;
             continue;
@@ -69,6 +69,12 @@ pub fn normalise(text: &str) -> View<'_> {
             writer.finish()
         }
     }
+}
+
+/// How many bytes of ASCII come first.
+fn ascii_run(bytes: &[u8]) -> usize {
+    let whole = bytes.chunks_exact(8).take_while(|chunk| chunk.is_ascii()).count() * 8;
+    whole + bytes[whole..].iter().take_while(|b| b.is_ascii()).count()
 }
 
 /// Shows what follows from right to left.
@@ -143,8 +149,12 @@ fn cluster(rest: &str) -> usize {
 fn plainly(cluster: &str, latin: bool, following: &str, out: &mut String) {
     let first = cluster.chars().next().unwrap_or_default();
     if cluster.len() == first.len_utf8() {
-        if first.is_ascii() || is_untouched(first) {
+        if first.is_ascii() || is_untouched(first) || (!latin && is_plain_letter(first)) {
             out.push(first);
+            return;
+        }
+        if is_quote_or_dash(first) {
+            out.push(plain_char(first));
             return;
         }
         if is_invisible(first) {
@@ -174,10 +184,20 @@ fn plainly(cluster: &str, latin: bool, following: &str, out: &mut String) {
     }
 }
 
-/// Blocks that neither NFKC nor any table here changes, which spares most Korean, Chinese and
-/// Japanese text the look-ups.
+/// Characters that neither NFKC nor any table here changes, which spares most text of European languages,
+/// Korean, Chinese and Japanese the look-ups.
 fn is_untouched(c: char) -> bool {
-    matches!(c, '\u{AC00}'..='\u{D7A3}' | '\u{4E00}'..='\u{9FFF}' | '\u{3041}'..='\u{3096}' | '\u{30A1}'..='\u{30FA}')
+    matches!(c, '\u{C0}'..='\u{130}' | '\u{134}'..='\u{13E}' | '\u{141}'..='\u{148}' | '\u{14A}'..='\u{17E}' | '\u{AC00}'..='\u{D7A3}' | '\u{4E00}'..='\u{9FFF}' | '\u{3041}'..='\u{3096}' | '\u{30A1}'..='\u{30FA}')
+}
+
+/// Greek and Cyrillic letters that NFKC leaves, and that only look like Latin ones.
+fn is_plain_letter(c: char) -> bool {
+    matches!(c, '\u{391}'..='\u{3A9}' | '\u{3B1}'..='\u{3C9}' | '\u{400}'..='\u{45F}')
+}
+
+/// What prose has many of, and NFKC leaves.
+fn is_quote_or_dash(c: char) -> bool {
+    matches!(c, '\u{2010}' | '\u{2012}'..='\u{2015}' | '\u{2018}'..='\u{201F}')
 }
 
 /// Marks that are drawn upon the character before them.
@@ -315,6 +335,24 @@ mod tests {
         assert_eq!(view.text(), "to joe@example.com\nmoc.elpmaxe@eoj now");
         let at = view.text().find("joe@example.com").unwrap();
         assert_eq!(&text[view.source_span(at..at + 15)], "moc.elpmaxe@eoj");
+    }
+
+    #[test]
+    fn shortcuts_change_nothing() {
+        for c in ('\u{80}'..='\u{FFFF}')
+            .filter(|c| is_untouched(*c) || is_plain_letter(*c) || is_quote_or_dash(*c))
+        {
+            let text = c.to_string();
+            assert_eq!(text.nfkc().collect::<String>(), text);
+            assert!(!is_invisible(c));
+            if is_untouched(c) {
+                assert_eq!(plain_char(c), c);
+                // A few ideographs have the shape of a letter, and mean themselves nevertheless.
+                assert!(c > '\u{3000}' || look_alike(c).is_none(), "{c}");
+            } else if is_plain_letter(c) {
+                assert_eq!(plain_char(c), c);
+            }
+        }
     }
 
     #[test]

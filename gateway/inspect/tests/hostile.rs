@@ -23,8 +23,8 @@ fn check(text: &str) -> Vec<Finding> {
 }
 
 #[test]
-fn a_megabyte_of_one_thing_comes_back() {
-    const BYTES: usize = 1 << 20;
+fn a_long_text_of_one_thing_comes_back() {
+    const BYTES: usize = if cfg!(debug_assertions) { 1 << 16 } else { 1 << 20 };
     for unit in [
         "@",
         "1",
@@ -45,9 +45,126 @@ fn a_megabyte_of_one_thing_comes_back() {
         "1.",
         "Mr A",
         "```\n",
+        "=40",
+        "=\n",
+        "=?",
+        "<~",
+        "[at] ",
+        "\\n",
+        "\\ud800",
+        "ff ",
+        "65 ",
+        "4-",
+        "one ",
+        "a dot ",
+        "a at b dot com ",
+        "H4sIAAAAAAAA ",
+        "eJwDAAAAAAE= ",
+        "QUJDREVGR0hJSktM\n",
+        "moc.a@b ",
+        "\u{202E}a",
+        "e\u{301}",
+        "4\u{336}",
+        "일",
+        "1O",
     ] {
         check(&unit.repeat(BYTES / unit.len()));
     }
+}
+
+/// Eight times the text may take some eight times as long, not sixty-four times.
+#[test]
+fn time_is_linear_in_the_text() {
+    for unit in [
+        "%2541",
+        "QUJDREVGR0hJSktM\n",
+        "c2 80 ",
+        "4 ",
+        "=\n",
+        "H4sIAAAAAAAA\n",
+        "a at b dot c ",
+        "\\n",
+        "=?a",
+        "1O ",
+    ] {
+        let took = |bytes: usize| {
+            let text = unit.repeat(bytes / unit.len());
+            (0..3)
+                .map(|_| {
+                    let started = std::time::Instant::now();
+                    check(&text);
+                    started.elapsed()
+                })
+                .min()
+                .unwrap_or_default()
+        };
+        let (short, long) = (took(32 << 10), took(256 << 10));
+        assert!(
+            long < short * 30 + std::time::Duration::from_millis(50),
+            "{unit:?}: {short:?}, {long:?}"
+        );
+    }
+}
+
+/// In a release build a hundred megabytes: `cargo test --release -p cordon-inspect --test hostile`.
+#[test]
+fn a_very_long_text_of_one_thing_comes_back() {
+    let bytes = if cfg!(debug_assertions) {
+        8 << 20
+    } else {
+        100 << 20
+    };
+    for unit in ["a", "1", "１", "%2541"] {
+        check(&unit.repeat(bytes / unit.len()));
+    }
+}
+
+#[test]
+fn a_million_values_are_answered() {
+    let count = if cfg!(debug_assertions) { 30_000 } else { 1_000_000 };
+    let text = "j@example.com ".repeat(count);
+    let findings = check(&text);
+    assert_eq!(findings.len(), MAX_FINDINGS);
+    assert_eq!(
+        findings.last().map(|last| last.span.end),
+        Some(text.trim_end().len())
+    );
+}
+
+#[test]
+fn what_is_no_character_is_left_as_it_is() {
+    // Halves of surrogate pairs, bytes that are no UTF-8 in every encoding of bytes, and codes past the last.
+    for text in [
+        r"\ud800 \udc00 \ud800\u0041 \ud83d",
+        "%ff%fe%80 %c3",
+        r"\xff\xfe\x80 \xc3",
+        "=FF=FE=80 =C3",
+        "&#55296; &#x110000; &#99999999;",
+        r"\u{110000} \u{d800} \U00110000",
+        "//79/A== gICAgICAgICAgICA",
+        "ff fe 80 81 82 83 84 85",
+    ] {
+        assert!(check(text).is_empty(), "{text}");
+    }
+    let beside = check(r"\ud800 4111 1111 1111 1111 \udc00");
+    assert_eq!(beside.len(), 1);
+}
+
+#[test]
+fn thousands_of_segments_are_joined_in_bounded_time() {
+    let segments: Vec<Segment> = (0..20_000)
+        .map(|index| Segment {
+            place: Place::new(format!("/messages/{index}/content")),
+            role: if index % 2 == 0 {
+                Role::User
+            } else {
+                Role::Assistant
+            },
+            text: Text::from("1234567890"),
+        })
+        .collect();
+    let findings = INSPECTOR.inspect_all(&segments);
+    assert!(findings.len() <= segments.len() * 2);
 }
 
 #[test]

@@ -19,7 +19,7 @@ const MAX_ASCII85: usize = 64 << 10;
 /// Bytes at which something may begin.
 static MARK: [bool; 256] = {
     let mut table = [false; 256];
-    let marks = b"\\%&=<[({0123456789";
+    let marks = b"\\%&=<[({@0123456789";
     let mut at = 0;
     while at < marks.len() {
         table[marks[at] as usize] = true;
@@ -28,8 +28,9 @@ static MARK: [bool; 256] = {
     table
 };
 
-/// Finds what begins in a range of the text.
-pub(super) fn find(text: &str, range: Range<usize>, found: &mut Vec<Stretch>) {
+/// Finds what begins in a range of the text. The places of `@`, and of the first digit of each row, are
+/// handed on, as this walk passes them anyway.
+pub(super) fn find(text: &str, range: Range<usize>, found: &mut Vec<Stretch>, mut other: impl FnMut(usize)) {
     let bytes = text.as_bytes();
     let mut walk = Walk {
         text,
@@ -41,11 +42,18 @@ pub(super) fn find(text: &str, range: Range<usize>, found: &mut Vec<Stretch>) {
     // Where the last list of numbers that said nothing ended.
     let mut list_end = 0;
     while at < range.end {
-        let byte = bytes[at];
-        if !MARK[usize::from(byte)] {
-            at += 1;
-            continue;
+        while let Some(&[a, b, c, d]) = bytes.get(at..at + 4)
+            && !(MARK[usize::from(a)] | MARK[usize::from(b)] | MARK[usize::from(c)] | MARK[usize::from(d)])
+        {
+            at += 4;
         }
+        while at < range.end && !MARK[usize::from(bytes[at])] {
+            at += 1;
+        }
+        if at >= range.end {
+            break;
+        }
+        let byte = bytes[at];
         let stretch = match byte {
             b'\\' => walk.backslash(at),
             b'%' => percent(text, at),
@@ -53,7 +61,12 @@ pub(super) fn find(text: &str, range: Range<usize>, found: &mut Vec<Stretch>) {
             b'=' => walk.equals(at),
             b'<' => ascii85(text, at).or_else(|| spoken::mark(text, at)),
             b'[' | b'(' | b'{' => spoken::mark(text, at),
+            b'@' => {
+                other(at);
+                None
+            }
             _ => {
+                other(at);
                 let mut stretch = None;
                 if at == 0 || !bytes[at - 1].is_ascii_alphanumeric() {
                     (stretch, list_end) = list::at(text, at);
@@ -274,7 +287,18 @@ fn reference(text: &str, at: usize) -> Option<Stretch> {
         let end = end + usize::from(bytes.get(end) == Some(&b';'));
         return Stretch::one(at..at + end, char::from_u32(code)?);
     }
-    let close = bytes.iter().take(24).position(|b| *b == b';')?;
+    if !bytes.get(1)?.is_ascii_alphabetic() {
+        return None;
+    }
+    let name = bytes[1..]
+        .iter()
+        .take(24)
+        .take_while(|b| b.is_ascii_alphanumeric())
+        .count();
+    let close = 1 + name;
+    if bytes.get(close) != Some(&b';') {
+        return None;
+    }
     let source = at..at + close + 1;
     let c = match text.get(at + 1..at + close)? {
         "amp" | "AMP" => '&',

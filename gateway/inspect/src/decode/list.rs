@@ -40,6 +40,16 @@ pub(super) fn at(text: &str, at: usize) -> (Option<Stretch>, usize) {
     };
     let mut end = at;
     let mut says = String::new();
+    // Most numbers are followed by something else than a separator and a number.
+    let first = bytes[at..]
+        .iter()
+        .take(9)
+        .take_while(|b| b.is_ascii_alphanumeric())
+        .count();
+    let second = separator(bytes, at + first).and_then(|separator| bytes.get(at + first + separator.len()));
+    if !second.is_some_and(u8::is_ascii_alphanumeric) {
+        return (None, end);
+    }
     for kind in [
         Kind::Prefixed,
         Kind::Binary,

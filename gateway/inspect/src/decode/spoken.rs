@@ -11,7 +11,7 @@ use aho_corasick::packed;
 use super::{Says, Stretch};
 
 /// A row of words for [`LEAST_DIGITS`] digits is longer.
-const STRIDE: usize = 24;
+const STRIDE: usize = 32;
 /// The fewest digits in a row that are read: fewer are prose.
 const LEAST_DIGITS: usize = 7;
 /// The fewest characters with separators between them.
@@ -24,7 +24,11 @@ pub(super) fn find(text: &str, range: Range<usize>, found: &mut Vec<Stretch>, st
     spaced_out(text, range.clone(), found, strong);
     digit_words(text, range.clone(), found);
     addresses(text, range.clone(), found);
-    if !text[range.clone()].is_ascii() {
+    // All of those characters begin with a byte from here on; taking the maximum is quick.
+    let most = text.as_bytes()[range.clone()]
+        .iter()
+        .fold(0, |most, byte| most.max(*byte));
+    if most >= 0xE3 {
         numerals(text, range, found);
     }
 }
@@ -38,14 +42,34 @@ pub(super) fn mark(text: &str, at: usize) -> Option<Stretch> {
         b'{' => b'}',
         _ => b'>',
     };
+    // What may be in such brackets begins with few letters; other brackets are many in code.
+    let first = bytes.get(at + 1).map(u8::to_ascii_lowercase)?;
+    if !matches!(
+        first,
+        b' ' | b'.'
+            | b'@'
+            | b'-'
+            | b'a'
+            | b'b'
+            | b'c'
+            | b'd'
+            | b'g'
+            | b'h'
+            | b'k'
+            | b'm'
+            | b'p'
+            | b's'
+            | b't'
+            | b'u'
+            | 0x80..
+    ) {
+        return None;
+    }
     let length = bytes[at + 1..].iter().take(14).position(|b| *b == close)?;
     let inner = text.get(at + 1..at + 1 + length)?.trim();
-    let c = match inner {
-        "." => '.',
-        "@" => '@',
-        "-" => '-',
-        _ => sign(inner)?,
-    };
+    if inner.is_empty() || !(inner.len() == 1 || inner.bytes().all(|b| is_letter(b) || b == b'0')) {
+        return None;
+    }
     let after = at + length + 2;
     let blank = |at: Option<usize>| at.and_then(|at| bytes.get(at)) == Some(&b' ');
     let start = if blank(at.checked_sub(1)) { at - 1 } else { at };
@@ -56,7 +80,16 @@ pub(super) fn mark(text: &str, at: usize) -> Option<Stretch> {
         && bytes.get(end).is_some_and(|b| !b.is_ascii_whitespace());
     // One letter or one sign in brackets is more often a list item or code.
     let short = inner.len() == 1 && (start != at || end != after);
-    (amid && !short).then_some(Stretch {
+    if !amid || short {
+        return None;
+    }
+    let c = match inner {
+        "." => '.',
+        "@" => '@',
+        "-" => '-',
+        _ => sign(inner)?,
+    };
+    Some(Stretch {
         source: start..end,
         says: Says::Char(c),
     })
@@ -102,8 +135,10 @@ fn spaced_out(text: &str, range: Range<usize>, found: &mut Vec<Stretch>, strong:
         {
             continue;
         }
-        if let Some(stretch) = spaced(bytes, first, separator, done) {
-            done = stretch.source.end;
+        let (stretch, end) = spaced(bytes, first, separator, done);
+        // Also a row that says nothing is not walked again.
+        done = end.max(at + 1);
+        if let Some(stretch) = stretch {
             // Rows of one-digit cells are common; a number that they make is one only if its checksum says so.
             if matches!(separator, b' ' | b'-' | b'_' | b'*' | b'~') {
                 found.push(stretch);
@@ -115,8 +150,8 @@ fn spaced_out(text: &str, range: Range<usize>, found: &mut Vec<Stretch>, strong:
 }
 
 /// The row of single characters that goes through one at `at`, back to `least`. Three separators stand for
-/// one that was there before.
-fn spaced(bytes: &[u8], at: usize, separator: u8, least: usize) -> Option<Stretch> {
+/// one that was there before. Also gives where the row ends.
+fn spaced(bytes: &[u8], at: usize, separator: u8, least: usize) -> (Option<Stretch>, usize) {
     let single = |at: usize| {
         bytes
             .get(at)
@@ -124,7 +159,7 @@ fn spaced(bytes: &[u8], at: usize, separator: u8, least: usize) -> Option<Stretc
     };
     let between = |at: usize| bytes.get(at) == Some(&separator);
     if !single(at) {
-        return None;
+        return (None, at);
     }
     let mut start = at;
     loop {
@@ -171,8 +206,8 @@ fn spaced(bytes: &[u8], at: usize, separator: u8, least: usize) -> Option<Stretc
     }
     let said = says.trim_end();
     let end = end - (says.len() - said.len());
-    (said.len() >= LEAST_SPACED && said.bytes().any(|b| b.is_ascii_alphanumeric()))
-        .then(|| Stretch::text(start..end, said.to_owned()))
+    let written = said.len() >= LEAST_SPACED && said.bytes().any(|b| b.is_ascii_alphanumeric());
+    (written.then(|| Stretch::text(start..end, said.to_owned())), end)
 }
 
 /// Words for digits, and for what stands between them, in English, German, French, Spanish and Italian.
@@ -247,15 +282,28 @@ const WORDS: &[(&str, &str)] = &[
     ("plus", "+"),
 ];
 
-/// The same as numbers, sorted, since comparing those is quick.
-static DIGIT_WORDS: LazyLock<Vec<(u64, &str)>> = LazyLock::new(|| {
-    let mut packed: Vec<(u64, &str)> = WORDS
-        .iter()
-        .filter_map(|(word, says)| Some((packed_word(word.as_bytes())?, *says)))
-        .collect();
-    packed.sort_unstable();
-    packed
+/// Slots of the table of words, many more than words, so that most look-ups are one.
+const SLOTS: usize = 512;
+
+/// The words as numbers, each in the first free slot from its own.
+static DIGIT_WORDS: LazyLock<[(u64, &str); SLOTS]> = LazyLock::new(|| {
+    let mut slots = [(0, ""); SLOTS];
+    for (word, says) in WORDS {
+        let Some(packed) = packed_word(word.as_bytes()) else {
+            continue;
+        };
+        let mut at = slot(packed);
+        while slots[at].0 != 0 {
+            at = (at + 1) % SLOTS;
+        }
+        slots[at] = (packed, *says);
+    }
+    slots
 });
+
+fn slot(packed: u64) -> usize {
+    (packed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 55) as usize
+}
 
 /// A word of two to eight bytes, in small letters, as a number.
 fn packed_word(word: &[u8]) -> Option<u64> {
@@ -268,10 +316,14 @@ fn packed_word(word: &[u8]) -> Option<u64> {
 
 fn digit_word(word: &[u8]) -> Option<&'static str> {
     let packed = packed_word(word)?;
-    let place = DIGIT_WORDS
-        .binary_search_by_key(&packed, |(packed, _)| *packed)
-        .ok()?;
-    Some(DIGIT_WORDS[place].1)
+    let mut at = slot(packed);
+    while DIGIT_WORDS[at].0 != 0 {
+        if DIGIT_WORDS[at].0 == packed {
+            return Some(DIGIT_WORDS[at].1);
+        }
+        at = (at + 1) % SLOTS;
+    }
+    None
 }
 
 fn is_letter(byte: u8) -> bool {
