@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use cordon_inspect::Inspector;
+use cordon_inspect::{Inspector, decoded, normalise};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 const PROSE: &str = "The committee met for the third time this quarter and went through the open points. It was agreed that the \
@@ -34,5 +34,30 @@ fn inspect(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, inspect);
+/// What the views cost by themselves: on text with nothing to normalise or decode, and on encoded text.
+fn views(c: &mut Criterion) {
+    let mut group = c.benchmark_group("views");
+    let umlauts = PROSE.replace('a', "ä");
+    let percent: String = PROSE.bytes().map(|b| format!("%{b:02X}")).collect();
+    for (name, text) in [
+        ("prose", PROSE),
+        ("code", CODE),
+        ("umlauts", umlauts.as_str()),
+        ("percent", percent.as_str()),
+    ] {
+        let text = text.repeat(4096 / text.len() + 1);
+        group.throughput(Throughput::Bytes(text.len() as u64));
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                let view = normalise(black_box(&text));
+                let mut bytes = 0;
+                decoded(view.text(), |view| bytes += view.text().len());
+                bytes
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, views, inspect);
 criterion_main!(benches);
