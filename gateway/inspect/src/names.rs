@@ -211,9 +211,6 @@ pub(crate) fn names(text: &str) -> Vec<Name> {
     let mut words = Words { text, at: 0 };
     let mut buffer = String::new();
     while let Some(word) = words.next() {
-        if !is_promising(text, &word) {
-            continue;
-        }
         let Some(name) = name_at(text, word.clone(), &mut buffer) else {
             continue;
         };
@@ -224,37 +221,67 @@ pub(crate) fn names(text: &str) -> Vec<Name> {
 }
 
 /// Whether a word is worth looking up: it is perhaps listed, or a surname may follow it. Most words are neither,
-/// and are left behind for the price of a hash.
-fn is_promising(text: &str, word: &Range<usize>) -> bool {
-    if LISTED.may_hold(&text[word.clone()]) {
-        return true;
-    }
+/// and are left behind for the price of a look at their beginning.
+fn is_promising(listed: &Listed, text: &str, word: &Range<usize>) -> bool {
     let bytes = text.as_bytes();
-    bytes[word.start].is_ascii_uppercase()
+    let first = bytes[word.start];
+    if first.is_ascii_lowercase() {
+        return listed.beginnings.may_hold(beginning(&bytes[word.clone()]))
+            && listed.words.may_hold(Bits::of(&text[word.clone()]));
+    }
+    let surname_may_follow = first.is_ascii_uppercase()
         && bytes.get(word.end) == Some(&b' ')
         && bytes
             .get(word.end + 1)
-            .is_some_and(|next| next.is_ascii_alphabetic() || !next.is_ascii())
+            .is_some_and(|next| next.is_ascii_alphabetic() || !next.is_ascii());
+    surname_may_follow || listed.words.may_hold(Bits::of(&text[word.clone()]))
 }
 
 /// All lists as bits: what is not set is in none of them.
-static LISTED: LazyLock<Bits> = LazyLock::new(|| {
-    let mut bits = Bits(vec![0; BITS / 64]);
+static LISTED: LazyLock<Listed> = LazyLock::new(|| {
+    let mut listed = Listed {
+        beginnings: Bits(vec![0; BITS / 64]),
+        words: Bits(vec![0; BITS / 64]),
+    };
     for word in GIVEN.iter().chain(&*GIVEN_TOO).chain(&*SURNAMES) {
-        if let Some(bit) = Bits::of(word) {
-            bits.0[bit / 64] |= 1 << (bit % 64);
-        }
+        listed.beginnings.set(beginning(word.as_bytes()));
+        listed.words.set(Bits::of(word));
     }
-    bits
+    listed
 });
 /// So many that one word in twenty is looked up for nothing.
 const BITS: usize = 1 << 16;
 
+struct Listed {
+    /// The first three letters of each name.
+    beginnings: Bits,
+    words: Bits,
+}
+
+/// The bit of the first three letters; words with letters that can be written in more than one way have none.
+fn beginning(word: &[u8]) -> Option<usize> {
+    let mut letters = [0; 3];
+    for (slot, byte) in letters.iter_mut().zip(word) {
+        if !byte.is_ascii() {
+            return None;
+        }
+        *slot = usize::from(byte | 0x20) % 32;
+    }
+    let [a, b, c] = letters;
+    Some((a * 32 + b) * 32 + c)
+}
+
 struct Bits(Vec<u64>);
 
 impl Bits {
-    fn may_hold(&self, word: &str) -> bool {
-        Self::of(word).is_none_or(|bit| self.0[bit / 64] >> (bit % 64) & 1 == 1)
+    fn set(&mut self, bit: Option<usize>) {
+        if let Some(bit) = bit {
+            self.0[bit / 64] |= 1 << (bit % 64);
+        }
+    }
+
+    fn may_hold(&self, bit: Option<usize>) -> bool {
+        bit.is_none_or(|bit| self.0[bit / 64] >> (bit % 64) & 1 == 1)
     }
 
     /// The bit of a word by its first letters in lower case (FNV-1a), up to the hyphen of a double name. Letters
@@ -286,6 +313,7 @@ impl Iterator for Words<'_> {
 
     fn next(&mut self) -> Option<Range<usize>> {
         let bytes = self.text.as_bytes();
+        let listed = &*LISTED;
         loop {
             while self.at < bytes.len() && !(bytes[self.at].is_ascii_alphabetic() || bytes[self.at] >= 0x80) {
                 self.at += 1;
@@ -298,6 +326,9 @@ impl Iterator for Words<'_> {
             self.at = end.max(start + 1);
             while !self.text.is_char_boundary(self.at) {
                 self.at += 1;
+            }
+            if !is_promising(listed, self.text, &(start..end)) {
+                continue;
             }
             let before = start.checked_sub(1).map_or(b' ', |at| bytes[at]);
             let after = bytes.get(end).copied().unwrap_or(b' ');
