@@ -126,7 +126,7 @@ pub(crate) fn walk(text: &str, mut found: impl FnMut(Candidate)) {
         }
         if all_hex && word.len() <= 4 && start >= groups_to {
             let next = bytes.get(at).copied().unwrap_or_default();
-            if next == b':' || (next == b'-' && word.len() == 2) {
+            if next == b':' || (next == b'-' && word.len() == 2) || (next == b'.' && digits == word.len()) {
                 groups_to = groups(text, start, &mut found);
             }
         }
@@ -230,7 +230,7 @@ fn groups(text: &str, first: usize, found: &mut impl FnMut(Candidate)) -> usize 
     let mut end = first;
     let mut joints = 0;
     while end < bytes.len() && class(bytes[end]) & (HEX | JOINT) != 0 {
-        joints += usize::from(matches!(bytes[end], b':' | b'-'));
+        joints += usize::from(matches!(bytes[end], b':' | b'-' | b'.'));
         end += 1;
         // The zone of a link-local address is a name.
         if bytes[end - 1] == b'%' {

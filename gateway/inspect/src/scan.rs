@@ -197,8 +197,14 @@ impl Pass<'_> {
                 patterns.matching(all, self.text, span.clone(), &mut set);
                 slots.retain(|slot| set.contains(PatternID::must(*slot)));
             }
+            // An IBAN can only begin where its candidate does; others may begin further on.
+            let anchored = if candidate.gate == Gate::Iban {
+                Anchored::Yes
+            } else {
+                Anchored::No
+            };
             for slot in &slots {
-                self.search(own[*slot], span.clone(), Anchored::No, &mut done[gate][*slot]);
+                self.search(own[*slot], span.clone(), anchored, &mut done[gate][*slot]);
             }
         });
     }
