@@ -6,6 +6,16 @@ use std::io::{self, BufRead, Write};
 use cordon_inspect::Inspector;
 use serde_json::{Value, json};
 
+/// What `cordon scan` reports with `--regions` only.
+const REGIONS: [&str; 6] = [
+    "SOURCE_CODE",
+    "STACK_TRACE",
+    "LOG",
+    "CONFIGURATION",
+    "CONFIDENTIAL",
+    "INTERNAL",
+];
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let all = std::env::args().any(|arg| arg == "--all");
     let inspector = Inspector::embedded().map_err(|errors| {
@@ -22,7 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let spans: Vec<Value> = inspector
             .inspect(text)
             .into_iter()
-            .filter(|finding| all || !matches!(finding.entity.family(), "SOURCE_CODE" | "CONFIDENTIAL"))
+            .filter(|finding| all || !REGIONS.contains(&finding.entity.family()))
             .map(|finding| {
                 let start = text[..finding.span.start].chars().count();
                 let length = text[finding.span].chars().count();

@@ -1,471 +1,447 @@
-//! Source code inside a text: whole files, fenced blocks, and lines of code amid prose.
+//! Source code inside a text, as whole files, fenced blocks or a few lines amid prose; stack traces, logs
+//! and settings beside it.
 //!
-//! Each line is scored by how it is built (endings, operators, calls, assignments) and by the keywords it
-//! starts with; lines that score form blocks. A block's finding spans its lines. One line of code in a
-//! chat is everyday speech among engineers, so short blocks score lower and single lines nothing.
+//! What is put before lines (quoting, diff signs, numbers, prompts, chat stamps) is taken off, long lines are
+//! cut into statements, and each is looked at by itself ([`unit`]): indentation and line breaks do not
+//! matter. Statements near each other form a block, whose finding spans its lines. One line of code in
+//! a chat is everyday speech among engineers, so short blocks score lower and single lines nothing.
 //!
-//! It tells code from prose and from data (JSON, CSV, YAML, logs); whose code it is, is for fingerprints.
+//! It tells code from prose and from data (JSON, CSV, XML); whose code it is, is for fingerprints.
 //!
-//! Limits: [`MAX_BYTES`] of a text are read line by line, the first [`LINE_BYTES`] of each line. Linear.
+//! Limits: [`MAX_BYTES`] of a text are read. Linear. On failure: there is none; a text that is not understood
+//! holds no block.
 
 use std::ops::Range;
 
+mod dress;
+mod fence;
 mod languages;
-use languages::{LANGUAGES, STATEMENTS};
+mod records;
+mod settings;
+mod shapes;
+mod unit;
+mod words;
+
+use fence::Tag;
+use languages::{LANGUAGES, Sort};
+use records::Record;
+use settings::Settings;
+use unit::{Unit, Votes};
 
 /// Text behind this is not looked at for code: by then a block has long been found.
 pub(crate) const MAX_BYTES: usize = 8 << 20;
-/// How much of a line decides about it.
-const LINE_BYTES: usize = 240;
-/// Lines without code that a block may hold in a row.
-const GAP_LINES: usize = 2;
-/// The fewest code lines of a block without a fence.
-const LEAST_LINES: usize = 3;
+/// Lines that are neither code nor blank, which a block may hold in a row; and comments or blank ones.
+const GAP: u32 = 2;
+const GAP_OF_COMMENTS: u32 = 12;
+/// The fewest statements of a block without a fence.
+const LEAST: u32 = 3;
+/// The fewest points of such a block, for each statement on average and together.
+const LEAST_POINTS: u32 = 8;
+/// Lines longer than this are cut into statements.
+const LONG_LINE: usize = 160;
+/// What a long line is cut into where it has no statements.
+const PIECE: usize = 90;
 
-/// A block of code.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Block {
-    pub(crate) span: Range<usize>,
-    pub(crate) score: f32,
-    pub(crate) evidence: Vec<&'static str>,
+/// What a block holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Source code.
+    Code,
+    /// A stack trace.
+    Trace,
+    /// Lines of a log.
+    Log,
+    /// Settings.
+    Configuration,
 }
 
-/// Finds the blocks of code in a text, in order and disjoint.
-pub(crate) fn blocks(text: &str) -> Vec<Block> {
+/// A block of code, or of what machines write.
+#[derive(Debug, PartialEq)]
+pub struct Block {
+    /// What it holds.
+    pub kind: Kind,
+    /// Where: bytes of the text.
+    pub span: Range<usize>,
+    /// How sure, 0.0 to 1.0.
+    pub score: f32,
+    /// Why, and in which language; quotes nothing.
+    pub evidence: Vec<&'static str>,
+}
+
+/// Finds the blocks of a text, in order and disjoint.
+pub fn blocks(text: &str) -> Vec<Block> {
     let text = &text[..text.floor_char_boundary(MAX_BYTES)];
-    let mut found = Vec::new();
-    let mut open: Option<Open> = None;
-    let mut fence: Option<Fence> = None;
+    let mut reader = Reader::default();
     let mut at = 0;
-    for line in text.split_inclusive('\n') {
-        let span = at..at + line.trim_end().len();
-        at += line.len();
-        let trimmed = line.trim();
-        if let Some(tag) = trimmed
-            .strip_prefix("```")
-            .or_else(|| trimmed.strip_prefix("~~~"))
-        {
-            match fence.take() {
-                Some(fence) => fence.close(&mut found),
-                None => {
-                    close(open.take(), &mut found);
-                    fence = Some(Fence {
-                        tag: known_tag(tag.trim()),
-                        open: Open::new(at),
+    while at < text.len() {
+        let end = memchr::memchr(b'\n', &text.as_bytes()[at..]).map_or(text.len(), |length| at + length);
+        reader.line(text, at..end);
+        at = end + 1;
+    }
+    reader.end();
+    let Reader {
+        mut found, settings, ..
+    } = reader;
+    settings::merge(&mut found, settings.done());
+    share(text, &mut found);
+    found
+}
+
+/// Says how much of the text is code.
+fn share(text: &str, found: &mut [Block]) {
+    let code: usize = found
+        .iter()
+        .filter(|block| block.kind == Kind::Code)
+        .map(|block| block.span.len())
+        .sum();
+    let all = text.trim().len().max(1);
+    let words = match code * 100 / all {
+        90.. => "nearly all of the text is code",
+        50.. => "most of the text is code",
+        20.. => "a part of the text is code",
+        _ => "a small part of the text is code",
+    };
+    for block in found.iter_mut().filter(|block| block.kind == Kind::Code) {
+        block.evidence.push(words);
+    }
+}
+
+#[derive(Default)]
+struct Reader {
+    found: Vec<Block>,
+    open: Option<Open>,
+    fence: Option<Fenced>,
+    settings: Settings,
+    votes: Option<Box<Votes>>,
+}
+
+/// A fence with a language that is known.
+struct Fenced {
+    tag: Tag,
+    span: Range<usize>,
+    lines: u32,
+}
+
+impl Reader {
+    fn line(&mut self, text: &str, span: Range<usize>) {
+        let line = &text[span.clone()];
+        let bare = dress::undressed(line);
+        if bare.starts_with("```") || bare.starts_with("~~~") {
+            self.fence_mark(bare, span);
+            return;
+        }
+        if let Some(fence) = &mut self.fence {
+            if !bare.is_empty() {
+                fence.span.end = span.end;
+                fence.lines += 1;
+            }
+            if fence.tag != Tag::Data {
+                return;
+            }
+        }
+        let span = span.start..span.start + line.trim_end().len();
+        self.settings.line(line, bare, &span);
+        // A log's time would be taken for a chat's stamp, and be off already.
+        if let Some(record) = records::record(line.trim_ascii()).or_else(|| records::record(bare)) {
+            let (kind, evidence) = match record {
+                Record::Trace(whose) => (Kind::Trace, whose),
+                Record::Log => (Kind::Log, "lines with time or level"),
+            };
+            self.open_as(kind, span.start);
+            if let Some(open) = &mut self.open {
+                open.record(span.end, evidence);
+            }
+            return;
+        }
+        if self.fence.is_some() {
+            // Data by its tag: only records are looked for.
+            self.close();
+            return;
+        }
+        if line.len() <= LONG_LINE {
+            self.unit(bare, span);
+        } else {
+            self.long(text, span);
+        }
+    }
+
+    fn fence_mark(&mut self, bare: &str, span: Range<usize>) {
+        self.close();
+        match self.fence.take() {
+            Some(fence) => self.fence_end(&fence),
+            None => {
+                let tag = fence::tag(bare[3..].trim());
+                if tag != Tag::Unknown {
+                    self.fence = Some(Fenced {
+                        tag,
+                        span: span.end + 1..span.end,
+                        lines: 0,
                     });
                 }
             }
-            continue;
-        }
-        let score = score(line.get(..line.floor_char_boundary(LINE_BYTES)).unwrap_or(line));
-        if let Some(fence) = &mut fence {
-            fence.open.add(&span, trimmed, &score, true);
-            continue;
-        }
-        match &mut open {
-            Some(block) => {
-                let goes_on = block.add(&span, trimmed, &score, false);
-                if !goes_on {
-                    close(open.take(), &mut found);
-                }
-            }
-            None if score.points >= 2 => {
-                let mut block = Open::new(span.start);
-                block.add(&span, trimmed, &score, false);
-                open = Some(block);
-            }
-            None => {}
         }
     }
-    if let Some(fence) = fence {
-        fence.close(&mut found);
+
+    fn fence_end(&mut self, fence: &Fenced) {
+        let (kind, evidence) = match fence.tag {
+            Tag::Code(language) => (Kind::Code, language),
+            Tag::Configuration(language) => (Kind::Configuration, language),
+            Tag::Data | Tag::Unknown => return,
+        };
+        if fence.span.start >= fence.span.end {
+            return;
+        }
+        let mut all = vec!["fenced as code"];
+        all.extend(evidence);
+        self.found.push(Block {
+            kind,
+            span: fence.span.clone(),
+            score: worth(fence.lines).max(if fence.lines >= LEAST { 0.85 } else { 0.45 }),
+            evidence: all,
+        });
     }
-    close(open, &mut found);
-    found
+
+    /// Cuts a long line into statements. Stretches of it that hold few signs are taken as they are.
+    fn long(&mut self, text: &str, span: Range<usize>) {
+        let line = &text.as_bytes()[span.clone()];
+        if fence::is_json(line) {
+            self.close();
+            return;
+        }
+        let mut at = span.start;
+        while at < span.end {
+            let end = cut(text, at, span.end, LONG_LINE);
+            if unit::symbols(&text.as_bytes()[at..end]) * 25 < end - at {
+                self.unit(text[at..end].trim_ascii(), at..end);
+                at = end;
+                continue;
+            }
+            while at < end {
+                let stop = cut(text, at, end, PIECE);
+                let statement = text.as_bytes()[at..stop]
+                    .iter()
+                    .enumerate()
+                    .skip(6)
+                    .find(|(_, b)| matches!(b, b';' | b'{' | b'}'))
+                    .map_or(stop, |(place, _)| at + place + 1);
+                self.unit(text[at..statement].trim_ascii(), at..statement);
+                at = statement;
+            }
+        }
+    }
+
+    fn unit(&mut self, bare: &str, span: Range<usize>) {
+        let votes = self.votes.get_or_insert_with(|| Box::new([0; LANGUAGES.len()]));
+        let what = unit::unit(bare, votes);
+        let goes_on = self
+            .open
+            .as_mut()
+            .is_some_and(|open| open.add(&span, bare, what, votes));
+        if !goes_on {
+            self.close();
+            if let Unit::Code(points) = what
+                && points >= 2
+            {
+                self.start(points, &span);
+            }
+        }
+        if let (Some(votes), Unit::Code(_) | Unit::Prose | Unit::Neutral | Unit::Data) =
+            (&mut self.votes, what)
+        {
+            votes.fill(0);
+        }
+    }
+
+    fn start(&mut self, points: u16, span: &Range<usize>) {
+        let mut open = Open::new(Kind::Code, span.start);
+        if let Some(votes) = &self.votes {
+            open.add(span, "", Unit::Code(points), votes);
+        }
+        self.open = Some(open);
+    }
+
+    fn open_as(&mut self, kind: Kind, start: usize) {
+        if self.open.as_ref().is_none_or(|open| open.kind != kind) {
+            self.close();
+            self.open = Some(Open::new(kind, start));
+        }
+    }
+
+    fn close(&mut self) {
+        if let Some(open) = self.open.take() {
+            self.found.extend(open.block());
+        }
+    }
+
+    fn end(&mut self) {
+        self.close();
+        if let Some(fence) = self.fence.take() {
+            self.fence_end(&fence);
+        }
+    }
+}
+
+/// The end of a piece of at most so many bytes, at a space if there is one.
+fn cut(text: &str, start: usize, end: usize, most: usize) -> usize {
+    if end - start <= most {
+        return end;
+    }
+    let stop = text.floor_char_boundary(start + most).max(start + 1);
+    let back = text.as_bytes()[start..stop].iter().rposition(|b| *b == b' ');
+    match back {
+        Some(back) if back > most / 2 => start + back + 1,
+        _ => text.ceil_char_boundary(stop),
+    }
 }
 
 /// A block that may still grow.
 struct Open {
+    kind: Kind,
     span: Range<usize>,
-    /// Lines that are code, and those that are neither code nor blank.
-    code: usize,
-    other: usize,
-    /// Lines since the last one that is code.
-    gap: usize,
-    strong: usize,
-    languages: [u16; LANGUAGES.len()],
+    lines: u32,
+    /// Lines that are neither of it nor blank.
+    other: u32,
+    /// Such lines since the last one of it, and those that do not speak against it.
+    gap: u32,
+    quiet: u32,
+    strong: u32,
+    points: u32,
+    votes: Box<[u32; LANGUAGES.len()]>,
+    evidence: &'static str,
+    /// A comment that was opened and not closed.
+    comment: bool,
 }
 
 impl Open {
-    fn new(start: usize) -> Self {
+    fn new(kind: Kind, start: usize) -> Self {
         Self {
+            kind,
             span: start..start,
-            code: 0,
+            lines: 0,
             other: 0,
             gap: 0,
+            quiet: 0,
             strong: 0,
-            languages: [0; LANGUAGES.len()],
+            points: 0,
+            votes: Box::new([0; LANGUAGES.len()]),
+            evidence: "lines built like code",
+            comment: false,
         }
+    }
+
+    fn record(&mut self, end: usize, evidence: &'static str) {
+        self.lines += 1;
+        self.gap = 0;
+        self.quiet = 0;
+        self.span.end = end;
+        self.evidence = evidence;
     }
 
     /// Takes a line in; says no when the block has ended before it.
-    fn add(&mut self, span: &Range<usize>, trimmed: &str, score: &LineScore, fenced: bool) -> bool {
-        if score.points >= 2 || (score.points == 1 && self.gap == 0) {
-            self.code += 1;
-            self.strong += usize::from(score.points >= 3);
-            self.gap = 0;
-            self.span.end = span.end;
-            if let Some(language) = score.language {
-                self.languages[language] = self.languages[language].saturating_add(1);
-            }
-            return true;
+    fn add(&mut self, span: &Range<usize>, bare: &str, what: Unit, votes: &Votes) -> bool {
+        if self.kind != Kind::Code {
+            // The source lines of a Python trace and the message of a log's line may be between.
+            self.gap += u32::from(what != Unit::Neutral);
+            self.quiet += 1;
+            return self.gap <= GAP && self.quiet <= GAP + 1 && self.kind == Kind::Trace;
         }
-        if fenced {
-            self.other += usize::from(!trimmed.is_empty());
-            if !trimmed.is_empty() {
+        if self.comment {
+            self.quiet += 1;
+            self.comment = !["*/", "\"\"\"", "'''", "-}", "*)"]
+                .iter()
+                .any(|end| bare.ends_with(end));
+            return self.quiet <= 3 * GAP_OF_COMMENTS;
+        }
+        match what {
+            Unit::Code(points) if points >= 2 || (self.gap == 0 && points == 1) => {
+                self.lines += 1;
+                self.points += u32::from(points);
+                self.strong += u32::from(points >= 3);
+                self.gap = 0;
+                self.quiet = 0;
                 self.span.end = span.end;
+                for (sum, vote) in self.votes.iter_mut().zip(votes) {
+                    *sum += u32::from(*vote);
+                }
+                true
             }
-            return true;
+            Unit::Comment => {
+                let opens = (bare.starts_with("/*") && !bare.contains("*/"))
+                    || (["\"\"\"", "'''"].iter().any(|mark| {
+                        bare.starts_with(mark) && !bare[3..].contains(mark) && !bare[3..].starts_with(' ')
+                    }));
+                self.comment = opens;
+                self.quiet += 1;
+                self.quiet <= GAP_OF_COMMENTS
+            }
+            Unit::Neutral if bare.is_empty() => {
+                self.quiet += 1;
+                self.quiet <= GAP_OF_COMMENTS && self.gap <= GAP
+            }
+            Unit::Neutral | Unit::Code(_) | Unit::Data => {
+                self.gap += 1;
+                self.other += 1;
+                self.gap <= GAP
+            }
+            // A sentence ends a block at once.
+            Unit::Prose => false,
         }
-        self.gap += 1;
-        if !trimmed.is_empty() {
-            self.other += 1;
-        }
-        // A sentence ends a block at once; blank lines and odd ones may be inside.
-        self.gap <= GAP_LINES && score.points >= 0
     }
 
     fn language(&self) -> Option<usize> {
-        let (best, count) = self
-            .languages
-            .iter()
-            .enumerate()
-            .max_by_key(|(_, count)| **count)?;
-        (*count > 0).then_some(best)
+        let (best, votes) = self.votes.iter().enumerate().max_by_key(|(_, votes)| **votes)?;
+        (*votes > 0).then_some(best)
     }
-}
 
-struct Fence {
-    tag: Tag,
-    open: Open,
-}
-
-impl Fence {
-    fn close(self, found: &mut Vec<Block>) {
-        let Open { code, other, .. } = self.open;
-        match self.tag {
-            Tag::Code if code + other > 0 => {
-                let score: f32 = if code + other >= LEAST_LINES { 0.85 } else { 0.45 };
-                push(&self.open, score.max(worth(&self.open)), found);
-            }
-            Tag::Unknown if code >= LEAST_LINES && code >= other => {
-                push(&self.open, worth(&self.open).max(0.6), found)
-            }
-            _ => {}
+    fn block(self) -> Option<Block> {
+        if self.span.is_empty() {
+            return None;
         }
+        if self.kind != Kind::Code {
+            let enough = self.lines >= 2;
+            return enough.then(|| Block {
+                kind: self.kind,
+                span: self.span,
+                score: if self.lines >= 3 { 0.9 } else { 0.7 },
+                evidence: vec![self.evidence],
+            });
+        }
+        let enough = self.lines >= LEAST
+            && self.strong > 0
+            && self.points >= LEAST_POINTS
+            && self.points * 2 >= self.lines * 3
+            && self.lines > self.other;
+        if !enough {
+            return None;
+        }
+        let language = self.language();
+        let kind = match language.map(|language| LANGUAGES[language].sort) {
+            Some(Sort::Configuration) => Kind::Configuration,
+            _ => Kind::Code,
+        };
+        let score = worth(self.lines);
+        let mut evidence = vec![self.evidence];
+        evidence.extend(language.map(|language| LANGUAGES[language].evidence));
+        Some(Block {
+            kind,
+            span: self.span,
+            score: if language.is_some() {
+                score
+            } else {
+                (score - 0.15).max(0.4)
+            },
+            evidence,
+        })
     }
 }
 
-fn close(open: Option<Open>, found: &mut Vec<Block>) {
-    if let Some(open) = open
-        && open.code >= LEAST_LINES
-        && open.strong > 0
-        && open.code > open.other
-    {
-        push(&open, worth(&open), found);
-    }
-}
-
-/// More lines, strong lines and a language that is sure of itself are worth more.
-fn worth(open: &Open) -> f32 {
-    let lines: f32 = match open.code {
+/// More lines are worth more.
+fn worth(lines: u32) -> f32 {
+    match lines {
         0..=2 => 0.4,
         3..=4 => 0.5,
         5..=9 => 0.7,
         10..=19 => 0.85,
         _ => 0.95,
-    };
-    if open.language().is_some() {
-        lines
-    } else {
-        (lines - 0.15).max(0.4)
-    }
-}
-
-fn push(open: &Open, score: f32, found: &mut Vec<Block>) {
-    if open.span.is_empty() {
-        return;
-    }
-    let mut evidence = vec!["lines built like code"];
-    evidence.extend(open.language().map(|language| LANGUAGES[language].0));
-    found.push(Block {
-        span: open.span.clone(),
-        score,
-        evidence,
-    });
-}
-
-enum Tag {
-    Code,
-    Data,
-    Unknown,
-}
-
-fn known_tag(tag: &str) -> Tag {
-    let name = tag
-        .split([' ', '{', ','])
-        .next()
-        .unwrap_or_default()
-        .to_ascii_lowercase();
-    match name.as_str() {
-        "json" | "jsonl" | "yaml" | "yml" | "toml" | "csv" | "text" | "txt" | "xml" | "md" | "markdown"
-        | "log" | "ini" | "diff" | "console" | "output" | "http" | "env" | "dotenv" => Tag::Data,
-        "" => Tag::Unknown,
-        "c" | "h" | "cpp" | "c++" | "cc" | "hpp" | "py" | "python" | "python3" | "java" | "js" | "jsx"
-        | "javascript" | "ts" | "tsx" | "typescript" | "go" | "golang" | "rust" | "rs" | "cs" | "csharp"
-        | "c#" | "sql" | "plsql" | "verilog" | "systemverilog" | "sv" | "vhdl" | "sh" | "bash" | "shell"
-        | "zsh" | "powershell" | "matlab" | "octave" | "ruby" | "rb" | "php" | "swift" | "kotlin"
-        | "scala" | "r" | "lua" | "perl" | "haskell" | "dart" | "asm" | "cobol" | "fortran" | "cuda"
-        | "html" | "css" | "vue" => Tag::Code,
-        _ => Tag::Unknown,
-    }
-}
-
-struct LineScore {
-    /// Three and more is surely code, two is code, one may be, below zero is prose.
-    points: i32,
-    language: Option<usize>,
-}
-
-fn score(line: &str) -> LineScore {
-    let trimmed = line.trim();
-    let none = |points| LineScore {
-        points,
-        language: None,
-    };
-    if trimmed.is_empty() {
-        return none(0);
-    }
-    if matches!(trimmed, "{" | "}" | "[" | "]" | "}," | "],") {
-        // Either code or data: it goes on with what it is in.
-        return none(1);
-    }
-    if is_data(trimmed) {
-        return none(0);
-    }
-    let bytes = trimmed.as_bytes();
-    let last = bytes[bytes.len() - 1];
-    let words = trimmed.split_ascii_whitespace().count();
-    let comment = ["//", "/*", "*/", "* ", "--", "% ", "\"\"\""]
-        .iter()
-        .any(|mark| trimmed.starts_with(mark));
-    let indented = line.starts_with("    ") || line.starts_with('\t') || line.starts_with("  ");
-    let mut points = 0;
-    let ends = match last {
-        b';' => 2,
-        b'{' | b'}' => 2,
-        b')' if bytes.contains(&b'(') && words <= 8 => 1,
-        b':' | b',' | b'(' | b'[' | b']' | b'\\' if indented || words <= 6 => i32::from(last != b','),
-        _ => 0,
-    };
-    points += ends;
-    let operators = [
-        "==", "!=", "=>", "->", "::", ":=", "+=", "&&", "||", "<=", ">=", "++", "!==", "</", "/>", "()",
-        "[]", "<<", ">>", "${",
-    ]
-    .iter()
-    .filter(|operator| trimmed.contains(**operator))
-    .count();
-    points += (operators as i32).min(2);
-    points +=
-        i32::from(is_assignment(trimmed)) + i32::from(has_call(trimmed)) + i32::from(indented && ends > 0);
-    let language = LANGUAGES
-        .iter()
-        .position(|(_, starts)| starts.iter().any(|start| trimmed.starts_with(start)));
-    let short_keyword = matches!(
-        trimmed,
-        "end"
-            | "fi"
-            | "done"
-            | "begin"
-            | "then"
-            | "else"
-            | "BEGIN"
-            | "else:"
-            | "try:"
-            | "endmodule"
-            | "});"
-            | "},"
-            | ")"
-    );
-    let statement = STATEMENTS.iter().any(|start| trimmed.starts_with(start));
-    if short_keyword || statement {
-        points += 2;
-    }
-    // A keyword counts where the line is not a sentence.
-    let sentence = is_sentence(trimmed, words) && !(statement && indented);
-    if language.is_some() && !sentence {
-        points += 2;
-    }
-    if comment && points == 0 {
-        points = 1;
-    }
-    if sentence && points < 3 {
-        points = -1;
-    }
-    LineScore {
-        points,
-        language: language.filter(|_| points >= 2),
-    }
-}
-
-/// JSON members, CSV rows, YAML pairs, log lines and list items hold data.
-fn is_data(line: &str) -> bool {
-    let json = line.starts_with('"') && line.contains("\":");
-    let pair = line.split_once(": ").is_some_and(|(key, value)| {
-        key.trim_start_matches("- ")
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b' '))
-            && !value.ends_with([';', '{', '('])
-            && !key.starts_with("def ")
-    });
-    let csv = line.matches(',').count() >= 3 && !line.contains(['(', ';', '=', '{']);
-    let log = line.len() > 10 && line.as_bytes()[..4].iter().all(u8::is_ascii_digit) && line.contains(':');
-    json || pair || csv || log
-}
-
-/// `name = value`, `name: type = value`, `*p->x = y`, but not `x == y`.
-fn is_assignment(line: &str) -> bool {
-    line.split_once('=').is_some_and(|(left, right)| {
-        !right.starts_with('=')
-            && !left.ends_with(['=', '!', '<', '>'])
-            && !left.trim().is_empty()
-            && left.split_ascii_whitespace().count() <= 4
-            && left
-                .chars()
-                .all(|c| c.is_alphanumeric() || " _.$*&[]<>:,-+|@'\"/".contains(c))
-            && !right.trim().is_empty()
-    })
-}
-
-/// A name with an opening bracket right behind it.
-fn has_call(line: &str) -> bool {
-    let bytes = line.as_bytes();
-    bytes
-        .windows(2)
-        .any(|pair| pair[1] == b'(' && (pair[0].is_ascii_alphanumeric() || pair[0] == b'_'))
-}
-
-/// Several words, mostly letters, little that only code has.
-fn is_sentence(line: &str, words: usize) -> bool {
-    let symbols = line
-        .bytes()
-        .filter(|b| b"{}[]();=<>_$#&|*\\@`".contains(b))
-        .count();
-    let letters = line.chars().filter(|c| c.is_alphabetic() || *c == ' ').count();
-    let all = line.chars().count();
-    words >= 4 && symbols * 20 <= all && letters * 10 >= all * 8
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn found(text: &str) -> Vec<(&str, &'static str)> {
-        blocks(text)
-            .into_iter()
-            .map(|block| (&text[block.span.clone()], block.evidence.last().copied().unwrap()))
-            .collect()
-    }
-
-    const SAMPLES: &[(&str, &str)] = &[
-        (
-            "C or C++",
-            "#include <stdio.h>\nint main(void) {\n    for (int i = 0; i < 3; i++) {\n        printf(\"%d\\n\", i);\n    }\n    return 0;\n}",
-        ),
-        (
-            "Python",
-            "def area(r):\n    if r < 0:\n        raise ValueError(\"negative\")\n    return 3.14 * r ** 2\n\nprint(area(2))",
-        ),
-        (
-            "Java",
-            "public class Lot {\n    private final int wafers;\n    public Lot(int wafers) {\n        this.wafers = wafers;\n    }\n}",
-        ),
-        (
-            "JavaScript",
-            "const total = items.reduce((sum, item) => sum + item.price, 0);\nif (total > limit) {\n  console.log('over');\n}",
-        ),
-        (
-            "Go",
-            "func Add(a, b int) int {\n\tif a == 0 {\n\t\treturn b\n\t}\n\treturn a + b\n}",
-        ),
-        (
-            "Rust",
-            "pub fn add(a: u32, b: u32) -> u32 {\n    let mut sum = a;\n    sum += b;\n    sum\n}",
-        ),
-        (
-            "SQL",
-            "SELECT lot_id, AVG(thickness) AS t\nFROM measurements\nWHERE tool = 'ETCH-04'\nGROUP BY lot_id;",
-        ),
-        (
-            "Verilog",
-            "module counter(input clk, output reg [7:0] q);\n  always @(posedge clk) begin\n    q <= q + 1;\n  end\nendmodule",
-        ),
-        (
-            "VHDL",
-            "entity adder is\n  port (a, b : in std_logic_vector(7 downto 0);\n        s : out std_logic_vector(7 downto 0));\nend entity;\narchitecture rtl of adder is\nbegin\n  s <= a + b;\nend architecture;",
-        ),
-        (
-            "shell",
-            "#!/bin/bash\nset -e\nfor f in *.log; do\n  grep -c ERROR \"$f\" >> out.txt\ndone",
-        ),
-        (
-            "MATLAB",
-            "x = linspace(0, 1, 100);\ny = zeros(1, 100);\nfor i = 1:100\n  y(i) = sin(x(i)) * gain;\nend\nplot(x, y);",
-        ),
-        (
-            "C#",
-            "using System;\nnamespace Fab {\n  public class Lot {\n    public int Id { get; set; }\n  }\n}",
-        ),
-    ];
-
-    #[test]
-    fn code_of_each_language_is_found_amid_prose() {
-        for (language, code) in SAMPLES {
-            let text = format!(
-                "Can you tell me why this is slow in our line?\n\n{code}\n\nThanks a lot for having a look at it today.\n"
-            );
-            let blocks = found(&text);
-            assert!(!blocks.is_empty(), "{language}");
-            let covered: usize = blocks.iter().map(|(block, _)| block.len()).sum();
-            assert!(covered * 10 >= code.len() * 8, "{language}: {blocks:?}");
-            assert!(
-                !blocks
-                    .iter()
-                    .any(|(block, _)| block.contains("Thanks") || block.contains("Can you")),
-                "{language}: {blocks:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn fences_are_taken_at_their_word() {
-        let text = "see\n```python\nx = 1\ny = compute(x)\nz = y\n```\nok";
-        assert_eq!(found(text)[0].0, "x = 1\ny = compute(x)\nz = y");
-        assert!(found("```json\n{\n\"a\": 1\n}\n```").is_empty());
-    }
-
-    #[test]
-    fn prose_and_data_are_no_code() {
-        for text in [
-            "Dear all,\nplease find the minutes below.\nWe agreed to let the vendor decide.\nFrom now on we meet on Monday.\nRegards",
-            "name,email,phone,city\nA,b@c.de,1,X\nB,c@d.de,2,Y\nC,d@e.de,3,Z",
-            "{\n  \"a\": 1,\n  \"b\": [1, 2],\n  \"c\": \"x\"\n}",
-            "server:\n  port: 80\n  host: a\n  log: info\n",
-            "2024-01-01 10:00:00 INFO started\n2024-01-01 10:00:01 WARN slow\n2024-01-01 10:00:02 INFO done",
-            "What does `x = f(y);` do?",
-        ] {
-            assert!(found(text).is_empty(), "{:?}", found(text));
-        }
     }
 }

@@ -40,7 +40,8 @@ type Ask<'a> = &'a mut dyn FnMut(&str, &[Range<usize>]) -> Arc<[Mention]>;
 /// Finds what is sensitive in texts. Compiled once, shared by all threads.
 pub struct Inspector {
     detectors: Detectors,
-    code: DetectorInfo,
+    /// What blocks of lines are, by kind.
+    blocks: [(code::Kind, DetectorInfo); 4],
     names: DetectorInfo,
     /// What the token classifier finds, by kind.
     recognised: [(Kind, DetectorInfo); 5],
@@ -78,7 +79,15 @@ impl Inspector {
             .collect();
         Ok(Self {
             detectors,
-            code: built_in("source-code", "SOURCE_CODE"),
+            blocks: [
+                (code::Kind::Code, built_in("source-code", "SOURCE_CODE")),
+                (code::Kind::Trace, built_in("stack-trace", "STACK_TRACE")),
+                (code::Kind::Log, built_in("log-lines", "LOG")),
+                (
+                    code::Kind::Configuration,
+                    built_in("configuration", "CONFIGURATION"),
+                ),
+            ],
             names: built_in("person-listed", "PERSON"),
             recognised: [
                 (Kind::Person, built_in("person-recognised", "PERSON")),
@@ -170,7 +179,8 @@ impl Inspector {
             .all
             .iter()
             .map(|detector| &detector.info)
-            .chain([&self.code, &self.names])
+            .chain(self.blocks.iter().map(|(_, info)| info))
+            .chain([&self.names])
             .chain(self.recognised.iter().map(|(_, info)| info))
     }
 
@@ -269,8 +279,11 @@ impl Inspector {
         );
         if written {
             for block in code::blocks(text) {
+                let Some((_, info)) = self.blocks.iter().find(|(kind, _)| *kind == block.kind) else {
+                    continue;
+                };
                 claims.push(claim(
-                    &self.code,
+                    info,
                     segment,
                     block.span,
                     block.score,
@@ -316,7 +329,7 @@ impl Inspector {
         // Code is found in the source itself, so its places carry over where nothing was changed before it.
         let code = claims
             .iter()
-            .filter(|claim| normal.is_unchanged() && claim.finding.detector == self.code.id)
+            .filter(|claim| normal.is_unchanged() && claim.finding.detector == self.blocks[0].1.id)
             .map(|claim| claim.finding.span.clone());
         let mut all: Vec<Range<usize>> = opaque.iter().cloned().chain(code).collect();
         all.sort_unstable_by_key(|span| span.start);

@@ -52,6 +52,7 @@ mod ner;
 pub use ner::{Missed, Ner, NerError, NerFiles};
 
 mod code;
+pub use code::{Block, Kind as BlockKind, blocks as blocks_of_code};
 
 mod opaque;
 

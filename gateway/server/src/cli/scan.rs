@@ -3,7 +3,7 @@
 //! Text form prints `path:line:column type score`, with lines and columns from 1, columns in Unicode
 //! characters; never the text found. `jsonl` reads `{"id","text"}` a line and writes
 //! `{"id","spans":[{"start","end","type","score"}]}`, offsets in Unicode characters, end exclusive.
-//! Source code and confidential passages are reported with `--regions` only.
+//! Source code, logs, settings, confidential passages and internal names are reported with `--regions` only.
 
 use std::{
     fs,
@@ -25,9 +25,16 @@ use serde_json::json;
 use super::{NO, Where, say};
 use crate::{config::Config, rules};
 
-/// Families that mark whole passages. In a folder of source code every file holds some, which would drown
-/// what a scan of files is for.
-const REGIONS: [&str; 2] = ["SOURCE_CODE", "CONFIDENTIAL"];
+/// Families that mark whole passages, and names of the company's own machines. In a folder of source code
+/// every file holds some, which would drown what a scan of files is for.
+const REGIONS: [&str; 6] = [
+    "SOURCE_CODE",
+    "STACK_TRACE",
+    "LOG",
+    "CONFIGURATION",
+    "CONFIDENTIAL",
+    "INTERNAL",
+];
 
 /// Files larger than this are not read.
 const LARGEST_FILE: u64 = 256 << 20;
@@ -44,7 +51,8 @@ pub struct Scan {
     /// Group of the sender that `--policy` is asked about; may be given several times.
     #[arg(long = "group", requires = "policy")]
     groups: Vec<String>,
-    /// Also report whole passages: source code and text that is marked as confidential.
+    /// Also report whole passages (source code, stack traces, logs, settings, text that is marked as
+    /// confidential) and internal hosts, paths and addresses.
     #[arg(long)]
     regions: bool,
     /// Form of input and output.
