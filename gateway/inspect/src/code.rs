@@ -353,7 +353,10 @@ impl Open {
             return self.quiet <= 3 * GAP_OF_COMMENTS;
         }
         match what {
-            Unit::Code(points) if points >= 2 || (self.gap == 0 && points == 1) => {
+            // What closes a bracket may come behind a line that says nothing.
+            Unit::Code(points)
+                if points >= 2 || (points == 1 && (self.gap == 0 || bare.starts_with(['}', ')', ']']))) =>
+            {
                 self.lines += 1;
                 self.points += u32::from(points);
                 self.strong += u32::from(points >= 3);

@@ -167,7 +167,7 @@ struct Lexicon {
 
 impl Lexicon {
     fn id(&mut self, word: &str) -> Result<u16, &'static str> {
-        let word = word.to_lowercase();
+        let word = word.to_ascii_lowercase();
         if word.is_empty() {
             return Err("a word may not be empty");
         }

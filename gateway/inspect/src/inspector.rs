@@ -75,7 +75,7 @@ impl Inspector {
         let regions = detectors
             .all
             .iter()
-            .map(|d| d.info.entity.family() == "CONFIDENTIAL")
+            .map(|d| matches!(d.info.entity.family(), "CONFIDENTIAL" | "INTERNAL"))
             .collect();
         Ok(Self {
             detectors,

@@ -22,10 +22,12 @@ impl Claim {
     fn rank(&self) -> (bool, bool, bool, usize, u32) {
         let secret = self.finding.entity.family() == "SECRET";
         let generic = self.finding.entity.as_str().ends_with("GENERIC");
+        // A machine's name inside a log or a program is the narrower thing to know.
+        let narrow = self.finding.entity.family() == "INTERNAL";
         let score = (self.finding.score.clamp(0.0, 1.0) * 1000.0) as u32;
         (
             !self.region,
-            self.validated || (secret && !generic),
+            self.validated || (secret && !generic) || narrow,
             secret,
             self.finding.span.len(),
             score,

@@ -72,6 +72,11 @@ fn all_entity_types_are_listed() {
         "KR_RRN",
         "PERSON",
         "SOURCE_CODE",
+        "STACK_TRACE",
+        "LOG",
+        "CONFIGURATION",
+        "INTERNAL.HOST",
+        "CONFIDENTIAL.LABEL",
         "CONFIDENTIAL.MARKER",
         "SECRET.JWT",
     ] {

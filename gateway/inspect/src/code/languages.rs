@@ -175,7 +175,7 @@ pub(super) const LANGUAGES: &[Language] = &[
         "language: COBOL",
         "identification division environment data procedure section working-storage linkage file-control program-id author pic picture \
          comp comp-3 value values move to perform varying until times end-perform end-call using declaratives end-if end-read end-evaluate evaluate when display accept \
-         compute add subtract multiply divide giving stop run goback occurs redefines filler thru fd select assign organization \
+         compute add subtract multiply divide giving stop run goback occurs initialize redefines filler thru fd select assign organization \
          input output open close read write rewrite exec end-exec copy string unstring inspect tallying replacing",
     ),
     code(
@@ -225,7 +225,7 @@ pub(super) const LANGUAGES: &[Language] = &[
     ),
     any_case(
         "language: SQL",
-        "select from where insert into values update set delete create table view index alter drop join inner left right outer on group \
+        "select full cross from where insert into values update set delete create table view index alter drop join inner left right outer on group \
          order by having union all distinct as and or not null primary key foreign references default varchar int integer bigint decimal \
          timestamp date limit offset case when then else end exists in like between count avg sum min max coalesce with grant constraint \
          unique asc desc over partition row_number cast",

@@ -24,7 +24,11 @@ pub(super) fn record(line: &str) -> Option<Record> {
         b'[' | b'<' => log(line),
         _ => None,
     }
-    .or_else(|| bytes[0].is_ascii_uppercase().then(|| log(line)).flatten())
+    .or_else(|| {
+        (bytes[0].is_ascii_uppercase() && (bytes[1].is_ascii_uppercase() || bytes[3] == b' '))
+            .then(|| log(line))
+            .flatten()
+    })
 }
 
 fn trace(line: &str) -> Option<&'static str> {

@@ -53,7 +53,7 @@ pub(super) fn may_be_plain_code(bytes: &[u8]) -> bool {
     }
     match words::look(word) {
         // `Let`, `When`, `If` begin a sentence; `let`, `when`, `IF` need not.
-        Some(found) if found.everyday => {
+        Some(found) if found.everyday && bytes.len() > 16 => {
             !(word.len() > 1 && first.is_ascii_uppercase() && word[1].is_ascii_lowercase())
         }
         Some(_) => true,
@@ -79,19 +79,28 @@ pub(super) fn shape(bytes: &[u8]) -> Option<(usize, u16)> {
     if word.is_empty() || word.len() > 16 {
         return None;
     }
-    if sql(bytes, word) {
+    let of = match words::look(word) {
+        Some(known) => known.languages,
+        None if first.is_ascii_digit() => 1 << COBOL,
+        None => 0,
+    };
+    let may_be = |language: usize| of >> language & 1 == 1;
+    if may_be(SQL) && sql(bytes, word) {
         return Some((SQL, 4));
     }
-    if cobol(bytes, word) {
+    if may_be(COBOL) && cobol(bytes, word) {
         return Some((COBOL, 4));
     }
-    if docker(bytes, word) {
+    if (bytes.ends_with(b"DIVISION.") || bytes.ends_with(b"SECTION.")) && cobol(bytes, word) {
+        return Some((COBOL, 4));
+    }
+    if may_be(DOCKER) && docker(bytes, word) {
         return Some((DOCKER, 3));
     }
     if element(bytes) {
         return Some((SPICE, 3));
     }
-    if instruction(bytes, word) {
+    if may_be(ASSEMBLY) && instruction(bytes, word) {
         return Some((ASSEMBLY, 3));
     }
     None

@@ -59,23 +59,34 @@ pub(super) const CLASS: [u8; 256] = {
     class
 };
 
-/// One for the bytes that code has more of than sentences.
-const WEIGHT: [u8; 256] = {
+/// One for the signs that sentences have as well, 2^16 for those that they hardly have.
+const WEIGHT: [u32; 256] = {
     let mut weight = [0; 256];
     let mut at = 0;
-    let symbols = b";{}()[]<>=$#&|*\\@+^~%/_\"`";
-    while at < symbols.len() {
-        weight[symbols[at] as usize] = 1;
+    let hard = b";{}[]<>=$#&|*\\@+^~%_";
+    while at < hard.len() {
+        weight[hard[at] as usize] = 1 << 16;
+        at += 1;
+    }
+    at = 0;
+    let soft = b"()/\"`";
+    while at < soft.len() {
+        weight[soft[at] as usize] = 1;
         at += 1;
     }
     weight
 };
 
-/// How many bytes of code a text has.
+/// The signs of at most 2^16 bytes: the hard ones in the upper half, the soft ones in the lower.
+fn signs(text: &[u8]) -> usize {
+    let sum: u32 = text.iter().map(|byte| WEIGHT[usize::from(*byte)]).sum();
+    sum as usize
+}
+
+/// How many signs a stretch of a line has.
 pub(super) fn symbols(text: &[u8]) -> usize {
-    text.iter()
-        .map(|byte| usize::from(WEIGHT[usize::from(*byte)]))
-        .sum()
+    let signs = signs(text);
+    (signs >> 16) + (signs & 0xffff)
 }
 
 /// Says what a unit is, and which languages it speaks for.
@@ -85,21 +96,39 @@ pub(super) fn unit(text: &str, votes: &mut Votes) -> Unit {
         return Unit::Neutral;
     }
     // Most lines of most texts are told here, by one look at each byte.
-    if symbols(bytes) == 0 && !shapes::may_be_plain_code(bytes) {
-        return if bytes.len() > 24 {
-            Unit::Prose
-        } else {
-            Unit::Neutral
-        };
+    let look = signs(bytes);
+    let (hard, soft) = (look >> 16, look & 0xffff);
+    if hard == 0 && soft * 20 <= bytes.len() {
+        let spaces = bytes.iter().filter(|byte| **byte == b' ').count();
+        let wordy = (spaces + 1) * 8 >= bytes.len() || !bytes[0].is_ascii();
+        if !shapes::may_be_plain_code(bytes) && (wordy || soft == 0) {
+            return if bytes.len() > 24 {
+                Unit::Prose
+            } else {
+                Unit::Neutral
+            };
+        }
+        if soft == 0 && spaces >= 5 && bytes[0].is_ascii_lowercase() && bytes[bytes.len() - 1] != b':' {
+            // Most lines of a wrapped paragraph begin with a small letter, some of them with a keyword.
+            return match shapes::shape(bytes) {
+                Some((language, points)) => {
+                    votes[language] = votes[language].saturating_add(VOTE as u16 * 2);
+                    Unit::Code(points)
+                }
+                None => Unit::Prose,
+            };
+        }
     }
     if is_comment(bytes) {
         return Unit::Comment;
     }
-    let letters = bytes
-        .iter()
-        .filter(|b| CLASS[usize::from(**b)] <= DIGIT && **b != b'_')
-        .count();
-    if letters * 3 < bytes.len() && bytes.len() > 6 {
+    let (mut letters, mut spaces) = (0, 0);
+    for byte in bytes {
+        let class = CLASS[usize::from(*byte)];
+        letters += usize::from((class == WORD || class == DIGIT) && *byte != b'_');
+        spaces += usize::from(class == SPACE);
+    }
+    if letters * 3 < bytes.len() - spaces && bytes.len() > 6 {
         // Lines, boxes, pictures made of signs.
         return Unit::Neutral;
     }
@@ -452,7 +481,7 @@ impl Walk {
         points += i32::from(self.weak_first && self.longest <= 3)
             + i32::from(self.weak >= 2 && self.plain <= self.weak && !sentence_end);
         points += match last {
-            b';' if self.plain <= 1 || hard > 0 => 2,
+            b';' if hard > 0 || bytes.len() < 3 => 2,
             b';' => 1,
             b'{' => 2,
             b'}' => 1,
@@ -465,7 +494,7 @@ impl Walk {
         points += i32::from(matches!(first, b'}' | b')' | b'<'));
         // Sentences: their words follow one another, and little else is between them.
         let run = self.longest;
-        if run >= 4 {
+        if run >= 4 && last != b'{' && (self.plain >= 2 || sentence_end) {
             let share = self.plain * 2 >= self.tokens;
             points -= run - 2 + i32::from(share) + i32::from(sentence_end);
             if points < 2 {
