@@ -9,7 +9,7 @@ SCAN is a program that reads {"id","text"} lines and writes spans, regions among
 Code comes from the example files of the source package of Pygments, a few hundred languages. Segments of 10 to 40
 lines are cut from it; names are changed (by Pygments' own lexers, so that keywords stay), the form is changed
 (no indentation, line numbers, diff signs, quoting, chat stamps, all on one line), and prose is put around some.
-Prose, lists, tables, poems and data come from Debian packages, in sixteen languages. Files are split in two halves by a
+Prose, lists, tables, poems and data come from Debian packages, in a dozen languages. Files are split in two halves by a
 hash of their names: rules may be tuned on one, figures are told of the other.
 
 A segment counts as found when half of its code is within findings, an alarm is a segment of no code with any.
