@@ -275,6 +275,100 @@ fn scans_say_where_and_never_what() {
 }
 
 #[test]
+fn scans_show_lines_with_the_values_hidden() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let write = |name: &str, text: &str| {
+        std::fs::write(folder.path().join(name), text).expect("the temporary folder takes files");
+    };
+    write("a.txt", &format!("key = {SECRET}\n"));
+    write("b.txt", &format!("key = {SECRET} # cordon:allow\n"));
+    write("c.bin", &format!("\0{SECRET}"));
+    write(".gitignore", "d.txt\n");
+    write("d.txt", SECRET);
+    let top = folder.path().to_str().expect("a plain name");
+    let told = ends(1, &["scan", "--show", top], "");
+    assert_eq!(told.lines().count(), 3, "{told}");
+    assert!(told.contains("1 | key = [SECRET.AWS_ACCESS_KEY]\n"), "{told}");
+    assert!(!told.contains(SECRET));
+    assert!(ends(1, &["scan", "--reveal", top], "").contains(SECRET));
+    let told = ends(1, &["scan", "--ignore-allow", "--all-files", top], "");
+    assert_eq!(told.lines().count(), 3, "{told}");
+
+    let told = ends(1, &["scan", "--format", "sarif", top], "");
+    let sarif: Value = serde_json::from_str(&told).expect("one JSON document");
+    let results = sarif["runs"][0]["results"].as_array().expect("a list");
+    assert_eq!(
+        (sarif["version"].as_str(), results.len()),
+        (Some("2.1.0"), 1),
+        "{told}"
+    );
+    assert!(!told.contains(SECRET));
+
+    let known = folder.path().join("known");
+    let known = known.to_str().expect("a plain name");
+    let file = format!("{top}/a.txt");
+    ends(0, &["scan", "--baseline", known, "--write-baseline", &file], "");
+    assert_eq!(ends(0, &["scan", "--baseline", known, &file], ""), "");
+    ends(2, &["scan", &format!("{top}/absent.txt")], "");
+}
+
+#[test]
+fn scans_of_git_tell_added_lines_alone() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let git = |arguments: &[&str]| {
+        let ran = Command::new("git")
+            .args([
+                "-c",
+                "user.name=t",
+                "-c",
+                "user.email=t@example.org",
+                "-c",
+                "commit.gpgsign=false",
+            ])
+            .args(arguments)
+            .current_dir(folder.path())
+            .output()
+            .expect("git can be run");
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    };
+    let write = |text: &str| {
+        std::fs::write(folder.path().join("a.txt"), text).expect("the temporary folder takes files");
+    };
+    let scan = |arguments: &[&str]| {
+        let output = Command::new(Places::cordon())
+            .arg("scan")
+            .args(arguments)
+            .current_dir(folder.path())
+            .output()
+            .expect("the binary can be run");
+        (output.status.code(), out(&output))
+    };
+    git(&["init", "-q"]);
+    write(&format!("old {SECRET}\n"));
+    git(&["add", "."]);
+    git(&["commit", "-q", "-m", "one"]);
+    write(&format!("old {SECRET}\nnothing\nnew mail@corp.example.com\n"));
+    git(&["add", "."]);
+    let (code, told) = scan(&["--staged"]);
+    assert_eq!(code, Some(1));
+    assert!(
+        told.starts_with("a.txt:3:5 EMAIL ") && told.lines().count() == 1,
+        "{told}"
+    );
+    git(&["commit", "-q", "-m", "two"]);
+    write("nothing\n");
+    git(&["commit", "-q", "-a", "-m", "three"]);
+    // What a later commit takes out again would be pushed nevertheless.
+    let (code, told) = scan(&["--git", "HEAD~2..HEAD"]);
+    assert!(
+        code == Some(1) && told.starts_with("a.txt:3:5 EMAIL ") && told.contains(" in "),
+        "{told}"
+    );
+    assert_eq!(scan(&["--staged"]), (Some(0), String::new()));
+    assert_eq!(scan(&["--git", "no-such-branch"]).0, Some(2));
+}
+
+#[test]
 fn the_shipped_policy_passes_its_tests() {
     let policy = Places::top().join("policies/default.yaml");
     let told = ends(0, &["policy", "test", policy.to_str().expect("a plain name")], "");

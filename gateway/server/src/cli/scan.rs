@@ -1,43 +1,66 @@
-//! `cordon scan`: the detectors by themselves, over files or standard input.
+//! `cordon scan`: the detectors by themselves, over files, folders, git changes or standard input.
 //!
 //! Text form prints `path:line:column type score`, with lines and columns from 1, columns in Unicode
-//! characters; never the text found. `jsonl` reads `{"id","text"}` a line and writes
-//! `{"id","spans":[{"start","end","type","score"}]}`, offsets in Unicode characters, end exclusive.
-//! Source code, logs, settings, confidential passages and internal names are reported with `--regions` only.
+//! characters; never the text found, unless `--reveal` asks for it. Files are read by all cores and told in
+//! order. Source code, logs, settings, confidential passages and internal names are reported with `--regions`
+//! only.
+//!
+//! On failure: what cannot be read is told on standard error, the rest is scanned, and the exit code is 2,
+//! so that a scan that is incomplete never passes for a clean one.
+
+mod baseline;
+mod git;
+mod inputs;
+mod jsonl;
+mod report;
+mod sarif;
 
 use std::{
-    fs,
-    io::{BufRead, BufReader, Read, stdin},
+    collections::{BTreeMap, BTreeSet},
+    io::{IsTerminal, stdout},
+    ops::Range,
     path::PathBuf,
     process::ExitCode,
+    sync::{Mutex, PoisonError, mpsc},
+    thread,
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use cordon_domain::{
     Action, Actor, Dialect, Door, Finding, Identity, Place, Role, Segment, Text, UpstreamKind,
 };
 use cordon_inspect::Inspector;
 use cordon_policy::{Facts, Policy, Upstream};
-use serde::{Deserialize, Serialize};
-use serde_json::json;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{NO, Where, say};
+use self::{
+    baseline::Baseline,
+    git::{Changes, Which},
+    inputs::{Content, Input},
+    report::{Paint, Positions, Reported, Shown, around},
+    sarif::Sarif,
+};
+use super::{NO, Where, complain, say};
 use crate::{config::Config, rules};
 
 /// Families that mark whole passages, and names of the company's own machines. In a folder of source code
 /// every file holds some, which would drown what a scan of files is for.
 const REGIONS: [&str; 6] = [
+    MACHINES,
     "SOURCE_CODE",
     "STACK_TRACE",
     "LOG",
     "CONFIGURATION",
     "CONFIDENTIAL",
-    "INTERNAL",
 ];
 
-/// Files larger than this are not read.
-const LARGEST_FILE: u64 = 256 << 20;
+/// Names of the company's own machines: values, which hide in a line that is shown.
+const MACHINES: &str = "INTERNAL";
+
+/// Work that takes no longer shows no progress.
+const SHORT: Duration = Duration::from_secs(1);
 
 /// Arguments of `cordon scan`.
 #[derive(Args)]
@@ -55,10 +78,46 @@ pub struct Scan {
     /// confidential) and internal hosts, paths and addresses.
     #[arg(long)]
     regions: bool,
+    /// Do not ask the token classifier for names, which reads more slowly than all else.
+    #[arg(long)]
+    no_names: bool,
     /// Form of input and output.
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
-    /// Files; `-` or nothing is standard input.
+    /// Show source lines with the values hidden, as a terminal gets them.
+    #[arg(long)]
+    show: bool,
+    /// Show source lines with the values.
+    #[arg(long)]
+    reveal: bool,
+    /// What these commits add, each by itself, as `git log` takes them: main..HEAD.
+    #[arg(long, value_name = "RANGE", group = "changes", conflicts_with = "files")]
+    git: Option<String>,
+    /// What is staged, for a pre-commit hook.
+    #[arg(long, group = "changes", conflicts_with = "files")]
+    staged: bool,
+    /// What commits since this date add.
+    #[arg(long, value_name = "DATE", group = "changes", conflicts_with = "files")]
+    since: Option<String>,
+    /// Do not report what this file knows.
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+    /// Write what is found to the baseline instead of reporting it.
+    #[arg(long, requires = "baseline")]
+    write_baseline: bool,
+    /// Key of the baseline; the baseline's name and `.key` when absent. Keep it out of the repository.
+    #[arg(long, value_name = "FILE", env = "CORDON_BASELINE_KEY", requires = "baseline")]
+    baseline_key: Option<PathBuf>,
+    /// Also report what has `cordon:allow` in its line.
+    #[arg(long)]
+    ignore_allow: bool,
+    /// Also read what `.gitignore` leaves out.
+    #[arg(long)]
+    all_files: bool,
+    /// Largest file that is read, in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..=4096))]
+    max_size: u64,
+    /// Files and folders; `-` or nothing is standard input.
     files: Vec<PathBuf>,
 }
 
@@ -67,21 +126,7 @@ enum Format {
     Text,
     Json,
     Jsonl,
-}
-
-#[derive(Deserialize)]
-struct Line {
-    id: serde_json::Value,
-    text: String,
-}
-
-#[derive(Serialize)]
-struct Span<'a> {
-    start: usize,
-    end: usize,
-    #[serde(rename = "type")]
-    entity: &'a str,
-    score: f64,
+    Sarif,
 }
 
 impl Scan {
@@ -91,7 +136,12 @@ impl Scan {
             (None, None) => Config::default(),
             _ => self.place.load()?,
         };
-        let inspector = rules::load_inspector(&config)?.with_ner(rules::load_ner(&config)?);
+        let ner = if self.no_names {
+            None
+        } else {
+            rules::load_ner(&config)?
+        };
+        let inspector = rules::load_inspector(&config)?.with_ner(ner);
         let policy = match &self.policy {
             Some(file) => {
                 let config = Config {
@@ -102,35 +152,388 @@ impl Scan {
             }
             None => None,
         };
-        let wanted = |mut findings: Vec<Finding>| {
-            findings.retain(|finding| self.regions || !REGIONS.contains(&finding.entity.family()));
-            match &policy {
-                Some(policy) => acted_on(policy, &self.groups, findings),
-                None => findings,
+        let which = match (&self.git, &self.since, self.staged) {
+            (Some(range), _, _) => Some(Which::Range(range)),
+            (_, Some(date), _) => Some(Which::Since(date)),
+            (_, _, true) => Some(Which::Staged),
+            _ => None,
+        };
+        let baseline = match &self.baseline {
+            None => None,
+            Some(file) if self.write_baseline => Some(Baseline::new(file, self.baseline_key.as_deref())?),
+            Some(file) => Some(Baseline::load(file, self.baseline_key.as_deref())?),
+        };
+        let search = Search {
+            wanted: Wanted {
+                policy,
+                groups: &self.groups,
+                regions: self.regions,
+            },
+            baseline,
+            shows: self.format == Format::Text && (self.show || self.reveal || stdout().is_terminal()),
+            scan: &self,
+            inspector,
+        };
+        if self.format == Format::Jsonl {
+            if which.is_some() || search.baseline.is_some() {
+                bail!(
+                    "`--format jsonl` reads lines from files or standard input, not from git, and has no baseline"
+                );
             }
-        };
-        let inputs = if self.files.is_empty() {
-            vec![PathBuf::from("-")]
-        } else {
-            self.files.clone()
-        };
-        let mut found = 0;
-        for input in inputs {
-            found += match self.format {
-                Format::Jsonl => lines(&inspector, &input, &wanted)?,
-                Format::Text | Format::Json => whole(&inspector, &input, &wanted, self.format)?,
-            };
+            return search.lines();
         }
-        Ok(ExitCode::from(if found > 0 && self.format != Format::Jsonl {
-            NO
-        } else {
-            0
-        }))
+        let source = match which {
+            Some(which) => Source::Git(Changes::of(&which)?),
+            None => Source::Files(Input::all(&self.files, self.all_files)?.into_iter()),
+        };
+        search.all(source)
     }
 }
 
-/// The findings for which a policy does anything but allow, when the text goes to a cloud.
-fn acted_on(policy: &Policy, groups: &[String], findings: Vec<Finding>) -> Vec<Finding> {
+/// Where inputs come from.
+enum Source {
+    Files(std::vec::IntoIter<Input>),
+    Git(Changes),
+}
+
+impl Source {
+    fn next(&mut self) -> Option<Result<Input>> {
+        match self {
+            Self::Files(files) => files.next().map(Ok),
+            Self::Git(changes) => Some(changes.next()?.map(Input::Change)),
+        }
+    }
+}
+
+/// A scan that is ready to run.
+struct Search<'a> {
+    scan: &'a Scan,
+    inspector: Inspector,
+    wanted: Wanted<'a>,
+    baseline: Option<Baseline>,
+    /// Whether source lines are shown.
+    shows: bool,
+}
+
+/// What came of one input.
+#[derive(Default)]
+struct Outcome {
+    reported: Vec<Reported>,
+    allowed: usize,
+    known: usize,
+    binary: usize,
+    large: usize,
+}
+
+/// What came of all.
+#[derive(Default)]
+struct Total {
+    read: usize,
+    found: usize,
+    allowed: usize,
+    known: usize,
+    binary: usize,
+    large: usize,
+    failed: usize,
+    marks: BTreeSet<String>,
+}
+
+impl Search<'_> {
+    fn lines(&self) -> Result<ExitCode> {
+        let standard = [PathBuf::from("-")];
+        let files = if self.scan.files.is_empty() {
+            &standard[..]
+        } else {
+            &self.scan.files
+        };
+        for file in files {
+            jsonl::lines(file, |text| {
+                let mut findings = inspect(&self.inspector, text)?;
+                let mut wanted = self.wanted.of(&findings).into_iter();
+                findings.retain(|_| wanted.next().unwrap_or(false));
+                Ok(findings)
+            })?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Scans every input by all cores, and tells the outcomes in the order of the inputs.
+    fn all(&self, source: Source) -> Result<ExitCode> {
+        let progress = Progress::new(match &source {
+            Source::Files(files) => Some(files.len() as u64),
+            Source::Git(_) => None,
+        });
+        let many = match &source {
+            Source::Files(files) if files.len() < 2 => 1,
+            _ => thread::available_parallelism().map_or(1, usize::from),
+        };
+        let source = Mutex::new((0_usize, source));
+        let mut total = Total::default();
+        let mut sarif = Sarif::default();
+        if self.scan.format == Format::Sarif {
+            say(&Sarif::head());
+        }
+        thread::scope(|scope| {
+            let (tell, told) = mpsc::sync_channel(many * 4);
+            for _ in 0..many {
+                let tell = tell.clone();
+                let source = &source;
+                scope.spawn(move || {
+                    loop {
+                        let (index, input) = {
+                            let mut source = source.lock().unwrap_or_else(PoisonError::into_inner);
+                            let Some(input) = source.1.next() else { return };
+                            source.0 += 1;
+                            (source.0 - 1, input)
+                        };
+                        if tell
+                            .send((index, input.and_then(|input| self.one(input))))
+                            .is_err()
+                        {
+                            return;
+                        }
+                    }
+                });
+            }
+            drop(tell);
+            let mut early = BTreeMap::new();
+            let mut next = 0;
+            loop {
+                match told.recv_timeout(Duration::from_millis(200)) {
+                    Ok((index, outcome)) => {
+                        early.insert(index, outcome);
+                        progress.step();
+                    }
+                    Err(mpsc::RecvTimeoutError::Timeout) => progress.look(),
+                    Err(mpsc::RecvTimeoutError::Disconnected) => break,
+                }
+                while let Some(outcome) = early.remove(&next) {
+                    next += 1;
+                    progress
+                        .bar
+                        .suspend(|| self.tell(outcome, &mut total, &mut sarif));
+                }
+            }
+        });
+        progress.bar.finish_and_clear();
+        if let (_, Source::Git(changes)) = source.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            total.binary += changes.binary;
+        }
+        if self.scan.format == Format::Sarif {
+            say(&sarif.foot(total.failed == 0));
+        }
+        self.end(&total)
+    }
+
+    /// Scans one input.
+    fn one(&self, mut input: Input) -> Result<Outcome> {
+        let mut outcome = Outcome::default();
+        let path = input.path().to_owned();
+        let (commit, lines) = match &mut input {
+            Input::Change(change) => (change.commit.take(), Some(std::mem::take(&mut change.lines))),
+            _ => (None, None),
+        };
+        let text = match input.read(self.scan.max_size << 20)? {
+            Content::Text(text) => text,
+            Content::Binary => {
+                outcome.binary = 1;
+                return Ok(outcome);
+            }
+            Content::TooLarge => {
+                outcome.large = 1;
+                return Ok(outcome);
+            }
+        };
+        let findings = inspect(&self.inspector, text.clone())?;
+        let wanted = self.wanted.of(&findings);
+        // What hides values in the lines that are shown: everything that was found, wanted or not.
+        let (findings, wanted): (Vec<Finding>, Vec<bool>) = findings
+            .into_iter()
+            .zip(wanted)
+            .filter(|(finding, wanted)| {
+                let family = finding.entity.family();
+                *wanted || family == MACHINES || !REGIONS.contains(&family)
+            })
+            .unzip();
+        let hidden: Vec<(Range<usize>, &str)> = findings
+            .iter()
+            .map(|finding| (finding.span.clone(), finding.entity.as_str()))
+            .collect();
+        let mut position = Positions::new(&text);
+        for (index, (finding, wanted)) in findings.iter().zip(wanted).enumerate() {
+            let mut start = position.of(finding.span.start);
+            let mut end = position.of(finding.span.end);
+            if !wanted {
+                continue;
+            }
+            if let Some(lines) = &lines {
+                let own = &lines[start.0.min(lines.len()) - 1..end.0.min(lines.len())];
+                if !own.iter().any(|(_, added)| *added) {
+                    continue;
+                }
+                start.0 = own[0].0;
+                end.0 = own[own.len() - 1].0;
+            }
+            if !self.scan.ignore_allow
+                && baseline::allowed(&text[around(&text, &finding.span)], &finding.entity)
+            {
+                outcome.allowed += 1;
+                continue;
+            }
+            let mark = self
+                .baseline
+                .as_ref()
+                .map(|baseline| baseline.mark(&path, &finding.entity, &text[finding.span.clone()]));
+            if let (Some(baseline), Some(mark)) = (&self.baseline, &mark)
+                && baseline.holds(mark)
+            {
+                outcome.known += 1;
+                continue;
+            }
+            outcome.reported.push(Reported {
+                path: path.clone(),
+                commit: commit.clone(),
+                start,
+                end,
+                shown: self
+                    .shows
+                    .then(|| Shown::new(&text, &hidden, index, self.scan.reveal)),
+                mark,
+                finding: finding.clone(),
+            });
+        }
+        Ok(outcome)
+    }
+
+    fn tell(&self, outcome: Result<Outcome>, total: &mut Total, sarif: &mut Sarif) {
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                complain(&format!("cordon: {error:#}"));
+                total.failed += 1;
+                return;
+            }
+        };
+        let paint = Paint::for_stdout();
+        total.read += 1 - outcome.binary - outcome.large;
+        total.binary += outcome.binary;
+        total.large += outcome.large;
+        total.allowed += outcome.allowed;
+        total.known += outcome.known;
+        total.found += outcome.reported.len();
+        for reported in outcome.reported {
+            if self.scan.write_baseline {
+                total.marks.extend(reported.mark);
+                continue;
+            }
+            match self.scan.format {
+                Format::Text => say(&reported.text(paint)),
+                Format::Json => say(&reported.json()),
+                Format::Sarif => say(&sarif.result(&reported)),
+                Format::Jsonl => {}
+            }
+        }
+    }
+
+    /// Says what was left out, and gives the answer.
+    fn end(&self, total: &Total) -> Result<ExitCode> {
+        let counted = [
+            (total.binary, "binary"),
+            (total.large, "too large"),
+            (total.allowed, "allowed by a comment"),
+            (total.known, "in the baseline"),
+            (total.failed, "not readable"),
+        ];
+        let left: Vec<String> = counted
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, why)| format!("{count} {why}"))
+            .collect();
+        if !left.is_empty() {
+            complain(&format!(
+                "{} read, {} found; left out: {}",
+                total.read,
+                total.found,
+                left.join(", ")
+            ));
+        }
+        if total.failed > 0 {
+            return Ok(ExitCode::from(2));
+        }
+        if let (true, Some(file)) = (self.scan.write_baseline, &self.scan.baseline) {
+            Baseline::write(file, &total.marks)?;
+            complain(&format!(
+                "{} known findings are in {}",
+                total.marks.len(),
+                file.display()
+            ));
+            return Ok(ExitCode::SUCCESS);
+        }
+        Ok(ExitCode::from(if total.found > 0 { NO } else { 0 }))
+    }
+}
+
+/// A bar on standard error, when that is a terminal and the work is long.
+struct Progress {
+    bar: ProgressBar,
+    began: Instant,
+}
+
+impl Progress {
+    fn new(many: Option<u64>) -> Self {
+        let bar = ProgressBar::with_draw_target(many, ProgressDrawTarget::hidden());
+        let form = if many.is_some() {
+            "{bar:30} {pos} of {len} files, {eta} left"
+        } else {
+            "{spinner} {pos} changes"
+        };
+        bar.set_style(ProgressStyle::with_template(form).expect("the template is well formed"));
+        Self {
+            bar,
+            began: Instant::now(),
+        }
+    }
+
+    fn step(&self) {
+        self.bar.inc(1);
+        self.look();
+    }
+
+    fn look(&self) {
+        if self.bar.is_hidden() && self.began.elapsed() > SHORT && std::io::stderr().is_terminal() {
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
+        self.bar.tick();
+    }
+}
+
+/// What of all that is found is asked for.
+struct Wanted<'a> {
+    policy: Option<Policy>,
+    groups: &'a [String],
+    regions: bool,
+}
+
+impl Wanted<'_> {
+    /// For each finding, whether it is reported.
+    fn of(&self, findings: &[Finding]) -> Vec<bool> {
+        let mut wanted: Vec<bool> = findings
+            .iter()
+            .map(|finding| self.regions || !REGIONS.contains(&finding.entity.family()))
+            .collect();
+        if let Some(policy) = &self.policy {
+            let asked: Vec<usize> = (0..findings.len()).filter(|index| wanted[*index]).collect();
+            let own: Vec<Finding> = asked.iter().map(|index| findings[*index].clone()).collect();
+            for (index, acts) in asked.into_iter().zip(acted_on(policy, self.groups, &own)) {
+                wanted[index] = acts;
+            }
+        }
+        wanted
+    }
+}
+
+/// For each finding, whether a policy does anything but allow when the text goes to a cloud.
+fn acted_on(policy: &Policy, groups: &[String], findings: &[Finding]) -> Vec<bool> {
     let cloud = Upstream {
         name: "cloud".into(),
         kind: UpstreamKind::Cloud,
@@ -153,160 +556,11 @@ fn acted_on(policy: &Policy, groups: &[String], findings: Vec<Finding>) -> Vec<F
         roles: &[Role::User],
         acknowledged: None,
     };
-    let decision = policy.decide(&facts, &findings);
-    let acts = |index: usize| {
-        decision
-            .verdicts
-            .iter()
-            .any(|verdict| verdict.finding == index && verdict.action != Action::Allow)
-    };
-    findings
-        .into_iter()
-        .enumerate()
-        .filter(|(index, _)| acts(*index))
-        .map(|(_, finding)| finding)
-        .collect()
-}
-
-fn open(input: &PathBuf) -> Result<Box<dyn Read>> {
-    if input.as_os_str() == "-" {
-        return Ok(Box::new(stdin().lock()));
+    let mut acts = vec![false; findings.len()];
+    for verdict in policy.decide(&facts, findings).verdicts {
+        acts[verdict.finding] |= verdict.action != Action::Allow;
     }
-    let file = fs::File::open(input).with_context(|| format!("cannot read {}", input.display()))?;
-    Ok(Box::new(file))
-}
-
-fn whole(
-    inspector: &Inspector,
-    input: &PathBuf,
-    wanted: &impl Fn(Vec<Finding>) -> Vec<Finding>,
-    format: Format,
-) -> Result<usize> {
-    let mut bytes = Vec::new();
-    open(input)?
-        .take(LARGEST_FILE + 1)
-        .read_to_end(&mut bytes)
-        .with_context(|| format!("cannot read {}", input.display()))?;
-    anyhow::ensure!(
-        bytes.len() as u64 <= LARGEST_FILE,
-        "{} is larger than 256 MiB",
-        input.display()
-    );
-    let text = String::from_utf8_lossy(&bytes);
-    let findings = wanted(inspect(inspector, text.clone().into_owned())?);
-    let mut position = Positions::new(&text);
-    for finding in &findings {
-        let (line, column) = position.of(finding.span.start);
-        if format == Format::Json {
-            say(&json!({
-                "path": input, "line": line, "column": column, "type": finding.entity.as_str(),
-                "score": rounded(finding.score), "detector": finding.detector.as_ref(), "evidence": finding.evidence,
-            })
-            .to_string());
-        } else {
-            say(&format!(
-                "{}:{line}:{column} {} {:.2}",
-                input.display(),
-                finding.entity,
-                finding.score
-            ));
-        }
-    }
-    Ok(findings.len())
-}
-
-fn lines(
-    inspector: &Inspector,
-    input: &PathBuf,
-    wanted: &impl Fn(Vec<Finding>) -> Vec<Finding>,
-) -> Result<usize> {
-    let mut found = 0;
-    for (number, line) in BufReader::new(open(input)?).lines().enumerate() {
-        let line = line.with_context(|| format!("cannot read {}", input.display()))?;
-        if line.trim().is_empty() {
-            continue;
-        }
-        let Line { id, text } = serde_json::from_str(&line).map_err(|_| {
-            anyhow::anyhow!("{}:{}: expected {{\"id\",\"text\"}}", input.display(), number + 1)
-        })?;
-        let mut findings = wanted(inspect(inspector, text.clone())?);
-        findings.sort_by_key(|finding| finding.span.start);
-        let mut characters = Characters::new(&text);
-        let spans: Vec<Span<'_>> = findings
-            .iter()
-            .map(|finding| {
-                let start = characters.before(finding.span.start);
-                Span {
-                    start,
-                    end: start + text[finding.span.clone()].chars().count(),
-                    entity: finding.entity.as_str(),
-                    score: rounded(finding.score),
-                }
-            })
-            .collect();
-        found += spans.len();
-        say(&json!({"id": id, "spans": spans}).to_string());
-    }
-    Ok(found)
-}
-
-fn rounded(score: f32) -> f64 {
-    (f64::from(score) * 1000.0).round() / 1000.0
-}
-
-/// Counts characters before rising byte offsets, in one pass.
-struct Characters<'a> {
-    text: &'a str,
-    at: usize,
-    count: usize,
-}
-
-impl<'a> Characters<'a> {
-    fn new(text: &'a str) -> Self {
-        Self {
-            text,
-            at: 0,
-            count: 0,
-        }
-    }
-
-    fn before(&mut self, byte: usize) -> usize {
-        self.count += self.text[self.at..byte].chars().count();
-        self.at = byte;
-        self.count
-    }
-}
-
-/// Lines and columns of rising byte offsets, in one pass.
-struct Positions<'a> {
-    text: &'a str,
-    at: usize,
-    line: usize,
-    column: usize,
-}
-
-impl<'a> Positions<'a> {
-    fn new(text: &'a str) -> Self {
-        Self {
-            text,
-            at: 0,
-            line: 1,
-            column: 1,
-        }
-    }
-
-    fn of(&mut self, byte: usize) -> (usize, usize) {
-        for character in self.text[self.at..byte].chars() {
-            if character == '\n' {
-                self.line += 1;
-                self.column = 1;
-            } else {
-                self.column += 1;
-            }
-        }
-        self.at = byte;
-        (self.line, self.column)
-    }
+    acts
 }
 
 /// Everything found in a text.
@@ -319,21 +573,5 @@ fn inspect(inspector: &Inspector, text: String) -> Result<Vec<Finding>> {
     match inspector.inspect_fully(&[segment], None) {
         (findings, None) => Ok(findings),
         (_, Some(missed)) => Err(missed.into()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn positions_count_characters() {
-        let text = "é\nüx y";
-        let mut positions = Positions::new(text);
-        assert_eq!(positions.of(0), (1, 1));
-        assert_eq!(positions.of(5), (2, 2));
-        assert_eq!(positions.of(7), (2, 4));
-        let mut characters = Characters::new(text);
-        assert_eq!((characters.before(3), characters.before(7)), (2, 5));
     }
 }
