@@ -142,7 +142,7 @@ pub(super) fn allowed(line: &str, entity: &EntityType) -> bool {
     line.match_indices(ALLOW).any(|(at, _)| {
         let mut types = line[at + ALLOW.len()..]
             .split([' ', ',', '\t'])
-            .skip_while(|word| word.is_empty())
+            .filter(|word| !word.is_empty())
             .take_while(|word| word.parse::<EntityType>().is_ok())
             .peekable();
         types.peek().is_none() || types.any(|word| word == entity.as_str() || word == entity.family())
