@@ -19,6 +19,8 @@ pub use view::View;
 mod normalise;
 pub use normalise::normalise;
 
+pub mod document;
+
 mod confusables;
 
 mod decode;
