@@ -234,7 +234,19 @@ fn usage_is_answered_by_exit_codes() {
     ends(2, &["no-such-command"], "");
     ends(2, &["serve"], "");
     for command in [
-        "up", "serve", "check", "env", "doctor", "ca", "scan", "policy", "key", "audit", "model", "bench",
+        "up",
+        "serve",
+        "check",
+        "env",
+        "doctor",
+        "ca",
+        "scan",
+        "detectors",
+        "policy",
+        "key",
+        "audit",
+        "model",
+        "bench",
     ] {
         let help = ends(0, &[command, "--help"], "");
         assert!(
@@ -366,6 +378,39 @@ fn scans_of_git_tell_added_lines_alone() {
     );
     assert_eq!(scan(&["--staged"]), (Some(0), String::new()));
     assert_eq!(scan(&["--git", "no-such-branch"]).0, Some(2));
+}
+
+#[test]
+fn detectors_are_listed_tested_and_explained() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let own = folder.path().join("own.yaml");
+    let yaml = "detectors:\n  - id: own-ticket\n    entity: TICKET\n    pattern: 'TCK-[0-9]{4}'\n    keywords: [tck-]\n    score: 0.9\n    \
+                examples:\n      - 'see ⟦TCK-1234⟧'\n      - 'see ⟦TCK-12⟧'\n    counter_examples: ['TCK']\n";
+    std::fs::write(&own, yaml).expect("the temporary folder takes files");
+    let own = own.to_str().expect("a plain name");
+    let told = ends(0, &["detectors", "list", "--entity", "TICKET", "--file", own], "");
+    assert!(
+        told.starts_with("own-ticket ") && told.lines().count() == 1,
+        "{told}"
+    );
+    let told = ends(1, &["detectors", "test", own], "");
+    assert!(
+        told.contains(&format!("{own}:9: own-ticket: expected TICKET")),
+        "{told}"
+    );
+    let told = ends(0, &["detectors", "explain", "own-ticket", "--file", own], "");
+    assert!(told.contains("base score    0.90"), "{told}");
+    let told = ends(
+        1,
+        &["detectors", "explain", "--text", "-"],
+        &format!("key {SECRET}\n"),
+    );
+    assert!(
+        told.contains("SECRET.AWS_ACCESS_KEY by aws-access-key") && told.contains("base: "),
+        "{told}"
+    );
+    assert!(!told.contains(SECRET));
+    ends(2, &["detectors", "explain", "no-such-detector"], "");
 }
 
 #[test]

@@ -41,6 +41,29 @@ pub struct DetectorInfo {
     pub examples: Vec<String>,
     /// Texts that it must find nothing in.
     pub counter_examples: Vec<String>,
+    /// How it works.
+    pub details: Details,
+}
+
+/// How a detector of a file works, in words for people.
+#[derive(Clone, Debug, Default)]
+pub struct Details {
+    /// The line of its id.
+    pub line: u64,
+    /// The lines of its examples, then of its counter-examples.
+    pub example_lines: Vec<u64>,
+    /// Where its pattern is run: `keyword`, `around keyword` or `gate NAME`.
+    pub starts: String,
+    /// Name of its validator.
+    pub validator: Option<String>,
+    /// Score of a match by itself.
+    pub score: f32,
+    /// What a context word adds.
+    pub boost: f32,
+    /// Least score when nothing else is in the text.
+    pub alone: Option<f32>,
+    /// Least entropy in bits a character; 0 when it is not asked for.
+    pub entropy: f32,
 }
 
 /// A cheap look at the bytes that says where a pattern is worth running.
@@ -395,6 +418,7 @@ fn detector(
             file: file.to_owned(),
             examples: texts(&spec.examples),
             counter_examples: texts(&spec.counter_examples),
+            details: details(spec, &start),
         },
         pattern,
         start,
@@ -411,6 +435,26 @@ fn detector(
         strong,
     };
     Ok((detector, keywords))
+}
+
+fn details(spec: &Spec, start: &Start) -> Details {
+    let examples = spec.examples.iter().chain(&spec.counter_examples);
+    Details {
+        line: spec.id.referenced.line(),
+        example_lines: examples.map(|example| example.referenced.line()).collect(),
+        starts: match (start, &spec.gate) {
+            (Start::AtKeyword, _) => "keyword".to_owned(),
+            (Start::AroundKeyword, _) => "around keyword".to_owned(),
+            (Start::Gate(..), gate) => {
+                format!("gate {}", gate.as_ref().map_or("", |gate| gate.value.as_str()))
+            }
+        },
+        validator: spec.validator.as_ref().map(|name| name.value.clone()),
+        score: spec.score.value,
+        boost: spec.near.as_ref().map_or(0.0, |near| near.boost),
+        alone: spec.alone.as_ref().map(|score| score.value),
+        entropy: spec.entropy,
+    }
 }
 
 /// Puts the named parts into a pattern. Definitions may use earlier ones; eight rounds end any circle.

@@ -15,7 +15,7 @@ use cordon_domain::{EntityType, Finding, Role, Segment};
 use crate::{
     code,
     decode::{self, Trust},
-    detector::{self, DetectorInfo, Detectors},
+    detector::{self, Details, DetectorInfo, Detectors},
     disguise::Disguises,
     join,
     load::{self, DetectorError},
@@ -249,9 +249,22 @@ impl Inspector {
         text: &str,
         role: Role,
         segment: usize,
-        mut claims: Vec<Claim>,
+        claims: Vec<Claim>,
         mentions: Ask<'_>,
     ) -> Vec<Finding> {
+        let claims = self.claims(text, role, segment, claims, mentions);
+        limited(overlap::resolve(text, overlap::joined(claims)))
+    }
+
+    /// Everything that matches in a text, before overlaps are settled, and the claims given.
+    pub(crate) fn claims(
+        &self,
+        text: &str,
+        role: Role,
+        segment: usize,
+        mut claims: Vec<Claim>,
+        mentions: Ask<'_>,
+    ) -> Vec<Claim> {
         if text.trim().is_empty() {
             return Vec::new();
         }
@@ -321,7 +334,7 @@ impl Inspector {
             }
         }
         claims.retain(|claim| !claim.finding.span.is_empty());
-        limited(overlap::resolve(text, overlap::joined(claims)))
+        claims
     }
 
     /// What nobody would read aloud: binary data and blocks of code, in places of the normalised view.
@@ -410,6 +423,7 @@ fn built_in(id: &str, entity: &str) -> DetectorInfo {
         file: String::new(),
         examples: Vec::new(),
         counter_examples: Vec::new(),
+        details: Details::default(),
     }
 }
 

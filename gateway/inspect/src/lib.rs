@@ -34,7 +34,7 @@ mod load;
 pub use load::{DetectorError, MAX_FILE_BYTES};
 
 mod detector;
-pub use detector::DetectorInfo;
+pub use detector::{Details, DetectorInfo};
 
 mod words;
 
@@ -59,3 +59,9 @@ pub use code::{Block, Kind as BlockKind, blocks as blocks_of_code};
 mod opaque;
 
 mod overlap;
+
+mod examples;
+pub use examples::ExampleFault;
+
+mod explain;
+pub use explain::{Explained, MAX_EXPLAINED, Part};

@@ -10,6 +10,7 @@ use std::ops::Range;
 use cordon_domain::Finding;
 
 /// A finding with what its rank depends on.
+#[derive(Clone)]
 pub(crate) struct Claim {
     pub(crate) finding: Finding,
     pub(crate) validated: bool,
@@ -64,11 +65,7 @@ pub(crate) fn joined(mut claims: Vec<Claim>) -> Vec<Claim> {
 
 /// Settles all overlaps of one text; the answer is sorted and disjoint.
 pub(crate) fn resolve(text: &str, mut claims: Vec<Claim>) -> Vec<Finding> {
-    claims.sort_by(|a, b| {
-        b.rank()
-            .cmp(&a.rank())
-            .then(a.finding.span.start.cmp(&b.finding.span.start))
-    });
+    strongest_first(&mut claims);
     let mut settled = Settled::default();
     let mut findings: Vec<Finding> = Vec::new();
     for claim in claims {
@@ -90,6 +87,33 @@ pub(crate) fn resolve(text: &str, mut claims: Vec<Claim>) -> Vec<Finding> {
     }
     findings.sort_by_key(|finding| finding.span.start);
     findings
+}
+
+/// Puts claims in the order in which they are settled.
+pub(crate) fn strongest_first(claims: &mut [Claim]) {
+    claims.sort_by(|a, b| {
+        b.rank()
+            .cmp(&a.rank())
+            .then(a.finding.span.start.cmp(&b.finding.span.start))
+    });
+}
+
+/// Why one claim goes before another that overlaps it.
+pub(crate) fn reason(winner: &Claim, loser: &Claim) -> &'static str {
+    let (one, other) = (winner.rank(), loser.rank());
+    if one.0 != other.0 {
+        "it is a value within a region"
+    } else if one.1 != other.1 {
+        "it is validated, or a credential of a known form"
+    } else if one.2 != other.2 {
+        "it is a secret"
+    } else if one.3 != other.3 {
+        "it is longer"
+    } else if one.4 != other.4 {
+        "its score is higher"
+    } else {
+        "it comes first"
+    }
 }
 
 fn trim(text: &str, span: Range<usize>) -> Range<usize> {

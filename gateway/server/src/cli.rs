@@ -6,6 +6,7 @@
 mod audit;
 mod ca;
 mod check;
+mod detectors;
 mod doctor;
 mod env;
 mod key;
@@ -59,6 +60,9 @@ enum Command {
     /// Find sensitive data in files or standard input; exit 1 when something was found.
     #[command(after_help = "Example:\n  git diff | cordon scan -")]
     Scan(scan::Scan),
+    /// List and test detectors, and explain what they find.
+    #[command(after_help = "Example:\n  cordon detectors explain --text 'card 4111 1111 1111 1111'")]
+    Detectors(detectors::Detectors),
     /// Test policies and print their schema.
     #[command(after_help = "Example:\n  cordon policy test policies/default.yaml")]
     Policy(policy::Policy),
@@ -134,6 +138,7 @@ impl Cli {
             Command::Doctor(doctor) => doctor.run(),
             Command::Ca(ca) => ca.run(),
             Command::Scan(scan) => scan.run(),
+            Command::Detectors(detectors) => detectors.run(),
             Command::Policy(policy) => policy.run(),
             Command::Key(key) => key.run(),
             Command::Audit(audit) => audit.run(),
