@@ -3,12 +3,22 @@
 //! A validator says `Right` when a checksum or a structure speaks for the value, `Wrong` when it speaks
 //! against, `Unknown` when it cannot tell. None of them keeps or reports the value.
 
+mod africa;
 mod americas;
 mod asia;
+#[cfg(test)]
+mod cases;
+mod east;
 mod europe;
 mod finance;
+mod health;
+mod latin;
 mod network;
+mod oceania;
+mod pacific;
 mod secret;
+mod securities;
+mod west;
 
 pub(crate) use secret::{entropy, is_stand_in};
 
@@ -51,15 +61,19 @@ pub(crate) fn is_checksum(name: &str) -> bool {
         "code_word"
             | "date"
             | "email"
+            | "id_nik"
             | "in_pan"
             | "ip"
+            | "lk_nic"
             | "mac"
+            | "my_nric"
             | "name"
             | "password_value"
             | "phone"
             | "secret_value"
             | "us_itin"
             | "us_ssn"
+            | "vn_citizen"
     )
 }
 
@@ -72,77 +86,165 @@ type Judge = fn(&str) -> Verdict;
 
 const ALL: &[(&str, Judge)] = &[
     ("aba", finance::aba),
+    ("ae_id", africa::ae_id),
     ("ar_cuit", americas::ar_cuit),
+    ("at_svnr", west::at_svnr),
+    ("at_vat", west::at_vat),
     ("au_abn", asia::au_abn),
     ("au_acn", asia::au_acn),
+    ("au_ihi", oceania::au_ihi),
     ("au_medicare", asia::au_medicare),
     ("au_tfn", asia::au_tfn),
-    ("be_national", europe::be_national),
     ("aws_key", secret::aws_key),
+    ("baltic", east::baltic),
     ("base58_check", secret::base58_check),
     ("base64_json", secret::base64_json),
     ("basic_auth", secret::basic_auth),
+    ("be_firm", west::be_firm),
+    ("be_national", europe::be_national),
+    ("bg_egn", east::bg_egn),
     ("bip39", secret::bip39),
     ("bitcoin", finance::bitcoin),
+    ("br_cnh", latin::br_cnh),
     ("br_cnpj", americas::br_cnpj),
+    ("br_cns", latin::br_cns),
     ("br_cpf", americas::br_cpf),
+    ("br_pis", latin::br_pis),
+    ("ca_bc_health", latin::ca_bc_health),
+    ("ca_firm", latin::ca_firm),
+    ("ca_on_health", latin::ca_on_health),
     ("ca_sin", americas::ca_sin),
     ("card", finance::card),
     ("ch_ahv", europe::ch_ahv),
+    ("ch_uid", west::ch_uid),
     ("cl_rut", americas::cl_rut),
+    ("cn_firm", pacific::cn_firm),
     ("cn_resident", asia::cn_resident),
+    ("co_nit", latin::co_nit),
     ("code_word", secret::code_word),
     ("crc32_base62", secret::crc32_base62),
+    ("cusip", securities::cusip),
     ("cz_birth", europe::cz_birth),
+    ("cz_ico", east::cz_ico),
     ("date", finance::date),
     ("de_id_card", europe::de_id_card),
+    ("de_kvnr", health::de_kvnr),
+    ("de_lanr", health::de_lanr),
     ("de_pension", europe::de_pension),
     ("de_tax", europe::de_tax),
+    ("de_vat", west::de_vat),
     ("discord", secret::discord),
     ("dk_cpr", europe::dk_cpr),
+    ("dk_cvr", west::dk_cvr),
+    ("do_cedula", latin::do_cedula),
+    ("ec_ci", latin::ec_ci),
+    ("eg_id", africa::eg_id),
     ("email", network::email),
+    ("es_cif", west::es_cif),
     ("es_nif", europe::es_nif),
+    ("es_social", west::es_social),
+    ("fi_firm", west::fi_firm),
     ("fi_hetu", europe::fi_hetu),
     ("fr_nir", europe::fr_nir),
+    ("fr_siren", west::fr_siren),
+    ("fr_siret", west::fr_siret),
+    ("fr_spi", west::fr_spi),
+    ("fr_vat", west::fr_vat),
+    ("gr_afm", east::gr_afm),
+    ("gr_amka", east::gr_amka),
+    ("gt_nit", latin::gt_nit),
+    ("hk_id", pacific::hk_id),
+    ("hr_oib", east::hr_oib),
+    ("hu_firm", east::hu_firm),
+    ("hu_person", east::hu_person),
+    ("hu_taj", east::hu_taj),
     ("iban", finance::iban),
+    ("id_nik", pacific::id_nik),
+    ("ie_pps", west::ie_pps),
     ("il_id", asia::il_id),
     ("in_aadhaar", asia::in_aadhaar),
     ("in_gstin", asia::in_gstin),
     ("in_pan", asia::in_pan),
     ("ip", network::ip),
+    ("ir_melli", africa::ir_melli),
+    ("is_kennitala", west::is_kennitala),
+    ("isin", securities::isin),
     ("it_fiscal", europe::it_fiscal),
     ("it_vat", europe::it_vat),
+    ("jmbg", east::jmbg),
+    ("jp_firm", pacific::jp_firm),
     ("jp_my_number", asia::jp_my_number),
     ("jwt", secret::jwt),
+    ("kr_firm", pacific::kr_firm),
     ("kr_frn", asia::kr_frn),
     ("kr_rrn", asia::kr_rrn),
+    ("kw_civil", africa::kw_civil),
+    ("kz_iin", east::kz_iin),
+    ("lei", securities::lei),
+    ("lk_nic", pacific::lk_nic),
     ("luhn", finance::luhn_digits),
+    ("lv_person", east::lv_person),
     ("mac", network::mac),
+    ("md_idno", east::md_idno),
+    ("mx_clabe", latin::mx_clabe),
     ("mx_curp", americas::mx_curp),
+    ("mx_nss", latin::mx_nss),
+    ("mx_rfc", latin::mx_rfc),
+    ("my_nric", pacific::my_nric),
     ("name", |value| (!crate::names::is_no_name(value)).into()),
     ("nl_bsn", europe::nl_bsn),
+    ("nl_vat", west::nl_vat),
+    ("no_firm", west::no_firm),
     ("no_fnr", europe::no_fnr),
+    ("nz_ird", oceania::nz_ird),
+    ("nz_nhi", oceania::nz_nhi),
+    ("pair_password", secret::pair_password),
+    ("password_value", secret::password_value),
+    ("pe_ruc", latin::pe_ruc),
     ("pem", secret::pem),
     ("phone", network::phone),
+    ("pl_id_card", east::pl_id_card),
+    ("pl_nip", east::pl_nip),
     ("pl_pesel", europe::pl_pesel),
+    ("pl_regon", east::pl_regon),
+    ("pt_card", west::pt_card),
     ("pt_nif", europe::pt_nif),
+    ("pt_social", west::pt_social),
+    ("py_ruc", latin::py_ruc),
     ("ro_cnp", europe::ro_cnp),
+    ("ro_firm", east::ro_firm),
+    ("ru_inn", east::ru_inn),
+    ("ru_ogrn", east::ru_ogrn),
+    ("ru_snils", east::ru_snils),
+    ("sa_id", africa::sa_id),
     ("se_organisation", europe::se_organisation),
     ("se_personal", europe::se_personal),
     ("secret_value", secret::secret_value),
-    ("pair_password", secret::pair_password),
-    ("password_value", secret::password_value),
+    ("sedol", securities::sedol),
     ("sg_nric", asia::sg_nric),
+    ("sg_uen", pacific::sg_uen),
+    ("si_tax", east::si_tax),
     ("th_tnin", asia::th_tnin),
     ("tr_tckn", europe::tr_tckn),
+    ("tr_vkn", east::tr_vkn),
+    ("tw_firm", pacific::tw_firm),
     ("tw_id", asia::tw_id),
+    ("ua_tax", east::ua_tax),
     ("uk_nhs", europe::uk_nhs),
-    ("user_pair", secret::user_pair),
+    ("uk_utr", west::uk_utr),
+    ("uk_vat", west::uk_vat),
+    ("us_dea", health::us_dea),
     ("us_itin", americas::us_itin),
     ("us_npi", americas::us_npi),
     ("us_ssn", americas::us_ssn),
+    ("user_pair", secret::user_pair),
+    ("uy_ci", latin::uy_ci),
+    ("ve_rif", latin::ve_rif),
     ("vin", finance::vin),
+    ("vn_citizen", pacific::vn_citizen),
+    ("vn_tax", pacific::vn_tax),
     ("za_id", asia::za_id),
+    ("za_tax", africa::za_tax),
 ];
 
 /// The digits of a value, separators left out.
@@ -186,6 +288,15 @@ fn luhn(digits: &[u32]) -> bool {
         })
         .sum();
     !digits.is_empty() && sum.is_multiple_of(10)
+}
+
+/// ISO 7064 mod 11,10: the check digit.
+fn mod_11_10(digits: &[u32]) -> u32 {
+    let product = digits.iter().fold(10, |product, digit| {
+        let sum = (digit + product) % 10;
+        (if sum == 0 { 10 } else { sum }) * 2 % 11
+    });
+    (11 - product) % 10
 }
 
 /// A day that exists in some year.
@@ -285,11 +396,28 @@ mod tests {
 
     #[test]
     fn takes_right_values_and_refuses_wrong_ones() {
-        for (name, right, wrong) in CASES {
+        let mut failed = Vec::new();
+        for (name, right, wrong) in CASES.iter().chain(cases::CASES) {
             let validator = by_name(name).unwrap();
-            assert_ne!(validator.judge(right), Verdict::Wrong, "{name} {right}");
-            assert_eq!(validator.judge(wrong), Verdict::Wrong, "{name} {wrong}");
+            if validator.judge(right) == Verdict::Wrong {
+                failed.push(format!("{name} refuses {right}"));
+            }
+            if validator.judge(wrong) != Verdict::Wrong {
+                failed.push(format!("{name} takes {wrong}"));
+            }
         }
+        assert!(failed.is_empty(), "{failed:#?}");
+    }
+
+    #[test]
+    fn every_rule_of_a_country_has_a_case() {
+        let tested = |name: &str| CASES.iter().chain(cases::CASES).any(|(own, ..)| *own == name);
+        let missing: Vec<&str> = ALL
+            .iter()
+            .map(|(name, _)| *name)
+            .filter(|name| name.as_bytes().get(2) == Some(&b'_') && !tested(name))
+            .collect();
+        assert!(missing.is_empty(), "{missing:?}");
     }
 
     proptest! {
