@@ -73,6 +73,7 @@ pub(crate) fn is_checksum(name: &str) -> bool {
             | "secret_value"
             | "us_itin"
             | "us_ssn"
+            | "verification"
             | "vn_citizen"
     )
 }
@@ -203,6 +204,7 @@ const ALL: &[(&str, Judge)] = &[
     ("pe_ruc", latin::pe_ruc),
     ("pem", secret::pem),
     ("phone", network::phone),
+    ("ph_tin", pacific::ph_tin),
     ("pl_id_card", east::pl_id_card),
     ("pl_nip", east::pl_nip),
     ("pl_pesel", europe::pl_pesel),
@@ -240,6 +242,7 @@ const ALL: &[(&str, Judge)] = &[
     ("user_pair", secret::user_pair),
     ("uy_ci", latin::uy_ci),
     ("ve_rif", latin::ve_rif),
+    ("verification", finance::verification),
     ("vin", finance::vin),
     ("vn_citizen", pacific::vn_citizen),
     ("vn_tax", pacific::vn_tax),

@@ -97,10 +97,10 @@ pub(super) fn sg_nric(value: &str) -> Verdict {
     (letters[((sum + shift) % 11) as usize] == code[8]).into()
 }
 
-/// Thai nationals.
+/// Thai nationals: the second and third digit are a province.
 pub(super) fn th_tnin(value: &str) -> Verdict {
     let digits = digits(value);
-    if digits.len() != 13 || !(1..=8).contains(&digits[0]) || is_monotone(&digits) {
+    if digits.len() != 13 || !(1..=8).contains(&digits[0]) || !(10..=96).contains(&number(&digits[1..3])) {
         return Verdict::Wrong;
     }
     let sum = weigh(&digits[..12], &[13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2]);
@@ -198,7 +198,10 @@ pub(super) fn au_abn(value: &str) -> Verdict {
 /// Australian companies.
 pub(super) fn au_acn(value: &str) -> Verdict {
     let digits = digits(value);
-    (digits.len() == 9 && (10 - weigh(&digits[..8], &[8, 7, 6, 5, 4, 3, 2, 1]) % 10) % 10 == digits[8]).into()
+    (digits.len() == 9
+        && !is_monotone(&digits)
+        && (10 - weigh(&digits[..8], &[8, 7, 6, 5, 4, 3, 2, 1]) % 10) % 10 == digits[8])
+        .into()
 }
 
 /// Australian health cards.

@@ -104,7 +104,7 @@ pub(super) fn es_nif(value: &str) -> Verdict {
         return Verdict::Wrong;
     };
     let body: Option<Vec<u32>> = body.iter().map(|byte| char::from(*byte).to_digit(10)).collect();
-    let Some(body) = body.filter(|body| (7..=8).contains(&body.len()) && !is_monotone(body)) else {
+    let Some(body) = body.filter(|body| (7..=8).contains(&body.len())) else {
         return Verdict::Wrong;
     };
     (b"TRWAGMYFPDXBNJZSQVHLCKE"[(number(&body) % 23) as usize] == *letter).into()

@@ -28,6 +28,17 @@ pub(super) fn card(value: &str) -> Verdict {
     (lengths.contains(&digits.len()) && !is_monotone(&digits) && luhn(&digits)).into()
 }
 
+/// The verification number of a card; one digit over and over, or counting up, stands for one.
+pub(super) fn verification(value: &str) -> Verdict {
+    let digits = digits(value);
+    let counts = digits.windows(2).all(|pair| pair[0] + 1 == pair[1]);
+    if counts || is_monotone(&digits) {
+        Verdict::Wrong
+    } else {
+        Verdict::Unknown
+    }
+}
+
 /// The Luhn digit alone.
 pub(super) fn luhn_digits(value: &str) -> Verdict {
     let digits = digits(value);

@@ -174,3 +174,12 @@ pub(super) fn lk_nic(value: &str) -> Verdict {
         Verdict::Wrong
     }
 }
+
+/// Philippine taxpayers: mod 11; an office of three or five digits may follow.
+pub(super) fn ph_tin(value: &str) -> Verdict {
+    let digits = digits(value);
+    (matches!(digits.len(), 9 | 12 | 14)
+        && !is_monotone(&digits)
+        && weigh(&digits[..8], &[9, 8, 7, 6, 5, 4, 3, 2]) % 11 == digits[8])
+        .into()
+}
