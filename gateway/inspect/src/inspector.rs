@@ -22,7 +22,7 @@ use crate::{
     names,
     ner::{Kind, Mention, Missed, Ner},
     normalise::normalise,
-    opaque,
+    opaque, organization,
     overlap::{self, Claim},
     scan,
     view::View,
@@ -43,6 +43,7 @@ pub struct Inspector {
     /// What blocks of lines are, by kind.
     blocks: [(code::Kind, DetectorInfo); 4],
     names: DetectorInfo,
+    signed: DetectorInfo,
     /// What the token classifier finds, by kind.
     recognised: [(Kind, DetectorInfo); 5],
     ner: Option<Arc<Ner>>,
@@ -89,6 +90,7 @@ impl Inspector {
                 ),
             ],
             names: built_in("person-listed", "PERSON"),
+            signed: built_in("organization-signed", "ORGANIZATION"),
             recognised: [
                 (Kind::Person, built_in("person-recognised", "PERSON")),
                 (Kind::Address, built_in("address-recognised", "ADDRESS")),
@@ -180,7 +182,7 @@ impl Inspector {
             .iter()
             .map(|detector| &detector.info)
             .chain(self.blocks.iter().map(|(_, info)| info))
-            .chain([&self.names])
+            .chain([&self.names, &self.signed])
             .chain(self.recognised.iter().map(|(_, info)| info))
     }
 
@@ -331,6 +333,10 @@ impl Inspector {
                     vec![name.evidence],
                     false,
                 ));
+            }
+            for span in organization::in_signatures(text, &claims) {
+                let evidence = vec!["between a person and an address"];
+                claims.push(claim(&self.signed, segment, span, 0.5, evidence, false));
             }
         }
         claims.retain(|claim| !claim.finding.span.is_empty());

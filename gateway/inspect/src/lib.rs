@@ -50,6 +50,8 @@ mod validate;
 
 mod names;
 
+mod organization;
+
 mod ner;
 pub use ner::{Missed, Ner, NerError, NerFiles};
 
