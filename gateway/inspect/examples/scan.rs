@@ -1,9 +1,15 @@
 //! Reads lines `{"id","text"}` and writes lines `{"id","spans":[{"start","end","type","score"}]}`, offsets
-//! in characters, for measuring. `--all` also prints regions (source code, classification markings).
+//! in characters, for measuring. `--all` also prints regions (source code, classification markings), `--names
+//! FOLDER` asks the token classifier in that folder, too.
 
-use std::io::{self, BufRead, Write};
+use std::{
+    io::{self, BufRead, Write},
+    path::Path,
+    sync::Arc,
+};
 
-use cordon_inspect::Inspector;
+use cordon_domain::{Place, Role, Segment, Text};
+use cordon_inspect::{Inspector, Ner, NerFiles};
 use serde_json::{Value, json};
 
 /// What `cordon scan` reports with `--regions` only.
@@ -25,12 +31,23 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .collect::<Vec<_>>()
             .join("\n")
     })?;
+    let names = std::env::args().skip_while(|arg| arg != "--names").nth(1);
+    let ner = match &names {
+        Some(folder) => Some(Arc::new(Ner::load(&NerFiles::in_folder(Path::new(folder)), 2)?)),
+        None => None,
+    };
+    let inspector = inspector.with_ner(ner);
     let mut out = io::BufWriter::new(io::stdout().lock());
     for line in io::stdin().lock().lines() {
         let row: Value = serde_json::from_str(&line?)?;
         let text = row["text"].as_str().unwrap_or_default();
-        let spans: Vec<Value> = inspector
-            .inspect(text)
+        let segment = Segment {
+            place: Place::new("/text"),
+            role: Role::User,
+            text: Text::from(text),
+        };
+        let (findings, _) = inspector.inspect_fully(&[segment], None);
+        let spans: Vec<Value> = findings
             .into_iter()
             .filter(|finding| all || !REGIONS.contains(&finding.entity.family()))
             .map(|finding| {

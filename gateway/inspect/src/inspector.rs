@@ -13,7 +13,7 @@ use std::{
 use cordon_domain::{EntityType, Finding, Role, Segment};
 
 use crate::{
-    code,
+    address, code,
     decode::{self, Trust},
     detector::{self, Details, DetectorInfo, Detectors},
     disguise::Disguises,
@@ -43,7 +43,9 @@ pub struct Inspector {
     /// What blocks of lines are, by kind.
     blocks: [(code::Kind, DetectorInfo); 4],
     names: DetectorInfo,
+    below_street: DetectorInfo,
     signed: DetectorInfo,
+    beside: DetectorInfo,
     /// What the token classifier finds, by kind.
     recognised: [(Kind, DetectorInfo); 5],
     ner: Option<Arc<Ner>>,
@@ -90,7 +92,9 @@ impl Inspector {
                 ),
             ],
             names: built_in("person-listed", "PERSON"),
+            below_street: built_in("address-below-street", "ADDRESS"),
             signed: built_in("organization-signed", "ORGANIZATION"),
+            beside: built_in("organization-beside", "ORGANIZATION"),
             recognised: [
                 (Kind::Person, built_in("person-recognised", "PERSON")),
                 (Kind::Address, built_in("address-recognised", "ADDRESS")),
@@ -182,7 +186,7 @@ impl Inspector {
             .iter()
             .map(|detector| &detector.info)
             .chain(self.blocks.iter().map(|(_, info)| info))
-            .chain([&self.names, &self.signed])
+            .chain([&self.names, &self.below_street, &self.signed, &self.beside])
             .chain(self.recognised.iter().map(|(_, info)| info))
     }
 
@@ -334,9 +338,17 @@ impl Inspector {
                     false,
                 ));
             }
+            for span in address::further_lines(text, &claims) {
+                let evidence = vec!["below a street"];
+                claims.push(claim(&self.below_street, segment, span, 0.5, evidence, false));
+            }
             for span in organization::in_signatures(text, &claims) {
                 let evidence = vec!["between a person and an address"];
                 claims.push(claim(&self.signed, segment, span, 0.5, evidence, false));
+            }
+            for span in organization::in_company(text, &claims) {
+                let evidence = vec!["beside a person or an organisation"];
+                claims.push(claim(&self.beside, segment, span, 0.5, evidence, false));
             }
         }
         claims.retain(|claim| !claim.finding.span.is_empty());

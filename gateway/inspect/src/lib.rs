@@ -52,6 +52,10 @@ mod names;
 
 mod organization;
 
+mod address;
+
+mod lines;
+
 mod ner;
 pub use ner::{Missed, Ner, NerError, NerFiles};
 

@@ -1,4 +1,5 @@
-//! Organisations in signatures and letterheads: the line between a person's and an address's.
+//! Organisations by their place: the line between a person's and an address's in a signature, what a person is
+//! said to be of, and the neighbours of a known one in an enumeration.
 //!
 //! ```text
 //! Kim Archer
@@ -7,14 +8,14 @@
 //! 12 Harbour Street, Leith
 //! ```
 //!
-//! Nothing in such a line says what it is, but its place does. Names with a legal form and names that a phrase
+//! Nothing in such a name says what it is, but its place does. Names with a legal form and names that a phrase
 //! announces are patterns: `policies/detectors/organization.yaml`.
 //!
-//! Limits: [`REACH`] lines below a name.
+//! Limits: [`REACH`] lines below a name, [`MAX_ITEMS`] items of an enumeration on either side.
 
 use std::ops::Range;
 
-use crate::overlap::Claim;
+use crate::{lines, overlap::Claim};
 
 /// How many lines below a name are looked at for the address.
 const REACH: usize = 5;
@@ -52,6 +53,129 @@ pub(crate) fn in_signatures(text: &str, claims: &[Claim]) -> Vec<Range<usize>> {
     found
 }
 
+/// The most items on either side of a known organisation.
+const MAX_ITEMS: usize = 4;
+
+/// What a person is of or from, and what is enumerated together with a known organisation.
+pub(crate) fn in_company(text: &str, claims: &[Claim]) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut taken: Vec<Range<usize>> = claims.iter().map(|claim| claim.finding.span.clone()).collect();
+    taken.sort_unstable_by_key(|span| span.start);
+    // How far all up to each reach, so that one look tells whether any of them reaches into a span.
+    let reach: Vec<usize> = taken
+        .iter()
+        .scan(0, |furthest, span| {
+            *furthest = span.end.max(*furthest);
+            Some(*furthest)
+        })
+        .collect();
+    let is_free = |span: &Range<usize>| {
+        let before = taken.partition_point(|other| other.start < span.end);
+        before == 0 || reach[before - 1] <= span.start
+    };
+    for claim in claims {
+        let span = &claim.finding.span;
+        match claim.finding.entity.as_str() {
+            "PERSON" => {
+                let rest = &text[span.end..];
+                let link = [" of ", " from ", " is from ", " was from "]
+                    .iter()
+                    .find(|link| rest.starts_with(**link));
+                if let Some(link) = link {
+                    let start = span.end + link.len();
+                    found.extend(words_from(text, start).filter(is_free));
+                }
+            }
+            "ORGANIZATION" => {
+                let mut end = span.end;
+                for _ in 0..MAX_ITEMS {
+                    let Some(link) = [", and ", ", ", " and ", " & "]
+                        .iter()
+                        .find(|link| text[end..].starts_with(**link))
+                    else {
+                        break;
+                    };
+                    let Some(item) = words_from(text, end + link.len()).filter(is_free) else {
+                        break;
+                    };
+                    end = item.end;
+                    found.push(item);
+                }
+                let mut start = span.start;
+                for _ in 0..MAX_ITEMS {
+                    let Some(link) = [", and ", ", ", " and ", " & "]
+                        .iter()
+                        .find(|link| text[..start].ends_with(**link))
+                    else {
+                        break;
+                    };
+                    let Some(item) = words_to(text, start - link.len()).filter(is_free) else {
+                        break;
+                    };
+                    start = item.start;
+                    found.push(item);
+                }
+            }
+            _ => {}
+        }
+    }
+    found.sort_by_key(|span| span.start);
+    found.dedup();
+    found
+}
+
+/// One to four words with capitals from a place on.
+fn words_from(text: &str, start: usize) -> Option<Range<usize>> {
+    let mut end = start;
+    for _ in 0..4 {
+        let gap = usize::from(end > start);
+        let rest = text[end..].strip_prefix(' ').filter(|_| gap == 1);
+        let rest = if gap == 0 {
+            &text[end..]
+        } else {
+            rest.unwrap_or_default()
+        };
+        let word = word(rest);
+        if !word.starts_with(char::is_uppercase) {
+            break;
+        }
+        end += gap + word.len();
+    }
+    (end > start + 1).then_some(start..end)
+}
+
+/// One to four words with capitals up to a place.
+fn words_to(text: &str, end: usize) -> Option<Range<usize>> {
+    let mut start = end;
+    for _ in 0..4 {
+        let gap = usize::from(start < end);
+        if gap == 1 && !text[..start].ends_with(' ') {
+            break;
+        }
+        let before = &text[..start - gap];
+        let length: usize = before
+            .chars()
+            .rev()
+            .take_while(|c| is_of_word(*c))
+            .map(char::len_utf8)
+            .sum();
+        let word = &before[before.len() - length..];
+        if !word.starts_with(char::is_uppercase) {
+            break;
+        }
+        start -= gap + length;
+    }
+    (start + 1 < end).then_some(start..end)
+}
+
+fn word(text: &str) -> &str {
+    text.split(|c| !is_of_word(c)).next().unwrap_or_default()
+}
+
+fn is_of_word(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '-' | '&')
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
     Person,
@@ -61,8 +185,8 @@ enum Part {
 
 /// The last plain line between a person's own line and the first with an address.
 fn below(text: &str, person: &Range<usize>, known: &[(Range<usize>, Part)]) -> Option<Range<usize>> {
-    let end = person.end + text[person.end..].find('\n')?;
-    let start = text[..person.start].rfind('\n').map_or(0, |at| at + 1);
+    let line = lines::around(text, person, MAX_LINE)?;
+    let (start, end) = (line.start, line.end);
     // The name has the line to itself, but for what quotes it.
     let beside = |part: &str| part.chars().filter(|c| c.is_alphanumeric()).count();
     if beside(&text[start..person.start]) + beside(&text[person.end..end]) > 0 {
@@ -134,6 +258,15 @@ mod tests {
         assert_eq!(organizations(text), ["Quantrell"]);
         let quoted = "> Martina Kowalska\n> Belmontix Twelve\n> m.kowalska@example.org\n";
         assert_eq!(organizations(quoted), ["Belmontix Twelve"]);
+    }
+
+    #[test]
+    fn neighbours_in_an_enumeration_are_some() {
+        let text = "they met Belmontix LLC, Quantrell and Arc Light in two markets.";
+        assert_eq!(organizations(text), ["Belmontix LLC", "Quantrell", "Arc Light"]);
+        let text = "We met Martina Kowalska of Quantrell Nine yesterday.";
+        assert_eq!(organizations(text), ["Quantrell Nine"]);
+        assert_eq!(organizations("we and Belmontix LLC agreed."), ["Belmontix LLC"]);
     }
 
     #[test]
