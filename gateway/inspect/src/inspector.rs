@@ -24,7 +24,7 @@ use crate::{
     normalise::normalise,
     opaque, organization,
     overlap::{self, Claim},
-    scan,
+    scan, table,
     view::View,
 };
 
@@ -283,6 +283,13 @@ impl Inspector {
             |span, _| Some(normal.source_span(span)),
             &mut claims,
         );
+        table::each(normal.text(), |table| {
+            let back = |span: Range<usize>, _| {
+                let counts = table.is_in_cell(&span);
+                counts.then(|| normal.source_span(table.view.source_span(span)))
+            };
+            self.patterns(&table.view, &[], segment, back, &mut claims);
+        });
         decode::each(&normal, &opaque, Some(&self.disguises), &mut |view, trust| {
             let back = |span: Range<usize>, strong: bool| {
                 // What is not decoded, nor its neighbour is, was seen before, in the normalised view.
@@ -461,6 +468,23 @@ fn limited(mut findings: Vec<Finding>) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_header_tells_what_the_cells_of_its_column_are() {
+        let rows: String = (0..40)
+            .map(|row| format!("{row},Ulm {row},482913{row}7,open\n"))
+            .collect();
+        let text = format!("Please check:\n\nno,city,medical record number,state\n{rows}");
+        let found = Inspector::embedded().ok().unwrap().inspect(&text);
+        let records: Vec<&str> = found
+            .iter()
+            .filter(|finding| finding.entity.as_str() == "MEDICAL_RECORD_NUMBER")
+            .map(|finding| &text[finding.span.clone()])
+            .collect();
+        assert_eq!(records.len(), 40, "{found:?}");
+        assert_eq!((records[0], records[39]), ("48291307", "482913397"));
+        assert_eq!(found.len(), 40, "{found:?}");
+    }
 
     #[test]
     fn past_the_limit_all_is_covered() {

@@ -46,6 +46,7 @@ mod scan;
 
 mod gates;
 
+mod table;
 mod validate;
 
 mod names;
