@@ -34,9 +34,13 @@ mod archive;
 mod extraction;
 mod html;
 mod kind;
+mod mail;
 mod office;
 mod open_document;
+mod outlook;
+mod pdf;
 mod plain;
+mod rtf;
 mod xml;
 
 use std::{fmt, time::Duration};

@@ -13,7 +13,9 @@ use std::{
 
 use cordon_domain::Text;
 
-use super::{Document, DocumentError, Kind, Limits, Part, Problem, archive, html, kind, plain};
+use super::{
+    Document, DocumentError, Kind, Limits, Part, Problem, archive, html, kind, mail, outlook, pdf, plain, rtf,
+};
 
 /// So many bytes may be unpacked before the ratio counts.
 const RATIO_FREE: usize = 16 << 20;
@@ -86,6 +88,17 @@ impl<'l> Extraction<'l> {
         }
     }
 
+    /// Goes one level down.
+    pub(super) fn deeper<T>(&mut self, path: &str, work: impl FnOnce(&mut Self) -> Outcome<T>) -> Outcome<T> {
+        if self.depth == self.limits.depth {
+            return Err(placed(Problem::Limit("files within files").into(), path));
+        }
+        self.depth += 1;
+        let outcome = work(self).map_err(|error| placed(error, path));
+        self.depth -= 1;
+        outcome
+    }
+
     /// Notes what could not be read, or raises it where it must not be stepped over.
     pub(super) fn skip_or(&mut self, problem: Problem, path: String) -> Outcome {
         let error = DocumentError { path, problem };
@@ -103,6 +116,11 @@ impl<'l> Extraction<'l> {
             Kind::Zip => return archive::zip(self, path, bytes),
             Kind::Tar => archive::tar(self, path, bytes)?,
             Kind::Gzip => archive::gzip(self, path, name, bytes)?,
+            Kind::Pdf => pdf::read(self, path, bytes)?,
+            Kind::Rtf => rtf::read(self, path, bytes)?,
+            Kind::Mail => mail::read(self, path, bytes)?,
+            Kind::Mbox => mail::mailbox(self, path, bytes)?,
+            Kind::Msg => outlook::read(self, path, bytes)?,
             Kind::Html => html::read(self, path, &plain::decode(bytes).ok_or(Problem::NotText)?)?,
             _ => self.say(path.to_owned(), plain::decode(bytes).ok_or(Problem::NotText)?)?,
         }
@@ -168,6 +186,11 @@ impl<'l> Extraction<'l> {
         Ok(bytes)
     }
 
+    /// How many bytes may still be unpacked.
+    pub(super) fn unpacked_left(&self) -> usize {
+        self.unpacked_left
+    }
+
     /// Counts bytes that were unpacked elsewhere.
     pub(super) fn unpacked(&mut self, many: usize) -> Result<(), Problem> {
         let left = self.unpacked_left.checked_sub(many);
@@ -177,8 +200,9 @@ impl<'l> Extraction<'l> {
 }
 
 /// Runs foreign code over hostile input. A panic there is the input's fault as far as callers can tell.
-pub(super) fn isolated<T>(work: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(Problem::Damaged("its reader gave up")))
+pub(super) fn isolated<T, E: From<Problem>>(work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(Problem::Damaged("its reader gave up").into()))
 }
 
 /// The path of a step into what lies at another path.

@@ -3,7 +3,7 @@
 //! On failure: a known format that is not read is named; unknown bytes are left to
 //! [`plain`](super::plain), which takes text only.
 
-use super::Problem;
+use super::{Problem, mail};
 
 /// What a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -15,6 +15,16 @@ pub enum Kind {
     Csv,
     /// A web page.
     Html,
+    /// Rich text.
+    Rtf,
+    /// A PDF file.
+    Pdf,
+    /// A mail.
+    Mail,
+    /// Mails, one after another.
+    Mbox,
+    /// An Outlook mail.
+    Msg,
     /// Word.
     Docx,
     /// Excel.
@@ -74,6 +84,9 @@ pub(super) fn of(name: &str, bytes: &[u8]) -> Result<Kind, Problem> {
     if is_tar(bytes) {
         return Ok(Kind::Tar);
     }
+    if bytes.starts_with(b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1") {
+        return Ok(Kind::Msg);
+    }
     for (mark, what) in OTHERS {
         // Letters could start a text, too; what follows in these formats could not.
         if bytes.starts_with(mark) && (!mark.is_ascii() || bytes[..bytes.len().min(64)].contains(&0)) {
@@ -86,18 +99,27 @@ pub(super) fn of(name: &str, bytes: &[u8]) -> Result<Kind, Problem> {
         name.rsplit_once('.')
             .is_some_and(|(_, ending)| endings.iter().any(|one| ending.eq_ignore_ascii_case(one)))
     };
-    Ok(
-        if start.starts_with("<!doctype html")
-            || start.starts_with("<html")
-            || ends(&["html", "htm", "xhtml", "shtml"])
-        {
-            Kind::Html
-        } else if ends(&["csv", "tsv", "tab"]) {
-            Kind::Csv
-        } else {
-            Kind::Text
-        },
-    )
+    // Viewers open a PDF file whose header comes late. Text about such headers is no PDF file.
+    let is_pdf =
+        start.starts_with("%pdf-") || (start.contains("%pdf-") && (ends(&["pdf"]) || bytes.contains(&0)));
+    Ok(if is_pdf {
+        Kind::Pdf
+    } else if start.starts_with("{\\rtf") {
+        Kind::Rtf
+    } else if mail::is_envelope(bytes) {
+        Kind::Mbox
+    } else if ends(&["eml"]) || mail::is_mail(start) {
+        Kind::Mail
+    } else if start.starts_with("<!doctype html")
+        || start.starts_with("<html")
+        || ends(&["html", "htm", "xhtml", "shtml"])
+    {
+        Kind::Html
+    } else if ends(&["csv", "tsv", "tab"]) {
+        Kind::Csv
+    } else {
+        Kind::Text
+    })
 }
 
 /// Whether a tape archive's first header has the checksum that it says.

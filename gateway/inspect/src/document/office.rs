@@ -251,6 +251,15 @@ pub(super) fn properties(bytes: &[u8], limits: &Limits, into: &mut String) -> Re
                 label(&of, into)?;
                 names.push(None);
             }
+            // Metadata in PDF files: properties may be attributes.
+            Step::Start("Description", of) => {
+                of.each(|name, value| {
+                    if name != "about" {
+                        let _ = writeln!(into, "{name}: {value}");
+                    }
+                })?;
+                names.push(None);
+            }
             Step::Start(name, of) => {
                 names.push(of.value("name")?);
                 name.clone_into(&mut element);

@@ -1,6 +1,8 @@
 //! Documents that are built here, whole, damaged and hostile.
 
 mod hostile;
+mod mail;
+mod pdf;
 
 use std::io::{Cursor, Write};
 

@@ -162,6 +162,18 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
             "a.odt",
             open_document("text", "<o:p>text<s c=\"9\"/></o:p>", "<m/>"),
         ),
+        ("a.eml", mail::eml()),
+        ("a.msg", mail::msg()),
+        ("a.rtf", mail::RTF.to_vec()),
+        (
+            "a.pdf",
+            pdf::one_page(
+                b"BT /F 12 Tf (Card) Tj [(a) 3 (b)] TJ ET /X Do",
+                b"<</Type/Font/Subtype/Type1/Encoding<</Differences[1/S/e]>>/ToUnicode 6 0 R>>",
+                &[b"<</Contents(x)/EF<</F 4 0 R>>>>"],
+                "",
+            ),
+        ),
         ("a.tar", tar(&[("a.txt", b"text"), ("b.html", b"<p>text</p>")])),
         ("a.gz", gzip(b"text text")),
         (
@@ -179,7 +191,7 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
     fn damage_is_answered(which in any::<prop::sample::Index>(), cut in any::<prop::sample::Index>(), changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8)) {
@@ -195,7 +207,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_answered(name in "[a-z]{1,4}\\.(txt|html|csv|zip|tar|gz|docx)", bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+    fn any_bytes_are_answered(name in "[a-z]{1,4}\\.(txt|html|csv|zip|tar|gz|docx|eml|msg|rtf|pdf|mbox)", bytes in prop::collection::vec(any::<u8>(), 0..600)) {
         check(&name, &bytes, &small());
     }
 }
