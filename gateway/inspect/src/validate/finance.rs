@@ -197,11 +197,19 @@ pub(super) fn vin(value: &str) -> Verdict {
     }
 }
 
-/// A Bitcoin address: Base58Check or Bech32.
+/// What a Bech32 address may begin with: Bitcoin, its test network, and chains that use the same form (BIP-173).
+const BECH32_PREFIXES: &[&str] = &[
+    "bc", "tb", "ltc", "addr", "stake", "cosmos", "osmo", "inj", "terra", "celestia", "sei", "akash", "juno",
+    "dydx", "kava", "axelar",
+];
+
+/// A Bitcoin address, or one of another chain in the same form: Base58Check or Bech32.
 pub(super) fn bitcoin(value: &str) -> Verdict {
     let lower = value.to_ascii_lowercase();
-    if let Some(data) = lower.strip_prefix("bc1").or_else(|| lower.strip_prefix("tb1")) {
-        return bech32(&lower[..2], data).into();
+    if let Some((prefix, data)) = lower.split_once('1')
+        && BECH32_PREFIXES.contains(&prefix)
+    {
+        return bech32(prefix, data).into();
     }
     base58_check(value).into()
 }
