@@ -182,5 +182,21 @@ pub fn extract(name: &str, bytes: &[u8], limits: &Limits) -> Result<Document, Do
     Extraction::new(limits, bytes.len()).run(name, bytes)
 }
 
+/// What a file is, by its bytes and its name. Text is what nothing else is, so this may also be bytes that
+/// are no text at all.
+///
+/// # Errors
+///
+/// It is in a known format that is not read.
+pub fn kind(name: &str, bytes: &[u8]) -> Result<Kind, Problem> {
+    kind::of(name, bytes)
+}
+
+/// The text of a file that is text all over, its encoding told by its bytes; `None` where it is none.
+#[must_use]
+pub fn plain_text(bytes: &[u8]) -> Option<Text> {
+    plain::decode(bytes).map(Text::from)
+}
+
 #[cfg(test)]
 mod tests;

@@ -25,7 +25,7 @@ use super::{
 };
 
 /// Attributes in which people's text lies, on any element.
-const TELLING: [&str; 16] = [
+const TELLING: [&str; 15] = [
     "alias",
     "author",
     "command",
@@ -35,7 +35,6 @@ const TELLING: [&str; 16] = [
     "displayText",
     "initials",
     "instr",
-    "lastEdited",
     "string",
     "text",
     "title",

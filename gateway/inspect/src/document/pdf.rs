@@ -61,6 +61,10 @@ const SPEAKING: [&[u8]; 22] = [
     b"XFA",
 ];
 
+/// Those of them whose value may be a stream: rich text, scripts, forms in XML. The contents of a page are
+/// one, too, and no text.
+const LONG: [&[u8]; 4] = [b"JS", b"RC", b"V", b"XFA"];
+
 pub(super) fn read(run: &mut Extraction<'_>, path: &str, bytes: &[u8]) -> Outcome {
     isolated(|| whole(run, path, bytes))
 }
@@ -90,7 +94,7 @@ fn whole(run: &mut Extraction<'_>, path: &str, bytes: &[u8]) -> Outcome {
         run.entry()?;
         pages += 1;
         let path = inside(path, &format!("page {pages}"));
-        let mut drawing = Drawing::new(&pdf);
+        let mut drawing = Drawing::new(&pdf, run.text_left());
         drawing.page(run, pdf.get_dictionary(id).map_err(|error| problem(&error))?)?;
         let Seen {
             text,
@@ -189,6 +193,9 @@ fn properties(run: &mut Extraction<'_>, path: &str, pdf: &lopdf::Document) -> Ou
         {
             let _ = writeln!(text, "{}: {value}", String::from_utf8_lossy(name));
         }
+        if text.len() > run.text_left() {
+            return Err(Problem::Limit("bytes of text").into());
+        }
     }
     for object in pdf.objects.values() {
         if let Ok(stream) = object.as_stream()
@@ -209,10 +216,14 @@ fn properties(run: &mut Extraction<'_>, path: &str, pdf: &lopdf::Document) -> Ou
 
 /// Texts anywhere in the file beside its pages, and files that are attached.
 fn sweep(run: &mut Extraction<'_>, path: &str, pdf: &lopdf::Document) -> Outcome {
-    let mut found = Found::default();
+    let mut found = Found {
+        most: run.text_left(),
+        ..Found::default()
+    };
     for object in pdf.objects.values() {
+        run.in_time()?;
         found.object(object, pdf, MOST_STEPS);
-        if found.text.len() > run.text_left() {
+        if found.text.len() > found.most {
             return Err(Problem::Limit("bytes of text").into());
         }
     }
@@ -220,6 +231,7 @@ fn sweep(run: &mut Extraction<'_>, path: &str, pdf: &lopdf::Document) -> Outcome
         mut text,
         scripts,
         files,
+        ..
     } = found;
     for stream in scripts {
         let bytes = unpacked(run, stream)?;
@@ -241,6 +253,8 @@ fn sweep(run: &mut Extraction<'_>, path: &str, pdf: &lopdf::Document) -> Outcome
 #[derive(Default)]
 struct Found<'p> {
     text: String,
+    /// Bytes of text after which nothing is added, as many places may lead to one long string.
+    most: usize,
     /// Streams that hold text: scripts, and forms in XML.
     scripts: Vec<&'p Stream>,
     files: Vec<(Option<String>, &'p Stream)>,
@@ -265,7 +279,7 @@ impl<'p> Found<'p> {
         for (name, value) in dictionary {
             self.object(value, pdf, steps);
             if SPEAKING.contains(&name.as_slice()) && !is_signature {
-                self.value(value, pdf, steps);
+                self.value(name, value, pdf);
             }
         }
         if let Ok(files) = dictionary.get_deref(b"EF", pdf).and_then(Object::as_dict) {
@@ -290,25 +304,30 @@ impl<'p> Found<'p> {
         }
     }
 
-    fn value(&mut self, value: &'p Object, pdf: &'p lopdf::Document, steps: usize) {
-        let (Some(steps), Ok((id, value))) = (steps.checked_sub(1), pdf.dereference(value)) else {
-            return;
-        };
+    /// Takes what a key says. Arrays hold texts, and none of them another array: following those could take
+    /// exponential time.
+    fn value(&mut self, name: &[u8], value: &'p Object, pdf: &'p lopdf::Document) {
+        match pdf.dereference(value) {
+            Ok((_, Object::Array(values))) => {
+                for value in values {
+                    if let Ok((_, value)) = pdf.dereference(value) {
+                        self.one(name, value);
+                    }
+                }
+            }
+            Ok((_, value)) => self.one(name, value),
+            Err(_) => {}
+        }
+    }
+
+    fn one(&mut self, name: &[u8], value: &'p Object) {
         match value {
-            Object::String(..) => {
+            Object::String(..) if self.text.len() <= self.most => {
                 if let Ok(text) = decode_text_string(value) {
                     let _ = writeln!(self.text, "{text}");
                 }
             }
-            // Pages have their contents read as pages; a stream elsewhere is a script or a form.
-            Object::Stream(stream) if id.is_some() && !stream.dict.has(b"Subtype") => {
-                self.scripts.push(stream)
-            }
-            // What an array refers to is met by itself.
-            Object::Array(values) => values
-                .iter()
-                .filter(|value| matches!(value, Object::String(..)))
-                .for_each(|value| self.value(value, pdf, steps)),
+            Object::Stream(stream) if LONG.contains(&name) => self.scripts.push(stream),
             _ => {}
         }
     }

@@ -19,7 +19,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io::{IsTerminal, stdout},
     ops::Range,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::{Mutex, PoisonError, mpsc},
     thread,
@@ -31,7 +31,7 @@ use clap::{Args, ValueEnum};
 use cordon_domain::{
     Action, Actor, Dialect, Door, Finding, Identity, Place, Role, Segment, Text, UpstreamKind,
 };
-use cordon_inspect::Inspector;
+use cordon_inspect::{Inspector, document::Problem};
 use cordon_policy::{Facts, Policy, Upstream};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -215,9 +215,32 @@ struct Search<'a> {
     shows: bool,
 }
 
+/// Where a text comes from.
+#[derive(Clone, Copy)]
+struct Origin<'a> {
+    path: &'a Path,
+    /// The part of a document, from its `!/` on; empty for a file that is text.
+    inside: &'a str,
+    commit: Option<&'a str>,
+    /// Of a change, each line's number in the new file, and whether it was added.
+    lines: Option<&'a [(usize, bool)]>,
+}
+
+impl Origin<'_> {
+    fn whole(&self) -> PathBuf {
+        let mut whole = self.path.as_os_str().to_owned();
+        whole.push(self.inside);
+        whole.into()
+    }
+}
+
 /// What came of one input.
 #[derive(Default)]
 struct Outcome {
+    /// Parts of a document that should have been read.
+    unread: Vec<String>,
+    /// Pictures and other files without text, inside documents.
+    wordless: usize,
     reported: Vec<Reported>,
     allowed: usize,
     known: usize,
@@ -229,6 +252,7 @@ struct Outcome {
 #[derive(Default)]
 struct Total {
     read: usize,
+    wordless: usize,
     found: usize,
     allowed: usize,
     known: usize,
@@ -333,18 +357,43 @@ impl Search<'_> {
             Input::Change(change) => (change.commit.take(), Some(std::mem::take(&mut change.lines))),
             _ => (None, None),
         };
-        let text = match input.read(self.scan.max_size << 20)? {
-            Content::Text(text) => text,
-            Content::Binary => {
-                outcome.binary = 1;
-                return Ok(outcome);
-            }
-            Content::TooLarge => {
-                outcome.large = 1;
-                return Ok(outcome);
-            }
+        let whole = Origin {
+            path: &path,
+            inside: "",
+            commit: commit.as_deref(),
+            lines: lines.as_deref(),
         };
-        let findings = inspect(&self.inspector, text.clone())?;
+        match input.read(self.scan.max_size << 20)? {
+            Content::Text(text) => self.text(&whole, &text, &mut outcome)?,
+            Content::Document(document) => {
+                for part in document.parts {
+                    let place = Origin {
+                        inside: inputs::inside(&part.path),
+                        ..whole
+                    };
+                    self.text(&place, part.text.as_str(), &mut outcome)?;
+                }
+                for error in document.unread {
+                    if error.problem == Problem::NotText {
+                        outcome.wordless += 1;
+                    } else {
+                        outcome.unread.push(format!(
+                            "{}{}: {error}",
+                            path.display(),
+                            inputs::inside(&error.path)
+                        ));
+                    }
+                }
+            }
+            Content::Binary => outcome.binary = 1,
+            Content::TooLarge => outcome.large = 1,
+        }
+        Ok(outcome)
+    }
+
+    /// Scans one text: a file, what was added to it, or a part of a document.
+    fn text(&self, place: &Origin<'_>, text: &str, outcome: &mut Outcome) -> Result<()> {
+        let findings = inspect(&self.inspector, text.to_owned())?;
         let wanted = self.wanted.of(&findings);
         // What hides values in the lines that are shown: everything that was found, wanted or not.
         let (findings, wanted): (Vec<Finding>, Vec<bool>) = findings
@@ -359,14 +408,14 @@ impl Search<'_> {
             .iter()
             .map(|finding| (finding.span.clone(), finding.entity.as_str()))
             .collect();
-        let mut position = Positions::new(&text);
+        let mut position = Positions::new(text);
         for (index, (finding, wanted)) in findings.iter().zip(wanted).enumerate() {
             let mut start = position.of(finding.span.start);
             let mut end = position.of(finding.span.end);
             if !wanted {
                 continue;
             }
-            if let Some(lines) = &lines {
+            if let Some(lines) = place.lines {
                 let own = &lines[start.0.min(lines.len()) - 1..end.0.min(lines.len())];
                 if !own.iter().any(|(_, added)| *added) {
                     continue;
@@ -375,7 +424,7 @@ impl Search<'_> {
                 end.0 = own[own.len() - 1].0;
             }
             if !self.scan.ignore_allow
-                && baseline::allowed(&text[around(&text, &finding.span)], &finding.entity)
+                && baseline::allowed(&text[around(text, &finding.span)], &finding.entity)
             {
                 outcome.allowed += 1;
                 continue;
@@ -383,7 +432,7 @@ impl Search<'_> {
             let mark = self
                 .baseline
                 .as_ref()
-                .map(|baseline| baseline.mark(&path, &finding.entity, &text[finding.span.clone()]));
+                .map(|baseline| baseline.mark(&place.whole(), &finding.entity, &text[finding.span.clone()]));
             if let (Some(baseline), Some(mark)) = (&self.baseline, &mark)
                 && baseline.holds(mark)
             {
@@ -391,18 +440,19 @@ impl Search<'_> {
                 continue;
             }
             outcome.reported.push(Reported {
-                path: path.clone(),
-                commit: commit.clone(),
+                path: place.path.to_owned(),
+                inside: place.inside.to_owned(),
+                commit: place.commit.map(str::to_owned),
                 start,
                 end,
                 shown: self
                     .shows
-                    .then(|| Shown::new(&text, &hidden, index, self.scan.reveal)),
+                    .then(|| Shown::new(text, &hidden, index, self.scan.reveal)),
                 mark,
                 finding: finding.clone(),
             });
         }
-        Ok(outcome)
+        Ok(())
     }
 
     fn tell(&self, outcome: Result<Outcome>, total: &mut Total, sarif: &mut Sarif) {
@@ -420,6 +470,11 @@ impl Search<'_> {
         total.large += outcome.large;
         total.allowed += outcome.allowed;
         total.known += outcome.known;
+        total.wordless += outcome.wordless;
+        total.failed += outcome.unread.len();
+        for unread in outcome.unread {
+            complain(&format!("cordon: cannot read {unread}"));
+        }
         total.found += outcome.reported.len();
         for reported in outcome.reported {
             if self.scan.write_baseline {
@@ -439,6 +494,7 @@ impl Search<'_> {
     fn end(&self, total: &Total) -> Result<ExitCode> {
         let counted = [
             (total.binary, "binary"),
+            (total.wordless, "without text inside documents"),
             (total.large, "too large"),
             (total.allowed, "allowed by a comment"),
             (total.known, "in the baseline"),

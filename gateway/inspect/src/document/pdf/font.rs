@@ -13,6 +13,9 @@ use lopdf::{Dictionary, Document, Object};
 
 use super::lexer::{Lexer, Word};
 
+/// Entries of a font's list of changes.
+const MOST_CHANGES: usize = 2048;
+
 pub(super) struct Font {
     /// Bytes of a code.
     length: usize,
@@ -128,7 +131,8 @@ impl Font {
 
     /// Takes a string apart: adds its text, and returns its width in ems, how many characters it has, and how
     /// many of them are single-byte spaces, which word spacing is for.
-    pub(super) fn show(&self, bytes: &[u8], into: &mut String) -> (f64, usize, usize) {
+    /// Stops when the text passes `most` bytes, as one byte may stand for many.
+    pub(super) fn show(&self, bytes: &[u8], into: &mut String, most: usize) -> (f64, usize, usize) {
         if let (Codes::Known(encoding), true) = (&self.encoding, self.to_unicode.runs.is_empty()) {
             let text = encoding.decode_without_bom_handling(bytes).0;
             into.push_str(&text);
@@ -139,6 +143,9 @@ impl Font {
         for code in bytes.chunks(self.length) {
             let number = code.iter().fold(0, |number, byte| number << 8 | u32::from(*byte));
             let start = into.len();
+            if start > most {
+                break;
+            }
             if !self.to_unicode.say(number, into) {
                 into.push(match &self.encoding {
                     Codes::Table(table) => table[(number & 0xFF) as usize],
@@ -256,7 +263,8 @@ fn table(dictionary: &Dictionary, pdf: &Document) -> Box<[char; 256]> {
             .ok()
     });
     let mut code = 0;
-    for object in list.into_iter().flatten() {
+    // A code may be changed again and again.
+    for object in list.into_iter().flatten().take(MOST_CHANGES) {
         match object {
             Object::Integer(number) => code = usize::try_from(*number).unwrap_or(usize::MAX),
             Object::Name(name) => {

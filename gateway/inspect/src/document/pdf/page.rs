@@ -65,6 +65,8 @@ struct State {
 
 pub(super) struct Drawing<'p> {
     pdf: &'p Document,
+    /// Bytes of text that may come.
+    most: usize,
     seen: Seen,
     state: State,
     text: Matrix,
@@ -75,9 +77,10 @@ pub(super) struct Drawing<'p> {
 }
 
 impl<'p> Drawing<'p> {
-    pub(super) fn new(pdf: &'p Document) -> Self {
+    pub(super) fn new(pdf: &'p Document, most: usize) -> Self {
         Self {
             pdf,
+            most,
             seen: Seen::default(),
             state: State {
                 place: SAME,
@@ -234,7 +237,7 @@ impl<'p> Drawing<'p> {
             if count.is_multiple_of(4096) {
                 run.in_time()?;
             }
-            if self.seen.text.len() > run.text_left() {
+            if self.seen.text.len() > self.most {
                 return Err(Problem::Limit("bytes of text"));
             }
             match operator {
@@ -351,7 +354,7 @@ impl<'p> Drawing<'p> {
         }
         let place = times(&self.text, &self.state.place);
         self.part((place[4], place[5]), (place[0], place[1]));
-        let (width, many, spaces) = font.show(bytes, &mut self.seen.text);
+        let (width, many, spaces) = font.show(bytes, &mut self.seen.text, self.most);
         let by = (width * self.state.size
             + many as f64 * self.state.letters_apart
             + spaces as f64 * self.state.words_apart)

@@ -32,15 +32,15 @@ fn limit(name: &str, bytes: &[u8], limits: &Limits) -> Problem {
 
 #[test]
 fn bombs_do_not_go_off() {
-    let zeros = vec![b' '; 64 << 20];
+    let zeros = vec![b' '; 17 << 20];
     let flat = zip(&[("a.txt", &zeros)]);
-    assert!(flat.len() < 100_000);
+    assert!(flat.len() < 50_000);
     assert_eq!(problem("a.zip", &flat), Problem::Limit("bytes unpacked"));
     assert_eq!(problem("a.gz", &gzip(&zeros)), Problem::Limit("bytes unpacked"));
     // Many times a little, each within what one file may hold.
-    let little = vec![b' '; 4 << 20];
+    let little = vec![b' '; 2 << 20];
     let inner = zip(&[("a.txt", &little)]);
-    let many: Vec<(String, &[u8])> = (0..20).map(|i| (format!("{i}.zip"), inner.as_slice())).collect();
+    let many: Vec<(String, &[u8])> = (0..9).map(|i| (format!("{i}.zip"), inner.as_slice())).collect();
     let many: Vec<(&str, &[u8])> = many.iter().map(|(name, bytes)| (name.as_str(), *bytes)).collect();
     assert_eq!(problem("a.zip", &zip(&many)), Problem::Limit("bytes unpacked"));
 }
@@ -148,7 +148,7 @@ fn unclosed_markup_takes_linear_time() {
     ] {
         check(
             "a.html",
-            piece.repeat((2 << 20) / piece.len()).as_bytes(),
+            piece.repeat((1 << 19) / piece.len()).as_bytes(),
             &limits,
         );
     }
@@ -191,8 +191,6 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
-
     #[test]
     fn damage_is_answered(which in any::<prop::sample::Index>(), cut in any::<prop::sample::Index>(), changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8)) {
         let samples = samples();

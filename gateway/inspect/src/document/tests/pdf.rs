@@ -126,6 +126,8 @@ fn what_surrounds_the_pages_is_read() {
             b"<</FT/Tx/T(iban)/V(DE02 1203)>>",
             b"<</S/JavaScript/JS 14 0 R>>",
             &stream("", b"app.alert('key')"),
+            b"<</XFA[(datasets)16 0 R]>>",
+            &stream("", b"<data>filled in</data>"),
         ],
         "/Info 7 0 R",
     );
@@ -154,6 +156,7 @@ fn what_surrounds_the_pages_is_read() {
     ] {
         assert!(beside.lines().any(|one| one == line), "{line} in {beside}");
     }
+    assert!(!beside.contains("/X Do"), "the page's own program in {beside}");
     assert!(text(&document, "a.pdf!/plan.docx!/document").starts_with("Card"));
     let attached = paths(&document)
         .into_iter()
@@ -209,7 +212,7 @@ fn bombs_in_pages_do_not_go_off() {
         writer.write_all(content).unwrap();
         writer.finish().unwrap()
     };
-    let spaces = zlib(&vec![b' '; 64 << 20]);
+    let spaces = zlib(&vec![b' '; 17 << 20]);
     let content = stream("/Filter/FlateDecode", &spaces);
     let flat = pdf(&[CATALOG, PAGES, PAGE, &content, FONT], "");
     assert_eq!(problem("a.pdf", &flat), Problem::Limit("bytes unpacked"));
@@ -226,6 +229,29 @@ fn bombs_in_pages_do_not_go_off() {
     assert_eq!(
         problem("a.pdf", &one_page(b"/X Do", FONT, &forms, "")),
         Problem::Limit("bytes unpacked")
+    );
+
+    // A byte that stands for many characters, and an array that leads to one string many times.
+    let map = stream(
+        "",
+        format!("1 beginbfchar <41> <{}> endbfchar", "0058".repeat(60)).as_bytes(),
+    );
+    let font = b"<</Type/Font/Subtype/Type1/ToUnicode 6 0 R>>";
+    let little = Limits {
+        bytes_of_text: 1 << 20,
+        ..Limits::default()
+    };
+    let limit = |file: &[u8]| extract("a.pdf", file, &little).unwrap_err().problem;
+    let shown = format!("BT /F 1 Tf ({}) Tj ET", "A".repeat(1 << 16));
+    assert_eq!(
+        limit(&one_page(shown.as_bytes(), font, &[&map], "")),
+        Problem::Limit("bytes of text")
+    );
+    let long = format!("({})", "x".repeat(1 << 16));
+    let many = format!("<</Opt[{}]>>", "6 0 R ".repeat(1000));
+    assert_eq!(
+        limit(&one_page(b"", FONT, &[long.as_bytes(), many.as_bytes()], "")),
+        Problem::Limit("bytes of text")
     );
 
     // A form that draws itself ends.

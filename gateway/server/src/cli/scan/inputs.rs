@@ -1,5 +1,6 @@
 //! What a scan reads: files, folders walked by the rules of `.gitignore`, standard input.
 //!
+//! Office files, PDF files, mails and archives are read part by part; see [`document`].
 //! In folders, binary files and files over the size limit are passed over and counted; a file that was
 //! named is read whatever it holds, and is an error when it is too large. Hidden files are read, as
 //! `.env` is where secrets live; links are not followed.
@@ -13,6 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use cordon_inspect::document::{self, Document, Kind, Limits, Problem};
 use ignore::WalkBuilder;
 
 use super::git::Change;
@@ -77,13 +79,14 @@ impl Input {
             }
             bail!("{} is larger than {} MiB", path.display(), largest >> 20);
         }
-        Ok(text(bytes, met))
+        content(&path, bytes, met, largest)
     }
 }
 
 /// What reading an input gave.
 pub(super) enum Content {
     Text(String),
+    Document(Document),
     Binary,
     TooLarge,
 }
@@ -111,27 +114,43 @@ fn limited(source: impl Read, largest: u64) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn text(bytes: Vec<u8>, may_skip: bool) -> Content {
-    let units = |of: fn([u8; 2]) -> u16| -> Vec<u16> {
-        bytes[2..]
-            .as_chunks::<2>()
-            .0
-            .iter()
-            .map(|pair| of(*pair))
-            .collect()
+/// Web pages are read as the source that they are, so that lines are those of the file.
+fn content(path: &Path, bytes: Vec<u8>, met: bool, largest: u64) -> Result<Content> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let limits = Limits {
+        bytes_in: usize::try_from(largest).unwrap_or(usize::MAX),
+        ..Limits::default()
     };
-    match bytes.get(..2) {
-        Some([0xFF, 0xFE]) => return Content::Text(String::from_utf16_lossy(&units(u16::from_le_bytes))),
-        Some([0xFE, 0xFF]) => return Content::Text(String::from_utf16_lossy(&units(u16::from_be_bytes))),
+    match document::kind(&name, &bytes) {
+        Ok(Kind::Html) => return Ok(text(bytes, met)),
+        Ok(kind) if kind.is_plain() => return Ok(text(bytes, met)),
         _ => {}
     }
-    if may_skip && bytes[..bytes.len().min(LOOKED_AT)].contains(&0) {
-        return Content::Binary;
+    match document::extract(&name, &bytes, &limits) {
+        Ok(document) => Ok(Content::Document(document)),
+        Err(error) if met && matches!(error.problem, Problem::Unsupported(_)) => Ok(Content::Binary),
+        Err(error) => bail!("cannot read {}{}: {error}", path.display(), inside(&error.path)),
     }
-    Content::Text(match String::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(broken) => String::from_utf8_lossy(broken.as_bytes()).into_owned(),
-    })
+}
+
+/// The steps into a document, of a path that starts with the document's name.
+pub(super) fn inside(path: &str) -> &str {
+    path.find("!/").map_or("", |at| &path[at..])
+}
+
+fn text(bytes: Vec<u8>, may_skip: bool) -> Content {
+    let is_binary = bytes[..bytes.len().min(LOOKED_AT)].contains(&0);
+    let bytes = match String::from_utf8(bytes) {
+        Ok(text) if !is_binary => return Content::Text(text),
+        Ok(text) => text.into_bytes(),
+        Err(broken) => broken.into_bytes(),
+    };
+    // UTF-16 has zeros, and so do other files that are text.
+    match document::plain_text(&bytes) {
+        Some(text) => Content::Text(text.into_string()),
+        None if may_skip && is_binary => Content::Binary,
+        None => Content::Text(String::from_utf8_lossy(&bytes).into_owned()),
+    }
 }
 
 #[cfg(test)]
@@ -174,6 +193,25 @@ mod tests {
             .chain("né".encode_utf16().flat_map(u16::to_le_bytes))
             .collect();
         assert!(matches!(text(wide, true), Content::Text(text) if text == "né"));
+    }
+
+    #[test]
+    fn documents_are_read_and_locked_ones_told() {
+        let rtf = b"{\\rtf1 Card}".to_vec();
+        let read = |name: &str, bytes: &[u8], met| content(Path::new(name), bytes.to_vec(), met, 1 << 20);
+        // The ending says nothing.
+        let Ok(Content::Document(document)) = read("a/b.txt", &rtf, true) else {
+            panic!("rich text is a document");
+        };
+        assert_eq!(document.parts[0].text.as_str(), "Card");
+        assert!(matches!(read("a.html", b"<p>x", true), Ok(Content::Text(text)) if text == "<p>x"));
+        let packed = b"7z\xBC\xAF\x27\x1C\0";
+        assert!(matches!(read("a.7z", packed, true), Ok(Content::Binary)));
+        let told = read("a.7z", packed, false).err().unwrap().to_string();
+        assert_eq!(told, "cannot read a.7z: a 7z archive cannot be read");
+        assert!(read("a.zip", b"PK\x03\x04 and no more", true).is_err());
+        assert_eq!(inside("b.zip!/a.docx!/document"), "!/a.docx!/document");
+        assert_eq!(inside("b.txt"), "");
     }
 
     #[test]

@@ -24,6 +24,9 @@ const REVEALED: usize = 80;
 /// A finding as it is printed.
 pub(super) struct Reported {
     pub(super) path: PathBuf,
+    /// The part of a document, from its `!/` on, which lines and columns are those of; empty for a file that
+    /// is text.
+    pub(super) inside: String,
     pub(super) commit: Option<String>,
     /// From 1; the end is behind the last character.
     pub(super) start: (usize, usize),
@@ -59,8 +62,9 @@ impl Reported {
     /// `path:line:column type score`, and below it the source line where it is shown.
     pub(super) fn text(&self, paint: Paint) -> String {
         let place = format!(
-            "{}:{}:{}",
+            "{}{}:{}:{}",
             printable(&self.path.display().to_string()),
+            printable(&self.inside),
             self.start.0,
             self.start.1
         );
@@ -102,6 +106,9 @@ impl Reported {
             "type": self.finding.entity.as_str(), "score": rounded(self.finding.score),
             "detector": self.finding.detector.as_ref(), "evidence": self.finding.evidence,
         });
+        if !self.inside.is_empty() {
+            object["inside"] = self.inside.as_str().into();
+        }
         if let Some(commit) = &self.commit {
             object["commit"] = commit.as_str().into();
         }
@@ -325,6 +332,7 @@ mod tests {
     #[test]
     fn colours_are_for_terminals() {
         let reported = Reported {
+            inside: String::new(),
             path: PathBuf::from("a\x1b.txt"),
             commit: None,
             start: (3, 7),

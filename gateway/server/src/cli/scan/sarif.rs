@@ -51,17 +51,21 @@ impl Sarif {
         if let Some(commit) = &reported.commit {
             properties["commit"] = commit.as_str().into();
         }
+        let mut place = json!({"artifactLocation": {"uri": uri(&reported.path)}});
+        if reported.inside.is_empty() {
+            place["region"] = json!({
+                "startLine": reported.start.0, "startColumn": reported.start.1,
+                "endLine": reported.end.0, "endColumn": reported.end.1,
+            });
+        } else {
+            // Lines of a part are none of the file.
+            properties["inside"] = reported.inside.as_str().into();
+        }
         let result = json!({
             "ruleId": rule,
             "level": if finding.score >= 0.8 { "error" } else { "warning" },
             "message": {"text": format!("{} found by {rule}", finding.entity)},
-            "locations": [{"physicalLocation": {
-                "artifactLocation": {"uri": uri(&reported.path)},
-                "region": {
-                    "startLine": reported.start.0, "startColumn": reported.start.1,
-                    "endLine": reported.end.0, "endColumn": reported.end.1,
-                },
-            }}],
+            "locations": [{"physicalLocation": place}],
             "partialFingerprints": {"cordonPlace/v1": hex::encode(&fingerprint[..16])},
             "properties": properties,
         });
@@ -121,6 +125,7 @@ mod tests {
     #[test]
     fn the_document_has_what_the_standard_requires() {
         let reported = |line| Reported {
+            inside: String::new(),
             path: PathBuf::from("./a b/ü.txt"),
             commit: None,
             start: (line, 2),
