@@ -1,0 +1,162 @@
+//! The three leaks of spring 2023, replayed: `docs/samsung.md` tells them. The code and the transcript are made up.
+//!
+//! Everything runs under the default policy, for an employee who may use a provider outside the company. What
+//! left is what the provider received; what the auditor sees is what `cordon audit search` prints.
+
+use cordon_tests::{
+    caller::{Caller, Door, Reply},
+    cordon::{Cordon, Home, OnPrem, Plan},
+    replies::{Deltas, Talk, echo_divided},
+    upstream::Upstream,
+};
+use serde_json::Value;
+
+/// Measuring software of a fab, its variables renamed before it was pasted, amid a question.
+const FAB_CODE: &str =
+    "Why does this sometimes report a wrong offset after the second pass? No idea any more.
+
+static int f1(struct t1 *a, const float *b, int n)
+{
+    float s = 0.0f;
+    for (int i = 0; i < n; i++) {
+        if (b[i] < a->lo || b[i] > a->hi)
+            continue;
+        s += b[i] * a->k[i % 8];
+    }
+    a->off = s / (float)n - a->ref;
+    return a->off > a->max ? -1 : 0;
+}
+
+int f2(struct t1 *a, struct t2 *q)
+{
+    int r = f1(a, q->buf, q->len);
+    if (r < 0) {
+        q->retry++;
+        return f1(a, q->buf + q->len / 2, q->len / 2);
+    }
+    return r;
+}
+
+Thanks, I need it before the shift ends.";
+
+/// A program that finds defects, asked to be made faster.
+const DEFECT_CODE: &str = "Please optimise this, it takes four minutes a wafer:
+
+import numpy as np
+
+def find_defects(image, reference, limit=0.12):
+    diff = np.abs(image.astype(float) - reference)
+    mask = diff > limit * reference.max()
+    labels = {}
+    for y in range(mask.shape[0]):
+        for x in range(mask.shape[1]):
+            if mask[y, x]:
+                labels.setdefault((y // 32, x // 32), []).append((y, x))
+    return [group for group in labels.values() if len(group) > 5]
+";
+
+/// A meeting, written down by a program and pasted to have minutes made of it.
+const TRANSCRIPT: &str = "Make minutes of this meeting, please.
+
+[Internal use only]
+[00:00:12] Right, the yield of Bluefin is at 61 percent since Monday.
+[00:00:31] That is four points under what we promised for the second quarter.
+[00:01:02] The etch step is the bottleneck. We would have to move the launch to October.
+[00:01:40] Nobody outside this room hears of it before the board does.";
+
+/// The same without its heading: only the name of the project, which the company knows, gives it away.
+const NO_HEADING: &str = "Make minutes of this meeting, please.
+
+[00:00:12] Right, the yield of Bluefin is at 61 percent since Monday.
+[00:01:02] The etch step is the bottleneck. We would have to move the launch to October.";
+
+/// The company's own detector file: names of projects that are no news yet.
+const PROJECTS: &str = "detectors:
+  - id: project-names
+    entity: CONFIDENTIAL.PROJECT
+    pattern: '(?i)bluefin'
+    keywords: [bluefin]
+    whole_words: true
+    score: 0.9
+    examples: ['the yield of ⟦Bluefin⟧']
+    counter_examples: ['a blue fin']
+";
+
+struct Scene {
+    cloud: Upstream,
+    on_prem: Upstream,
+    home: Home,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let cloud = Upstream::behind_tls().await;
+        let on_prem = Upstream::in_place_of_engine().await;
+        for upstream in [&cloud, &on_prem] {
+            upstream.answer(|seen| echo_divided(seen, Deltas::Of(40)));
+        }
+        let home = Home::new(&Plan {
+            policy: None,
+            further: "detectors: [projects.yaml]\n".to_owned(),
+            ..Plan::with_cloud(OnPrem::StandIn(&on_prem), &cloud)
+        });
+        home.write("projects.yaml", PROJECTS);
+        Self { cloud, on_prem, home }
+    }
+
+    async fn paste(&self, cordon: &Cordon, key: &str, text: &str) -> Reply {
+        let caller = Caller::new(cordon, Door::Proxy, key);
+        let reply = caller.post(Talk::Chat, &Talk::Chat.request(text, false)).await;
+        reply.expect("Cordon answers")
+    }
+}
+
+/// The entity types that a record names.
+fn found(record: &Value) -> String {
+    record["opening"]["body"]["entities"].to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn none_of_the_three_leaves_and_each_is_on_record() {
+    let scene = Scene::new().await;
+    let key = scene.home.key("jiwoo", "cloud-users");
+    let cordon = scene.home.serve().await;
+    for (text, secret, entity) in [
+        (FAB_CODE, "a->off = s", "SOURCE_CODE"),
+        (DEFECT_CODE, "labels.setdefault", "SOURCE_CODE"),
+        (TRANSCRIPT, "61 percent", "CONFIDENTIAL"),
+        (NO_HEADING, "etch step", "CONFIDENTIAL.PROJECT"),
+    ] {
+        let reply = scene.paste(&cordon, &key, text).await;
+        // The employee has an answer, from the model in the building, and is told so.
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        assert_eq!(reply.decision(), "reroute", "{secret}");
+        assert!(scene.on_prem.knows(secret), "{secret}");
+        // Nothing left.
+        assert!(!scene.cloud.knows(secret), "{secret}");
+        // The auditor sees who, what kind, and where it went instead; not the text.
+        let record = scene.home.record(reply.exchange()).await;
+        let body = &record["opening"]["body"];
+        assert_eq!(body["upstream"], "engine", "{record:#}");
+        assert!(found(&record).contains(entity), "{record:#}");
+        assert!(record.to_string().contains("jiwoo"), "{record:#}");
+        assert!(!record.to_string().contains(secret), "{record:#}");
+    }
+    assert!(scene.cloud.asked().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_harmless_question_of_the_same_employee_reaches_the_provider() {
+    let scene = Scene::new().await;
+    let key = scene.home.key("jiwoo", "cloud-users");
+    let cordon = scene.home.serve().await;
+    let reply = scene
+        .paste(
+            &cordon,
+            &key,
+            "What is the difference between a mean and a median?",
+        )
+        .await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert!(scene.cloud.knows("mean and a median"));
+}
