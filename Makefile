@@ -24,7 +24,8 @@ lint: setup-lint ## formatting, clippy, licences and banned dependencies
 engine: setup-run ## the on-prem model's own program (compiles llama.cpp once: minutes)
 	cargo build --release --locked -p cordon-engine
 
-bench: setup-run engine ## what Cordon adds to a request, against the same upstream without it
+bench: setup-run engine ## the speed of inspection, then what Cordon adds to a request
+	cargo bench --locked -p cordon-inspect
 	cargo run --release --locked --bin cordon -- bench
 
 bench-engine: setup-run ## the engine's speed under load
