@@ -734,6 +734,19 @@ pub fn database_url() -> Option<String> {
     std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty())
 }
 
+/// The file that `CORDON_BASELINE_KEY` names: the key of the baseline of `cordon scan`.
+pub fn baseline_key() -> Option<PathBuf> {
+    std::env::var_os("CORDON_BASELINE_KEY")
+        .filter(|file| !file.is_empty())
+        .map(PathBuf::from)
+}
+
+/// Whether a terminal's user wants colours: has said neither `NO_COLOR` (no-color.org) nor `TERM=dumb`.
+pub fn wants_colours() -> bool {
+    let said = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    said("NO_COLOR").is_none() && said("TERM").is_none_or(|term| term != "dumb")
+}
+
 /// The proxy and CA variables of this process, for `cordon doctor`.
 pub fn proxy_environment() -> BTreeMap<String, String> {
     const NAMES: [&str; 10] = [

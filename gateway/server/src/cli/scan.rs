@@ -43,7 +43,10 @@ use self::{
     sarif::Sarif,
 };
 use super::{NO, Where, complain, say};
-use crate::{config::Config, rules};
+use crate::{
+    config::{self, Config},
+    rules,
+};
 
 /// Families that mark whole passages, and names of the company's own machines. In a folder of source code
 /// every file holds some, which would drown what a scan of files is for.
@@ -105,8 +108,9 @@ pub struct Scan {
     /// Write what is found to the baseline instead of reporting it.
     #[arg(long, requires = "baseline")]
     write_baseline: bool,
-    /// Key of the baseline; the baseline's name and `.key` when absent. Keep it out of the repository.
-    #[arg(long, value_name = "FILE", env = "CORDON_BASELINE_KEY", requires = "baseline")]
+    /// Key of the baseline. When absent: the file that CORDON_BASELINE_KEY names, else the baseline's name and
+    /// `.key`. Keep it out of the repository.
+    #[arg(long, value_name = "FILE", requires = "baseline")]
     baseline_key: Option<PathBuf>,
     /// Also report what has `cordon:allow` in its line.
     #[arg(long)]
@@ -158,10 +162,11 @@ impl Scan {
             (_, _, true) => Some(Which::Staged),
             _ => None,
         };
+        let key = self.baseline_key.clone().or_else(config::baseline_key);
         let baseline = match &self.baseline {
             None => None,
-            Some(file) if self.write_baseline => Some(Baseline::new(file, self.baseline_key.as_deref())?),
-            Some(file) => Some(Baseline::load(file, self.baseline_key.as_deref())?),
+            Some(file) if self.write_baseline => Some(Baseline::new(file, key.as_deref())?),
+            Some(file) => Some(Baseline::load(file, key.as_deref())?),
         };
         let search = Search {
             wanted: Wanted {

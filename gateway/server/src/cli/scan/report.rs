@@ -14,6 +14,8 @@ use cordon_domain::Finding;
 use serde_json::json;
 use unicode_width::UnicodeWidthChar;
 
+use crate::config;
+
 /// So many columns of a source line are shown on each side of a finding.
 const AROUND: usize = 60;
 /// So many bytes on each side of a finding are looked at.
@@ -44,9 +46,7 @@ pub(super) struct Paint(bool);
 impl Paint {
     /// Colours for a terminal whose user has not said `NO_COLOR`.
     pub(super) fn for_stdout() -> Self {
-        let said = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-        let dumb = said("TERM").is_some_and(|term| term == "dumb");
-        Self(stdout().is_terminal() && said("NO_COLOR").is_none() && !dumb)
+        Self(stdout().is_terminal() && config::wants_colours())
     }
 
     fn paint(self, code: &str, text: &str) -> String {
