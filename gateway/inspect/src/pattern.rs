@@ -197,6 +197,34 @@ fn parsed(source: &str) -> Result<Hir, String> {
         .map_err(|error| error.to_string())
 }
 
+/// The pattern without its borders of words in all scripts: it matches wherever the pattern does.
+fn without_borders(pattern: Hir) -> Hir {
+    match pattern.into_kind() {
+        HirKind::Look(
+            Look::WordUnicode
+            | Look::WordStartUnicode
+            | Look::WordEndUnicode
+            | Look::WordStartHalfUnicode
+            | Look::WordEndHalfUnicode
+            | Look::WordUnicodeNegate,
+        ) => Hir::empty(),
+        HirKind::Capture(mut capture) => {
+            capture.sub = Box::new(without_borders(*capture.sub));
+            Hir::capture(capture)
+        }
+        HirKind::Repetition(mut repetition) => {
+            repetition.sub = Box::new(without_borders(*repetition.sub));
+            Hir::repetition(repetition)
+        }
+        HirKind::Concat(parts) => Hir::concat(parts.into_iter().map(without_borders).collect()),
+        HirKind::Alternation(parts) => Hir::alternation(parts.into_iter().map(without_borders).collect()),
+        HirKind::Empty => Hir::empty(),
+        HirKind::Look(look) => Hir::look(look),
+        HirKind::Literal(literal) => Hir::literal(literal.0),
+        HirKind::Class(class) => Hir::class(class),
+    }
+}
+
 /// The patterns of one gate as one automaton. It says in one pass over a candidate which of them match in it
 /// at all; few do, and those alone are then searched for.
 #[derive(Default)]
@@ -208,8 +236,8 @@ pub(crate) struct PatternsOfGate {
 impl PatternsOfGate {
     /// Fills the set with the places in `patterns` of those that match in the window.
     ///
-    /// Borders of words are taken as ASCII has them, since the fast automata do not know others. Every gate asks
-    /// for ASCII digits, and next to those there is an ASCII border wherever there is one in all scripts.
+    /// Borders of words in all scripts are left out, since the fast automata do not know them; so a pattern may be
+    /// named that does not match after all, and never the other way round.
     pub(crate) fn matching<'p>(
         &self,
         patterns: impl ExactSizeIterator<Item = &'p Pattern>,
@@ -220,7 +248,7 @@ impl PatternsOfGate {
         let count = patterns.len();
         let regex = self.compiled.get_or_init(|| {
             let patterns: Vec<Hir> = patterns
-                .map(|pattern| parsed(&pattern.source().replace("\\b", "(?-u:\\b)")).ok())
+                .map(|pattern| parsed(pattern.source()).ok().map(without_borders))
                 .collect::<Option<_>>()?;
             let config = meta::Config::new()
                 .match_kind(MatchKind::All)
@@ -263,6 +291,48 @@ mod tests {
         );
         assert_eq!(edges(r"key *(?P<value>a+)"), None);
         assert_eq!(edges(r"(?m:^|[^a])(?P<value>a+)"), None);
+    }
+
+    #[test]
+    fn a_set_names_all_that_match_in_any_script() {
+        let patterns: Vec<Pattern> = [
+            r"\b\p{Lu}\d{6}\b",
+            r"\b(?:é|x)+\d{6}",
+            r"\B\d{7}",
+            r"(?-u:\b)z\d{6}",
+        ]
+        .iter()
+        .map(|source| Pattern::new((*source).to_owned(), false).unwrap())
+        .collect();
+        let gate = PatternsOfGate::default();
+        for text in [
+            "nr É123456",
+            "éé123456.",
+            "a1234567",
+            "z123456",
+            "éz123456",
+            "É1234567",
+        ] {
+            let mut set = PatternSet::new(0);
+            gate.matching(patterns.iter(), text, 0..text.len(), &mut set);
+            for (place, pattern) in patterns.iter().enumerate() {
+                if pattern
+                    .compiled()
+                    .find(text, 0..text.len(), Anchored::No)
+                    .is_some()
+                {
+                    assert!(
+                        set.contains(PatternID::must(place)),
+                        "{text}: {}",
+                        pattern.source()
+                    );
+                }
+            }
+            assert!(!set.is_empty(), "{text}");
+        }
+        let mut set = PatternSet::new(0);
+        gate.matching(patterns.iter(), "no number", 0..9, &mut set);
+        assert!(set.is_empty());
     }
 
     proptest! {

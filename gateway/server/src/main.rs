@@ -24,10 +24,21 @@ mod site;
 mod supervise;
 mod upstream;
 
-use std::process::ExitCode;
+use std::{io::Write as _, process::ExitCode};
 
 use clap::Parser;
 
 fn main() -> ExitCode {
+    // A panic's message can quote the text that it stumbled over, so only its place is told.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic
+            .location()
+            .map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+        // Where there is nobody to tell, there is nothing more to do.
+        let _ = writeln!(
+            std::io::stderr(),
+            "cordon: a defect: something panicked at {place}"
+        );
+    }));
     cli::Cli::parse().run()
 }

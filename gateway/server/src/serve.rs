@@ -52,11 +52,12 @@ const SHIP_AT_SHUTDOWN: Duration = Duration::from_secs(5);
 /// Time that exchanges get for their seals after their connections were closed.
 const SEAL_AT_SHUTDOWN: Duration = Duration::from_secs(2);
 
-/// Starts the log, and keeps what panics say out of it: a panic's message can quote the text that it
-/// stumbled over, so only its place is told.
+/// Starts the log, and keeps out of it what panics say and what the reader of PDF files does: both can quote
+/// the text that they stumbled over. Of a panic only the place is told.
 pub fn start_log(config: &Config) -> Result<()> {
     let level = tracing_subscriber::EnvFilter::try_new(&config.log.level)
-        .context("log.level is no tracing directive")?;
+        .context("log.level is no tracing directive")?
+        .add_directive("lopdf=off".parse().context("a directive of our own")?);
     let log = tracing_subscriber::fmt()
         .with_env_filter(level)
         .with_ansi(std::io::stderr().is_terminal())
