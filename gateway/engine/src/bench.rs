@@ -166,6 +166,8 @@ fn ask(weights: &Weights, prompt: Vec<LlamaToken>, answer: usize) -> Ask {
         stops: Vec::new(),
         answer_limit: Some(answer),
         reuse: false,
+        form: None,
+        report: None,
         salt: None,
         exchange: None,
     }

@@ -1,7 +1,7 @@
 //! What a `/v1/chat/completions` request means: messages for the template, and how to answer.
 //!
 //! A parameter that this engine cannot honour and that would change the answer is refused by name
-//! (`n`, `logprobs`, `response_format`...): ignoring it would answer another question than was
+//! (`n`, `tool_choice`, `grammar`...): ignoring it would answer another question than was
 //! asked. Fields that nobody knows are ignored.
 //!
 //! Limits: [`BODY_LIMIT`] bytes, [`MESSAGES`] messages, [`STOPS`] stop texts; depth is bounded by
@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::{failure::Failure, scheduler::Sampling};
 
+mod format;
 mod messages;
 
 /// Bytes of a request's body.
@@ -24,6 +25,8 @@ const STOPS: usize = 16;
 const STOP_LENGTH: usize = 512;
 /// Entries of `logit_bias`.
 const BIASES: usize = 1024;
+/// The most tokens of which `top_logprobs` can ask the probability, as with OpenAI.
+const TOP: i64 = 20;
 
 /// A chat request.
 pub(crate) struct Chat {
@@ -50,6 +53,10 @@ pub(crate) struct Answering {
     pub(crate) answer_limit: Option<usize>,
     pub(crate) stops: Vec<String>,
     pub(crate) reuse: bool,
+    /// The schema that the answer shall follow.
+    pub(crate) schema: Option<Value>,
+    /// Report the probability of each token, and of so many others in its place.
+    pub(crate) report: Option<usize>,
 }
 
 /// Reads a request. `seed` is used when it brings none.
@@ -88,22 +95,16 @@ fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), Failure> {
     if fields.integer("n", 1, i64::MAX)?.is_some_and(|n| n != 1) {
         return unsupported("n", "one answer a request; send several requests");
     }
-    if fields.flag("logprobs")?.unwrap_or(false)
-        || fields.integer("top_logprobs", 0, 20)?.is_some_and(|n| n > 0)
-    {
-        return unsupported("logprobs", "probabilities are not reported");
-    }
-    match fields
-        .get("response_format")
-        .and_then(|format| format.get("type"))
-        .and_then(Value::as_str)
-    {
-        None | Some("text") => {}
-        Some(_) => {
-            return unsupported(
-                "response_format",
-                "answers are free text; ask for JSON in the prompt",
-            );
+    for param in [
+        "grammar",
+        "guided_json",
+        "guided_choice",
+        "guided_regex",
+        "guided_grammar",
+        "structured_outputs",
+    ] {
+        if fields.get(param).is_some() {
+            return unsupported(param, "use `response_format` with a JSON schema");
         }
     }
     match fields.get("tool_choice") {
@@ -169,7 +170,28 @@ fn answering(fields: &Fields<'_>, vocabulary: i32, seed: u32) -> Result<Answerin
         answer_limit: limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
         stops: stops(fields)?,
         reuse: fields.flag("cache_prompt")?.unwrap_or(true),
+        schema: format::read(fields)?,
+        report: report(fields, stream)?,
     })
+}
+
+/// Of how many tokens in each place the probability is to be told, besides the one that was chosen.
+fn report(fields: &Fields<'_>, stream: bool) -> Result<Option<usize>, Failure> {
+    let top = fields.integer("top_logprobs", 0, TOP)?;
+    if !fields.flag("logprobs")?.unwrap_or(false) {
+        return match top {
+            Some(1..) => Err(invalid("top_logprobs", "needs `logprobs`")),
+            _ => Ok(None),
+        };
+    }
+    if stream {
+        // What a stop text holds back belongs to no piece yet when its tokens are known.
+        return Err(Failure::Unsupported {
+            param: "logprobs".to_owned(),
+            why: "probabilities are not reported in a stream; ask without `stream`",
+        });
+    }
+    Ok(Some(top.map_or(0, |top| usize::try_from(top).unwrap_or(0))))
 }
 
 fn stops(fields: &Fields<'_>) -> Result<Vec<String>, Failure> {
@@ -329,16 +351,21 @@ mod tests {
         assert_eq!(answering.answer_limit, Some(8));
         assert_eq!(answering.stops, ["a", "b"]);
         assert!(answering.stream && answering.include_usage && !answering.reuse);
+        assert!(answering.schema.is_none() && answering.report.is_none());
+        let answering = with(json!({
+            "logprobs": true, "top_logprobs": 3, "response_format": {"type": "json_object"}
+        }))
+        .unwrap()
+        .answering;
+        assert_eq!(answering.report, Some(3));
+        assert!(answering.schema.is_some());
     }
 
     #[test]
     fn what_cannot_be_honoured_is_refused_by_name() {
         assert_eq!(param(json!({"n": 2})), "n");
-        assert_eq!(param(json!({"logprobs": true})), "logprobs");
-        assert_eq!(
-            param(json!({"response_format": {"type": "json_object"}})),
-            "response_format"
-        );
+        assert_eq!(param(json!({"logprobs": true, "stream": true})), "logprobs");
+        assert_eq!(param(json!({"grammar": "root ::= \"a\""})), "grammar");
         assert_eq!(param(json!({"tool_choice": "required"})), "tool_choice");
         assert_eq!(param(json!({"modalities": ["text", "audio"]})), "modalities");
         assert_eq!(param(json!({"functions": []})), "functions");
@@ -356,6 +383,11 @@ mod tests {
         assert_eq!(param(json!({"logit_bias": {"1": 101}})), "logit_bias");
         assert_eq!(param(json!({"stream_options": 1})), "stream_options");
         assert_eq!(param(json!({"seed": "s"})), "seed");
+        assert_eq!(param(json!({"top_logprobs": 2})), "top_logprobs");
+        assert_eq!(
+            param(json!({"logprobs": true, "top_logprobs": 21})),
+            "top_logprobs"
+        );
     }
 
     #[test]

@@ -36,7 +36,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    chat::BODY_LIMIT, failure::Failure, gauges::Gauges, prompt::Template, scheduler::Scheduler,
+    chat::BODY_LIMIT, failure::Failure, form::Forms, gauges::Gauges, prompt::Template, scheduler::Scheduler,
     weights::Weights,
 };
 
@@ -73,6 +73,8 @@ pub(crate) struct Loaded {
     pub(crate) weights: Arc<Weights>,
     pub(crate) template: Template,
     pub(crate) scheduler: Scheduler,
+    /// Made when an answer in a set form is first asked for.
+    pub(crate) forms: OnceLock<Forms>,
     /// When, in seconds since 1970.
     pub(crate) since: i64,
 }

@@ -35,7 +35,7 @@ pub(crate) use self::{
     sampling::{Sampling, likeliest},
     step::context_params,
 };
-use crate::{failure::Failure, gauges::Gauges, weights::Weights};
+use crate::{failure::Failure, form::Form, gauges::Gauges, weights::Weights};
 
 /// After so many failed steps with no good one between, the context is given up.
 const FAULTS_IN_A_ROW: u32 = 3;
@@ -54,6 +54,10 @@ pub(crate) struct Ask {
     pub(crate) answer_limit: Option<usize>,
     /// Whether what the slot decoded before may be used again.
     pub(crate) reuse: bool,
+    /// The form that the answer shall have.
+    pub(crate) form: Option<Form>,
+    /// Tell the probability of each token, and of so many others in its place.
+    pub(crate) report: Option<usize>,
     /// Only asks with the same salt share what was decoded: otherwise one employee could tell from
     /// response times and cached counts what another has asked.
     pub(crate) salt: Option<String>,
@@ -61,13 +65,33 @@ pub(crate) struct Ask {
 }
 
 /// A part of an answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Piece {
     /// Whole characters, with no part of a stop text.
     Text(String),
     /// The last piece. A channel that closes without it says that llama.cpp failed, or that the
     /// engine was stopped.
-    Done { end: End, usage: Usage },
+    Done {
+        end: End,
+        usage: Usage,
+        /// Each token of the answer, where probabilities were asked for.
+        odds: Vec<Odds>,
+    },
+}
+
+/// One token of an answer, and what else could have stood there.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Odds {
+    pub(crate) chosen: Likelihood,
+    /// The likeliest first.
+    pub(crate) likeliest: Vec<Likelihood>,
+}
+
+/// The bytes of a token and the logarithm of its probability.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Likelihood {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) logprob: f32,
 }
 
 /// Why an answer ended.

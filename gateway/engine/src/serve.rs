@@ -15,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
     pin::pin,
     process::ExitCode,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -157,6 +157,7 @@ fn load(
             weights,
             template,
             scheduler,
+            forms: OnceLock::new(),
             since,
         })
         .is_err()

@@ -7,7 +7,7 @@ use hyper::{
     HeaderMap, Response,
     header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -15,7 +15,8 @@ use super::{Body, Desk, Held, Loaded, events::Events, header, reply, usage};
 use crate::{
     chat::{self, Answering},
     failure::Failure,
-    scheduler::{Ask, End, Piece},
+    form::{Form, Forms},
+    scheduler::{Ask, End, Likelihood, Odds, Piece},
 };
 
 /// Longest salt that is looked at.
@@ -39,7 +40,11 @@ pub(super) async fn answer(
     let salt = header(headers, "x-cordon-cache-salt")
         .filter(|salt| salt.len() <= SALT_LENGTH)
         .map(str::to_owned);
-    let (prompt, answering) = desk.aside(body, read).await?;
+    let Request {
+        prompt,
+        answering,
+        form,
+    } = desk.aside(body, read).await?;
     let Answering {
         stream,
         include_usage,
@@ -47,6 +52,8 @@ pub(super) async fn answer(
         answer_limit,
         stops,
         reuse,
+        schema: _,
+        report,
     } = answering;
     let pieces = desk.loaded()?.scheduler.submit(Ask {
         prompt,
@@ -54,6 +61,8 @@ pub(super) async fn answer(
         stops,
         answer_limit,
         reuse,
+        form,
+        report,
         salt,
         exchange,
     })?;
@@ -65,14 +74,21 @@ pub(super) async fn answer(
     if stream {
         Ok(streamed(Events::new(pieces, letterhead, include_usage)))
     } else {
-        plain(pieces, &letterhead).await
+        plain(pieces, &letterhead, report.is_some()).await
     }
 }
 
+/// A request, read.
+struct Request {
+    prompt: Vec<llama_cpp_2::token::LlamaToken>,
+    answering: Answering,
+    form: Option<Form>,
+}
+
 /// The request's prompt as tokens, and how to answer it.
-fn read(loaded: &Loaded, body: &[u8]) -> Result<(Vec<llama_cpp_2::token::LlamaToken>, Answering), Failure> {
+fn read(loaded: &Loaded, body: &[u8]) -> Result<Request, Failure> {
     let weights = &loaded.weights;
-    let chat = chat::read(body, weights.vocabulary_size(), fresh_seed())?;
+    let mut chat = chat::read(body, weights.vocabulary_size(), fresh_seed())?;
     let rendered = loaded.template.render(chat.conversation)?;
     // Far too much text is refused without being tokenised.
     let limit = loaded.scheduler.slot_length();
@@ -84,7 +100,31 @@ fn read(loaded: &Loaded, body: &[u8]) -> Result<(Vec<llama_cpp_2::token::LlamaTo
             limit,
         });
     }
-    Ok((rendered.tokens(weights), chat.answering))
+    let form = match chat.answering.schema.take() {
+        Some(schema) => Some(forms(loaded)?.of_schema(schema)?),
+        None => None,
+    };
+    Ok(Request {
+        prompt: rendered.tokens(weights),
+        answering: chat.answering,
+        form,
+    })
+}
+
+/// What forms are made from, made at its first use: most engines are never asked for one.
+fn forms(loaded: &Loaded) -> Result<&Forms, Failure> {
+    if let Some(forms) = loaded.forms.get() {
+        return Ok(forms);
+    }
+    let made = Forms::new(&loaded.weights).map_err(|error| {
+        tracing::error!(%error, "answers in a set form are not possible with these weights");
+        Failure::Unsupported {
+            param: "response_format".to_owned(),
+            why: "these weights have no usable vocabulary for it",
+        }
+    })?;
+    // Another request may have been first; both are the same.
+    Ok(loaded.forms.get_or_init(|| made))
 }
 
 fn fresh_seed() -> u32 {
@@ -95,12 +135,22 @@ fn fresh_seed() -> u32 {
 async fn plain(
     mut pieces: UnboundedReceiver<Piece>,
     letterhead: &Letterhead,
+    tells_odds: bool,
 ) -> Result<Response<Body>, Failure> {
     let mut text = String::new();
     loop {
         match pieces.recv().await {
             Some(Piece::Text(piece)) => text.push_str(&piece),
-            Some(Piece::Done { end, usage: used }) => {
+            Some(Piece::Done {
+                end,
+                usage: used,
+                odds,
+            }) => {
+                let logprobs = if tells_odds {
+                    json!({"content": odds.iter().map(told).collect::<Vec<_>>(), "refusal": null})
+                } else {
+                    Value::Null
+                };
                 return Ok(reply(&json!({
                     "id": letterhead.id,
                     "object": "chat.completion",
@@ -109,7 +159,7 @@ async fn plain(
                     "choices": [{
                         "index": 0,
                         "message": {"role": "assistant", "content": text, "refusal": null},
-                        "logprobs": null,
+                        "logprobs": logprobs,
                         "finish_reason": finish_reason(end),
                     }],
                     "usage": usage(used),
@@ -118,6 +168,21 @@ async fn plain(
             None => return Err(Failure::Inference),
         }
     }
+}
+
+/// A token of the answer as OpenAI tells it.
+fn told(odds: &Odds) -> Value {
+    let one = |likelihood: &Likelihood| {
+        json!({
+            "token": String::from_utf8_lossy(&likelihood.bytes),
+            // JSON has no infinity; this is OpenAI's word for it.
+            "logprob": likelihood.logprob.max(-9999.0),
+            "bytes": likelihood.bytes,
+        })
+    };
+    let mut told = one(&odds.chosen);
+    told["top_logprobs"] = odds.likeliest.iter().map(one).collect();
+    told
 }
 
 fn streamed(events: Events) -> Response<Body> {

@@ -75,7 +75,7 @@ impl Events {
     fn take(&mut self, piece: Option<Piece>) {
         match piece {
             Some(Piece::Text(text)) => self.choice(json!({"content": text}), Value::Null),
-            Some(Piece::Done { end, usage: used }) => {
+            Some(Piece::Done { end, usage: used, .. }) => {
                 self.choice(json!({}), finish_reason(end).into());
                 if self.include_usage {
                     self.chunk(json!([]), usage(used));
@@ -163,6 +163,7 @@ mod tests {
             Piece::Done {
                 end: End::Length,
                 usage: used,
+                odds: Vec::new(),
             },
         ];
         let events = stream(pieces, true).await;

@@ -1,10 +1,15 @@
 //! How the next token is chosen.
+//!
+//! Where the answer has a form, all that the form does not allow is left out first, and what is told
+//! of probabilities is told of the rest: before temperature and penalties, as the model has it.
 
 use llama_cpp_2::{
     context::LlamaContext,
     sampling::LlamaSampler,
-    token::{LlamaToken, logit_bias::LlamaLogitBias},
+    token::{LlamaToken, data::LlamaTokenData, data_array::LlamaTokenDataArray, logit_bias::LlamaLogitBias},
 };
+
+use crate::form::{Form, FormFailed};
 
 /// Tokens back that penalties look at.
 const PENALTY_REACH: i32 = 1024;
@@ -41,14 +46,123 @@ impl Default for Sampling {
 }
 
 /// Chooses tokens for one answer.
-pub(super) enum Chooser {
+pub(super) struct Chooser {
+    order: Order,
+    form: Option<Form>,
+    report: Option<usize>,
+}
+
+/// What was chosen.
+pub(super) struct Choice {
+    pub(super) token: LlamaToken,
+    /// The logarithm of its probability, where that is to be told.
+    pub(super) logprob: f32,
+    /// The likeliest in its place, where they are to be told.
+    pub(super) likeliest: Vec<(LlamaToken, f32)>,
+}
+
+impl Chooser {
+    pub(super) fn new(
+        sampling: &Sampling,
+        form: Option<Form>,
+        report: Option<usize>,
+        vocabulary: i32,
+    ) -> Self {
+        Self {
+            order: Order::new(sampling, vocabulary),
+            form,
+            report,
+        }
+    }
+
+    /// Whether probabilities are to be told.
+    pub(super) fn reports(&self) -> bool {
+        self.report.is_some()
+    }
+
+    /// Whether the answer has its form and nothing may follow.
+    pub(super) fn is_complete(&self) -> bool {
+        self.form.as_ref().is_some_and(Form::is_complete)
+    }
+
+    /// The next token after the batch's entry `at`, which must have asked for logits.
+    pub(super) fn choose(&mut self, context: &LlamaContext<'_>, at: i32) -> Result<Choice, FormFailed> {
+        if self.form.is_none() && self.report.is_none() {
+            return Ok(Choice {
+                token: self.order.choose(context, at),
+                logprob: 0.0,
+                likeliest: Vec::new(),
+            });
+        }
+        let logits = (0_i32..).zip(context.get_logits_ith(at).iter().copied());
+        let candidates: Vec<(i32, f32)> = match &mut self.form {
+            Some(form) => {
+                let allowed = form.allowed()?;
+                logits
+                    .filter(|(token, _)| allowed.is_allowed(token.cast_unsigned()))
+                    .collect()
+            }
+            None => logits.collect(),
+        };
+        let token = self.order.choose_among(&candidates).ok_or(FormFailed)?;
+        if let Some(form) = &mut self.form {
+            form.take(token)?;
+        }
+        let (logprob, likeliest) = match self.report {
+            Some(others) => probabilities(&candidates, token, others),
+            None => (0.0, Vec::new()),
+        };
+        Ok(Choice {
+            token,
+            logprob,
+            likeliest,
+        })
+    }
+}
+
+/// The logarithm of a candidate's probability among all, and the likeliest with theirs.
+fn probabilities(
+    candidates: &[(i32, f32)],
+    chosen: LlamaToken,
+    others: usize,
+) -> (f32, Vec<(LlamaToken, f32)>) {
+    let highest = candidates
+        .iter()
+        .map(|&(_, logit)| logit)
+        .fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = candidates
+        .iter()
+        .map(|&(_, logit)| f64::from(logit - highest).exp())
+        .filter(|weight| weight.is_finite())
+        .sum();
+    let logprob = |logit: f32| logit - highest - sum.ln() as f32;
+    let own = candidates
+        .iter()
+        .find(|(token, _)| *token == chosen.0)
+        .map_or(f32::NEG_INFINITY, |&(_, logit)| logprob(logit));
+    let mut likeliest = candidates.to_vec();
+    let order = |a: &(i32, f32), b: &(i32, f32)| b.1.total_cmp(&a.1);
+    if others < likeliest.len() {
+        likeliest.select_nth_unstable_by(others, order);
+        likeliest.truncate(others);
+    }
+    likeliest.sort_unstable_by(order);
+    let likeliest = likeliest
+        .into_iter()
+        .map(|(token, logit)| (LlamaToken(token), logprob(logit)))
+        .collect();
+    (own, likeliest)
+}
+
+/// In what order tokens are preferred.
+enum Order {
     /// The likeliest token, found without copying the vocabulary.
     Likeliest,
     Chain(LlamaSampler),
 }
 
-impl Chooser {
-    pub(super) fn new(sampling: &Sampling, vocabulary: i32) -> Self {
+impl Order {
+    fn new(sampling: &Sampling, vocabulary: i32) -> Self {
         let likeliest = sampling.temperature <= 0.0;
         let mut chain = Vec::new();
         if !sampling.bias.is_empty() {
@@ -89,12 +203,36 @@ impl Chooser {
         Self::Chain(LlamaSampler::chain(chain, true))
     }
 
-    /// The next token after the batch's entry `at`, which must have asked for logits.
-    pub(super) fn choose(&mut self, context: &LlamaContext<'_>, at: i32) -> LlamaToken {
+    fn choose(&mut self, context: &LlamaContext<'_>, at: i32) -> LlamaToken {
         match self {
             Self::Likeliest => likeliest(context.get_logits_ith(at)),
             // This also tells the chain what was chosen.
             Self::Chain(chain) => chain.sample(context, at),
+        }
+    }
+
+    fn choose_among(&mut self, candidates: &[(i32, f32)]) -> Option<LlamaToken> {
+        match self {
+            Self::Likeliest => candidates
+                .iter()
+                .filter(|(_, logit)| !logit.is_nan())
+                .max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))
+                .map(|&(token, _)| LlamaToken(token)),
+            Self::Chain(chain) => {
+                let mut left = LlamaTokenDataArray::from_iter(
+                    candidates
+                        .iter()
+                        .map(|&(token, logit)| LlamaTokenData::new(LlamaToken(token), logit, 0.0)),
+                    false,
+                );
+                if left.data.is_empty() {
+                    return None;
+                }
+                chain.apply(&mut left);
+                let token = left.selected_token()?;
+                chain.accept(token);
+                Some(token)
+            }
         }
     }
 }
@@ -118,5 +256,19 @@ mod tests {
     fn the_first_of_the_highest_is_taken_and_nan_never() {
         assert_eq!(likeliest(&[f32::NAN, 1.0, 3.0, 3.0]).0, 2);
         assert_eq!(likeliest(&[]).0, 0);
+        let among = |candidates: &[(i32, f32)]| Order::Likeliest.choose_among(candidates);
+        assert_eq!(among(&[(7, f32::NAN), (8, 1.0), (9, 1.0)]), Some(LlamaToken(8)));
+        assert_eq!(among(&[]), None);
+    }
+
+    #[test]
+    fn probabilities_are_those_among_the_candidates() {
+        let half = 0.5_f32.ln();
+        let (own, likeliest) = probabilities(&[(1, 3.0), (5, f32::NEG_INFINITY), (9, 3.0)], LlamaToken(9), 1);
+        assert!((own - half).abs() < 1e-6);
+        assert_eq!(likeliest.len(), 1);
+        assert!((likeliest[0].1 - half).abs() < 1e-6);
+        let (_, all) = probabilities(&[(1, 0.0), (2, 5.0)], LlamaToken(1), 20);
+        assert_eq!(all.iter().map(|(token, _)| token.0).collect::<Vec<_>>(), [2, 1]);
     }
 }

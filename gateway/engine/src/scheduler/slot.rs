@@ -5,7 +5,7 @@ use std::time::Instant;
 use llama_cpp_2::token::LlamaToken;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{Ask, End, Piece, Usage, Waiting, emitter::Emitter, sampling::Chooser};
+use super::{Ask, End, Odds, Piece, Usage, Waiting, emitter::Emitter, sampling::Chooser};
 
 /// One sequence of the context.
 pub(super) struct Slot {
@@ -27,6 +27,8 @@ pub(super) struct Work {
     pub(super) emitter: Emitter,
     pub(super) answer_limit: usize,
     pub(super) usage: Usage,
+    /// Filled where probabilities are to be told; never more than the answer has tokens.
+    pub(super) odds: Vec<Odds>,
     pub(super) out: UnboundedSender<Piece>,
     pub(super) times: Times,
     pub(super) exchange: Option<cordon_domain::ExchangeId>,
@@ -72,7 +74,7 @@ impl Slot {
         let room = slot_length.saturating_sub(ask.prompt.len());
         self.work = Some(Work {
             next: None,
-            chooser: Chooser::new(&ask.sampling, vocabulary),
+            chooser: Chooser::new(&ask.sampling, ask.form, ask.report, vocabulary),
             emitter: Emitter::new(ask.stops),
             answer_limit: ask.answer_limit.unwrap_or(room).min(room),
             usage: Usage {
@@ -80,6 +82,7 @@ impl Slot {
                 cached,
                 answer: 0,
             },
+            odds: Vec::new(),
             prompt: ask.prompt,
             out,
             times: Times {
@@ -123,6 +126,9 @@ impl Work {
         if met_stop {
             return Some(End::Stop);
         }
+        if self.chooser.is_complete() {
+            return Some(End::Stop);
+        }
         if self.usage.answer >= self.answer_limit {
             return Some(End::Length);
         }
@@ -137,6 +143,7 @@ impl Work {
         let _ = self.out.send(Piece::Done {
             end,
             usage: self.usage,
+            odds: std::mem::take(&mut self.odds),
         });
     }
 

@@ -8,7 +8,7 @@ use llama_cpp_2::{
     token::LlamaToken,
 };
 
-use super::{End, FAULTS_IN_A_ROW, Layout, Shared, Waiting, slot::Slot};
+use super::{End, FAULTS_IN_A_ROW, Layout, Likelihood, Odds, Shared, Waiting, sampling::Choice, slot::Slot};
 use crate::{gauges::Gauges, weights::Weights};
 
 /// Prompt tokens in a step when nobody's answer is under way. Larger gains little, and a caller who
@@ -311,11 +311,36 @@ impl<'w> Decoder<'w> {
             }
         }
         let Some(at) = part.choose_at else { return };
-        let token = work.chooser.choose(&self.context, at);
+        let Choice {
+            token,
+            logprob,
+            likeliest,
+        } = match work.chooser.choose(&self.context, at) {
+            Ok(choice) => choice,
+            Err(error) => {
+                tracing::warn!(%error, "an answer ends here");
+                self.release(part.slot, "failed");
+                return;
+            }
+        };
         let ends = self.weights.ends_answer(token);
         let mut bytes = Vec::new();
         if !ends {
             self.weights.piece(token, &mut bytes);
+        }
+        if work.chooser.reports() && !ends {
+            let told = |(token, logprob)| {
+                let mut bytes = Vec::new();
+                self.weights.piece(token, &mut bytes);
+                Likelihood { bytes, logprob }
+            };
+            work.odds.push(Odds {
+                chosen: Likelihood {
+                    bytes: bytes.clone(),
+                    logprob,
+                },
+                likeliest: likeliest.into_iter().map(told).collect(),
+            });
         }
         if work.times.first_token.is_none() {
             self.gauges

@@ -173,3 +173,90 @@ async fn metrics_and_health_tell_what_happened() {
         "{metrics}"
     );
 }
+
+#[tokio::test]
+async fn an_answer_has_the_form_that_was_asked_for() {
+    let engine = Engine::start(&[]).await;
+    let form =
+        |schema: Value| json!({"type": "json_schema", "json_schema": {"name": "form", "schema": schema}});
+    let listed = form(json!({"enum": ["no", "yes: a number", "yes: a name"]}));
+    for extra in [
+        json!({}),
+        json!({"temperature": 2, "top_p": 1, "top_k": 0, "min_p": 0, "seed": 3}),
+    ] {
+        let mut body = ask("Tell me a story about a fox.", extra);
+        body["response_format"] = listed.clone();
+        let answer = engine.chat(body.clone()).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let said: String = serde_json::from_str(answer.text()).unwrap();
+        assert!(
+            ["no", "yes: a number", "yes: a name"].contains(&said.as_str()),
+            "{said}"
+        );
+        assert_eq!(answer.body["choices"][0]["finish_reason"], "stop");
+        let (streamed, ..) = engine.stream(body).await.finish().await;
+        assert_eq!(streamed, answer.text());
+    }
+    let object = form(json!({
+        "type": "object",
+        "properties": {"name": {"type": "string", "maxLength": 12}, "age": {"type": "integer", "minimum": 0, "maximum": 99}},
+        "required": ["name", "age"], "additionalProperties": false,
+    }));
+    let answer = engine
+        .chat(ask(
+            "Who are you?",
+            json!({"response_format": object, "max_tokens": 200}),
+        ))
+        .await;
+    let said: Value = serde_json::from_str(answer.text()).unwrap();
+    assert!(said["name"].is_string() && said["age"].is_u64(), "{said}");
+    let answer = engine
+        .chat(ask(
+            "Write some JSON.",
+            json!({"response_format": {"type": "json_object"}, "max_tokens": 6}),
+        ))
+        .await;
+    assert!(answer.text().starts_with('{'), "{}", answer.body);
+}
+
+#[tokio::test]
+async fn probabilities_are_those_of_what_the_form_allows() {
+    let engine = Engine::start(&[]).await;
+    let form = json!({"type": "json_schema", "json_schema": {"schema": {"enum": ["no", "yes"]}}});
+    let body = ask(
+        "Is fire cold?",
+        json!({"response_format": form, "logprobs": true, "top_logprobs": 20}),
+    );
+    let answer = engine.chat(body).await;
+    let told = answer.body["choices"][0]["logprobs"]["content"]
+        .as_array()
+        .unwrap();
+    let whole: String = told
+        .iter()
+        .map(|token| token["token"].as_str().unwrap())
+        .collect();
+    assert_eq!(whole, answer.text());
+    for token in told {
+        let others = token["top_logprobs"].as_array().unwrap();
+        // All that the form allows in this place has a share, and the shares are all there is.
+        let sum: f64 = others
+            .iter()
+            .map(|other| other["logprob"].as_f64().unwrap().exp())
+            .sum();
+        assert!((sum - 1.0).abs() < 1e-3, "{sum} of {others:?}");
+        assert_eq!(others[0]["token"], token["token"], "the likeliest was taken");
+    }
+    // Without a form it is the model's own choice, and one of many.
+    let answer = engine
+        .chat(ask(
+            "Is fire cold?",
+            json!({"logprobs": true, "top_logprobs": 2, "max_tokens": 3}),
+        ))
+        .await;
+    let told = &answer.body["choices"][0]["logprobs"]["content"];
+    assert_eq!(told.as_array().unwrap().len(), 3);
+    assert_eq!(told[0]["top_logprobs"].as_array().unwrap().len(), 2);
+    let plain = engine.chat(ask("Is fire cold?", json!({"max_tokens": 3}))).await;
+    assert_eq!(plain.text(), answer.text());
+    assert_eq!(plain.body["choices"][0]["logprobs"], Value::Null);
+}

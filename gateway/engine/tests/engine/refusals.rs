@@ -60,6 +60,17 @@ async fn bad_requests_are_refused_in_openais_shape() {
             "unsupported_parameter",
         ),
         (
+            json!({"messages": message, "response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "my secret"}}}})
+                .to_string(),
+            400,
+            "unsupported_parameter",
+        ),
+        (
+            json!({"messages": message, "grammar": "root ::= my secret"}).to_string(),
+            400,
+            "unsupported_parameter",
+        ),
+        (
             json!({"messages": message, "temperature": 9}).to_string(),
             400,
             "invalid_value",
