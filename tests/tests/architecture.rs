@@ -50,7 +50,7 @@ const EDGES: [(&str, &[&str]); 10] = [
 ];
 
 /// Dependencies that live in one room, and the crates that may name them.
-const HOMES: [(&str, &[&str]); 6] = [
+const HOMES: [(&str, &[&str]); 7] = [
     ("sqlx", &["cordon-audit"]),
     ("ort", &["cordon-inspect"]),
     ("tokenizers", &["cordon-inspect"]),
@@ -58,6 +58,7 @@ const HOMES: [(&str, &[&str]); 6] = [
     ("rcgen", &["cordon-intercept", "cordon-tests"]),
     ("llama-cpp-2", &["cordon-engine"]),
     ("llama-cpp-sys-2", &["cordon-engine"]),
+    ("llguidance", &["cordon-engine"]),
 ];
 
 /// What a room must not know of (the plan's last column), as far as dependencies show it. Its tests

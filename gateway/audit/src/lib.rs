@@ -14,8 +14,9 @@
 
 mod record;
 pub use record::{
-    Body, ENTRY_VERSION, Entry, EntryError, EntryHash, Event, Intent, InvalidHash, MAX_ENTRY_BYTES, Outcome,
-    PolicyReloaded, Refused, Seal, Started, Stopped, TunnelClosed, TunnelOpened, Uninspected, WriterId,
+    Answer, Asked, Body, ENTRY_VERSION, Entry, EntryError, EntryHash, Event, Intent, InvalidHash,
+    MAX_ENTRY_BYTES, Outcome, PolicyReloaded, Refused, Seal, Started, Stopped, TunnelClosed, TunnelOpened,
+    Uninspected, WriterId,
 };
 
 mod commitment;

@@ -297,6 +297,9 @@ pub struct Intent {
     /// What was found in the request: entity type and how often.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub entities: BTreeMap<EntityType, u64>,
+    /// What the on-prem model was asked about the request, by the policy's questions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub questions: Vec<Asked>,
     /// Who is to answer; none when it is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream: Option<String>,
@@ -313,6 +316,55 @@ pub struct Intent {
     /// Keyed commitment to that body, by [`commit`](crate::commit).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_commitment: Option<String>,
+}
+
+/// One question that the on-prem model was asked about an exchange's texts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// The question's id in the policy.
+    pub question: String,
+    /// What came of it.
+    pub answer: Answer,
+    /// The upstream that was asked.
+    pub upstream: String,
+    /// Texts, and parts of long ones, that it was asked about.
+    pub texts: u64,
+    /// How many of them had been answered before.
+    pub cached: u64,
+    /// LLM tokens that the model read and wrote for it.
+    pub tokens: u64,
+    /// How long it took, in milliseconds.
+    pub milliseconds: u64,
+    /// Why yes: one of the reasons that the policy lists, never the model's own words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Why a text has no answer, as a machine-readable code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+}
+
+/// What a language model answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// Yes, to one text at least.
+    Yes,
+    /// No, to every text.
+    No,
+    /// No yes, and not every text has an answer.
+    Unanswered,
+}
+
+impl Answer {
+    /// The name in records and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Yes => "yes",
+            Self::No => "no",
+            Self::Unanswered => "unanswered",
+        }
+    }
 }
 
 /// How an exchange ended.
@@ -586,12 +638,27 @@ pub(crate) mod samples {
             rule: "pii".into(),
             policy_hash: "a".repeat(64),
             entities: BTreeMap::from([("EMAIL".parse().unwrap(), 2), ("SECRET.JWT".parse().unwrap(), 1)]),
+            questions: Vec::new(),
             upstream: Some("engine".into()),
             upstream_kind: Some(UpstreamKind::Engine),
             model: Some("smollm2".into()),
             stream: true,
             request_bytes: 2048,
             request_commitment: Some("b".repeat(64)),
+        }
+    }
+
+    pub(crate) fn asked() -> Asked {
+        Asked {
+            question: "results".into(),
+            answer: Answer::Yes,
+            upstream: "engine".into(),
+            texts: 3,
+            cached: 1,
+            tokens: 900,
+            milliseconds: 1200,
+            reason: Some("a figure".into()),
+            failure: Some("late".into()),
         }
     }
 
@@ -636,6 +703,25 @@ mod tests {
             EntryHash::of(&bytes).to_string(),
             "895495bde232ec9c07adb4507e4bd8ea432df64a3e4f87a87fdb9716d6eb9f7e"
         );
+    }
+
+    #[test]
+    fn what_a_model_was_asked_reads_back_and_leaves_other_records_as_they_were() {
+        let exchange = ExchangeId::from(Uuid::from_u128(1));
+        let plain = entry(1, EntryHash::GENESIS, Body::Intent(intent(exchange)));
+        assert!(
+            !std::str::from_utf8(&plain.canonical_bytes())
+                .unwrap()
+                .contains("questions")
+        );
+        let asked = Intent {
+            questions: vec![samples::asked()],
+            ..intent(exchange)
+        };
+        let entry = entry(1, EntryHash::GENESIS, Body::Intent(asked));
+        let bytes = entry.canonical_bytes();
+        assert_eq!(Entry::parse(&bytes).unwrap(), entry);
+        assert!(std::str::from_utf8(&bytes).unwrap().contains(r#""answer":"yes""#));
     }
 
     #[test]

@@ -92,6 +92,7 @@ fn decide(c: &mut Criterion) {
         requested: Some(&upstreams[1]),
         upstreams: &upstreams,
         roles: &[Role::User],
+        unanswered: &[],
         acknowledged: None,
     };
     let key = PlaceholderKey::new([1; 32]);

@@ -7,6 +7,9 @@ use cordon_domain::{Action, Decision, Finding};
 /// The header by which a caller acknowledges `coach` rules: their ids, joined by commas.
 pub const ACKNOWLEDGE_HEADER: &str = "x-cordon-acknowledge";
 
+/// The family of what the policy's questions find.
+const QUESTIONS: &str = "QUESTION";
+
 /// The most entity types that a message lists.
 const MAX_LISTED: usize = 8;
 
@@ -18,12 +21,14 @@ const MAX_LISTED: usize = 8;
 pub fn refusal_message(decision: &Decision, findings: &[Finding]) -> String {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     let mut rules: Vec<&str> = vec![&decision.rule];
+    let mut judged_by_a_model = false;
     for verdict in &decision.verdicts {
         if verdict.action != decision.action {
             continue;
         }
         if let Some(finding) = findings.get(verdict.finding) {
             *counts.entry(finding.entity.as_str()).or_default() += 1;
+            judged_by_a_model |= finding.entity.family() == QUESTIONS;
         }
         if !rules.contains(&verdict.rule.as_ref()) {
             rules.push(&verdict.rule);
@@ -45,6 +50,9 @@ pub fn refusal_message(decision: &Decision, findings: &[Finding]) -> String {
             let _ = write!(message, " and {} more types", counts.len() - MAX_LISTED);
         }
         message.push('.');
+    }
+    if judged_by_a_model {
+        message.push_str(" The on-prem model judged that, and it can be wrong.");
     }
     if let Some(advice) = &decision.advice {
         let _ = write!(message, " {advice}");
@@ -99,6 +107,11 @@ mod tests {
     #[test]
     fn names_rule_types_counts_and_advice() {
         let findings = ["SECRET.JWT", "EMAIL", "SECRET.JWT"].map(finding);
+        let asked = [finding("QUESTION.RESULTS")];
+        assert_eq!(
+            refusal_message(&decision(Action::Block, &[(Action::Block, "first")]), &asked),
+            "Cordon blocked this request under the rule `first`. Found: QUESTION.RESULTS (1). The on-prem model judged that, and it can be wrong. Take the key out."
+        );
         let block = decision(
             Action::Block,
             &[

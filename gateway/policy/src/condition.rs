@@ -199,6 +199,7 @@ impl Condition {
             requested: Some(&upstream),
             upstreams: &[],
             roles: &[],
+            unanswered: &[],
             acknowledged: None,
         };
         let seen = Seen {

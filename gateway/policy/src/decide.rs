@@ -10,6 +10,10 @@
 //! later rule speaks of is then an `alert`). So an acknowledgement never opens more than the rule
 //! that it names.
 //!
+//! Questions to the on-prem model are asked before, where they could change the decision
+//! ([`Policy::questions_for`]). One that has no answer counts as a verdict over the exchange with the
+//! action that the question names for it, wherever the question would be asked.
+//!
 //! Cost: a condition that does not look at the finding is asked at most once; one that does, once for
 //! each distinct (type, score, detector, role).
 //!
@@ -22,7 +26,7 @@ use std::{cell::OnceCell, collections::HashMap, sync::Arc};
 use cordon_domain::{Action, Decision, Finding, Role, UpstreamKind, Verdict};
 
 use crate::{
-    Facts, Policy, Upstream,
+    Facts, Policy, Question, Upstream,
     condition::{Condition, ConditionFailed, Counts, Scope, Seen},
     policy::{Destination, Rule, Subject},
 };
@@ -76,6 +80,43 @@ impl Policy {
             second.advice = first.advice;
         }
         second.into_decision(&engine.name)
+    }
+
+    /// The questions whose answers could change the decision as it stands: those that the policy wants asked
+    /// where the present upstream would answer. None where the exchange is refused whatever they say.
+    ///
+    /// An answer is a finding, and may lead to another upstream, where others are wanted: ask again until
+    /// nothing new is.
+    #[must_use]
+    pub fn questions_for(&self, facts: &Facts<'_>, findings: &[Finding]) -> Vec<&Question> {
+        if self.questions.is_empty() || findings.len() > self.max_findings {
+            return Vec::new();
+        }
+        let counts = Counts::of(findings);
+        let Ok(mut upstream) = self.route(facts, &counts) else {
+            return Vec::new();
+        };
+        let mut judged = self.judge(facts, findings, &counts, upstream);
+        if judged.action == Action::Reroute {
+            let Some(engine) = facts.engine() else {
+                return Vec::new();
+            };
+            upstream = engine;
+            judged = self.judge(facts, findings, &counts, upstream);
+        }
+        if judged.action >= Action::Coach {
+            return Vec::new();
+        }
+        let seen = Seen {
+            facts,
+            counts: &counts,
+            upstream: Some(upstream),
+            finding: None,
+        };
+        self.questions
+            .iter()
+            .filter(|question| question.is_wanted(&seen))
+            .collect()
     }
 
     /// The upstream that the first matching route leads to; the engine when none matches.
@@ -160,6 +201,16 @@ impl Policy {
                     .map_or_else(|| Arc::clone(&default), |at| Arc::clone(&self.rules[at].id)),
             });
         }
+        if let Some(question) = self.unanswered(&pass)
+            && question.unanswered() > strictest.action
+        {
+            return Judgement {
+                action: question.unanswered(),
+                rule: Arc::clone(question.id()),
+                advice: Some(NOT_ANSWERED.into()),
+                verdicts,
+            };
+        }
         let rule = strictest.rule.map(|at| &self.rules[at]);
         Judgement {
             action: strictest.action,
@@ -172,8 +223,23 @@ impl Policy {
             verdicts,
         }
     }
+
+    /// Of the questions that have no answer and are wanted here, the one that says the strictest; of those
+    /// equally strict the first.
+    fn unanswered(&self, pass: &Pass<'_>) -> Option<&Question> {
+        let unanswered = pass.seen.facts.unanswered;
+        self.questions
+            .iter()
+            .filter(|question| unanswered.contains(question.id()))
+            // The engine answers already, so there is nowhere to send it.
+            .filter(|question| question.unanswered() != Action::Reroute || !pass.engine_answers())
+            .filter(|question| question.is_wanted(&pass.seen))
+            .rev()
+            .max_by_key(|question| question.unanswered())
+    }
 }
 
+const NOT_ANSWERED: &str = "The company's policy has the on-prem model asked about such a request, and there was no answer. Try again later, with less text if it is long.";
 const CONDITION_FAILED: &str =
     "A rule of the company's policy could not be evaluated, so nothing was sent. Ask your administrator.";
 const NO_ENGINE: &str = "The company's policy sends this request to the on-prem engine, and none is configured. Ask your administrator.";

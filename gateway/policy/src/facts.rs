@@ -35,6 +35,8 @@ pub struct Facts<'a> {
     /// The role of each segment that findings index: the body's segments, then the head's. A rule
     /// that asks for roles blocks a finding whose segment has none here.
     pub roles: &'a [Role],
+    /// Ids of the policy's questions that were to be asked and have no answer.
+    pub unanswered: &'a [Arc<str>],
     /// Ids of the `coach` rules that the caller acknowledges, joined by commas: the value of the
     /// header [`ACKNOWLEDGE_HEADER`](crate::ACKNOWLEDGE_HEADER).
     pub acknowledged: Option<&'a str>,

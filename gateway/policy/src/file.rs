@@ -40,6 +40,10 @@ pub(crate) struct PolicyFile {
     /// Bounds on what one exchange may cost.
     #[serde(default)]
     pub(crate) limits: LimitsEntry,
+    /// Questions that the on-prem model is asked about a request's texts. A yes is a finding of type `QUESTION.ID`.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(with = "Vec<QuestionEntry>"))]
+    pub(crate) questions: Vec<Spanned<QuestionEntry>>,
     /// Which upstream answers, first match first. When none matches the on-prem engine answers.
     #[serde(default)]
     #[cfg_attr(test, schemars(with = "Vec<RouteEntry>"))]
@@ -84,6 +88,50 @@ pub(crate) struct LimitsEntry {
     /// Findings in one exchange above which it is blocked under the rule name `too-many-findings`. 20000 when left out.
     #[cfg_attr(test, schemars(with = "Option<u32>", range(min = 1, max = 1_000_000)))]
     pub(crate) max_findings: Option<Spanned<u32>>,
+}
+
+/// A question about a request's texts that can be answered by yes or no.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct QuestionEntry {
+    /// Name of the question in records and refusals: lower-case letters, digits and `-`. `unreleased-results` finds `QUESTION.UNRELEASED_RESULTS`.
+    #[cfg_attr(test, schemars(with = "String", regex(pattern = r"^[a-z][a-z0-9-]{0,54}$")))]
+    pub(crate) id: Spanned<String>,
+    /// The question, so that a yes is what rules shall act on: "Does the text hold financial results that are not yet published?"
+    #[cfg_attr(test, schemars(with = "String", length(min = 1, max = 1000)))]
+    pub(crate) ask: Spanned<String>,
+    /// Reasons that a yes may have. The model picks one; it is recorded and told to the caller.
+    #[cfg_attr(test, schemars(with = "Option<Vec<String>>", length(min = 1, max = 16)))]
+    pub(crate) reasons: Option<Spanned<Vec<Spanned<String>>>>,
+    /// Whose words it is asked about. `user` and `tool_result`, when left out.
+    #[cfg_attr(test, schemars(with = "Option<Vec<RoleName>>", length(min = 1)))]
+    pub(crate) roles: Option<Spanned<Vec<RoleName>>>,
+    /// Shorter texts are not asked about. 40 when left out.
+    pub(crate) min_bytes: Option<u32>,
+    /// How likely the model must hold a yes, above 0.0 and up to 1.0. 0.5 when left out.
+    #[cfg_attr(test, schemars(with = "Option<f32>", range(min = 0.0, max = 1.0)))]
+    pub(crate) min_score: Option<Spanned<f32>>,
+    /// CEL condition over the names of a rule without `entities`; the question is asked where it holds. When left out: `upstream.kind == "cloud"`.
+    #[cfg_attr(test, schemars(with = "Option<String>", length(max = 2048)))]
+    pub(crate) when: Option<Spanned<String>>,
+    /// What happens where it has no answer (no model, too late, too costly): `block` (the default), `reroute` or `alert`.
+    #[serde(default)]
+    pub(crate) unanswered: Unanswered,
+}
+
+/// What happens to an exchange about which a question has no answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Unanswered {
+    /// It is refused; the caller may try again. The default.
+    #[default]
+    Block,
+    /// The on-prem engine answers instead of the upstream asked for.
+    Reroute,
+    /// It goes on, and the record says that nobody could be asked.
+    Alert,
 }
 
 /// Sends the exchanges that its condition matches to an upstream.

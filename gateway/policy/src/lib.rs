@@ -16,7 +16,7 @@ mod file;
 mod condition;
 
 mod policy;
-pub use policy::{Policy, UpstreamName};
+pub use policy::{Policy, Question, UpstreamName};
 
 mod facts;
 pub use facts::{Facts, Upstream};

@@ -4,6 +4,8 @@
 //! Whether the entity types and upstreams that it names exist is for the caller to ask
 //! ([`Policy::check_entities`], [`Policy::upstream_names`]), since only it knows them.
 //!
+//! Questions to the on-prem model are in `policy/question.rs`.
+//!
 //! Limits: [`MAX_FILE`] bytes, [`MAX_ENTRIES`] routes and as many rules.
 //!
 //! On failure: every fault that can be found is reported at once, each with its place; a file with
@@ -18,6 +20,9 @@ use std::{
 use cordon_domain::{Action, EntityType, Role};
 use serde_saphyr::Spanned;
 use sha2::{Digest, Sha256};
+
+mod question;
+pub use question::Question;
 
 use crate::{
     Diagnostic,
@@ -50,6 +55,7 @@ pub struct Policy {
     names_needed: bool,
     late: Late,
     pub(crate) max_findings: usize,
+    pub(crate) questions: Vec<Question>,
     pub(crate) routes: Vec<Route>,
     pub(crate) rules: Vec<Rule>,
     /// Entity types that rules name, with the places.
@@ -155,6 +161,21 @@ impl Policy {
                 );
             }
         }
+        if read.questions.len() > question::MAX_QUESTIONS {
+            reading.fault(
+                Position::START,
+                format!(
+                    "{} questions, more than the {} allowed",
+                    read.questions.len(),
+                    question::MAX_QUESTIONS
+                ),
+            );
+        }
+        let questions = read
+            .questions
+            .into_iter()
+            .filter_map(|q| reading.question(q))
+            .collect();
         let routes = read.routes.into_iter().filter_map(|r| reading.route(r)).collect();
         let rules = read.rules.into_iter().filter_map(|r| reading.rule(r)).collect();
         let max_findings = match read.limits.max_findings {
@@ -186,6 +207,7 @@ impl Policy {
             names_needed: read.names.needed,
             late: read.names.late,
             max_findings: usize::try_from(max_findings).unwrap_or(usize::MAX),
+            questions,
             routes,
             rules,
             named_entities,
@@ -255,10 +277,24 @@ impl Policy {
         self.late
     }
 
+    /// The questions of the file, in its order.
+    #[must_use]
+    pub fn questions(&self) -> &[Question] {
+        &self.questions
+    }
+
+    /// The question of that id.
+    #[must_use]
+    pub fn question(&self, id: &str) -> Option<&Question> {
+        self.questions.iter().find(|question| **question.id() == *id)
+    }
+
     /// Rules that name an entity type which none of the `known` is or lies under: nothing would
-    /// ever match them, so a typing error there leaves a hole.
+    /// ever match them, so a typing error there leaves a hole. What the file's own questions find is known.
     #[must_use]
     pub fn check_entities(&self, known: &BTreeSet<EntityType>) -> Vec<Diagnostic> {
+        let own = self.questions.iter().map(|question| question.entity().clone());
+        let known: BTreeSet<EntityType> = known.iter().cloned().chain(own).collect();
         self.named_entities
             .iter()
             .filter(|(named, _)| !known.iter().any(|found| found.is_within(named.as_str())))

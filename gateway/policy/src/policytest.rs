@@ -23,7 +23,7 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 use crate::{
-    Diagnostic, Facts, Head, PlaceholderKey, Policy, Reidentifier, SpliceHead, Upstream,
+    Diagnostic, Facts, Head, PlaceholderKey, Policy, Question, Reidentifier, SpliceHead, Upstream,
     diagnostic::{self, Position},
     file::RoleName,
     transform,
@@ -112,6 +112,15 @@ pub fn run(
         if case.text.is_some() == case.segments.is_some() {
             faults.push(Diagnostic::new(&file, at, "write either `text` or `segments`"));
         }
+        for (id, answer) in &case.answers {
+            if policy.question(id).is_none() {
+                faults.push(Diagnostic::new(
+                    &file,
+                    answer.referenced.into(),
+                    format!("the policy has no question `{id}`"),
+                ));
+            }
+        }
         for (what, named) in [
             ("requested", &case.requested),
             ("expect.upstream", &case.expect.upstream),
@@ -173,6 +182,9 @@ struct Case {
     /// One segment of the user's words.
     text: Option<String>,
     segments: Option<Vec<CaseSegment>>,
+    /// What the on-prem model answers to the policy's questions, by their ids; `no` to those left out.
+    #[serde(default)]
+    answers: BTreeMap<String, Spanned<Answered>>,
     expect: Expectation,
 }
 
@@ -192,6 +204,15 @@ struct CaseSegment {
     text: String,
 }
 
+/// What comes of a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Answered {
+    Yes,
+    No,
+    Unanswered,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Expectation {
@@ -206,6 +227,8 @@ struct Expectation {
     present: Vec<Spanned<String>>,
     /// Entity types found, with how often; every type that is found must be listed.
     found: Option<Spanned<BTreeMap<String, usize>>>,
+    /// Ids of the questions that are asked, all of them.
+    asked: Option<Spanned<BTreeSet<String>>>,
 }
 
 fn openai_chat() -> Dialect {
@@ -252,7 +275,7 @@ impl Runner<'_> {
         })
         .collect();
         let body = PlainBody(segments);
-        let findings = (self.find)(body.segments());
+        let mut findings = (self.find)(body.segments());
         let roles: Vec<Role> = body.segments().iter().map(|segment| segment.role).collect();
         let actor = Actor {
             user: case.actor.user,
@@ -264,7 +287,7 @@ impl Runner<'_> {
             .requested
             .as_ref()
             .and_then(|named| self.upstreams.iter().find(|u| *u.name == *named.value));
-        let facts = Facts {
+        let mut facts = Facts {
             actor: &actor,
             dialect: case.dialect,
             door: case.door,
@@ -275,8 +298,25 @@ impl Runner<'_> {
             requested,
             upstreams: self.upstreams,
             roles: &roles,
+            unanswered: &[],
             acknowledged: (!acknowledged.is_empty()).then_some(acknowledged.as_str()),
         };
+        let mut unanswered = Vec::new();
+        let mut asked = BTreeSet::new();
+        while let Some(question) = self
+            .policy
+            .questions_for(&facts, &findings)
+            .into_iter()
+            .find(|question| !asked.contains(&**question.id()))
+        {
+            asked.insert(question.id().to_string());
+            match case.answers.get(&**question.id()).map(|answer| answer.value) {
+                Some(Answered::Yes) => findings.extend(answered_yes(question, body.segments())),
+                Some(Answered::Unanswered) => unanswered.push(Arc::clone(question.id())),
+                Some(Answered::No) | None => {}
+            }
+        }
+        facts.unanswered = &unanswered;
         let decision = self.policy.decide(&facts, &findings);
 
         let mut differences = Vec::new();
@@ -327,6 +367,14 @@ impl Runner<'_> {
                 );
             }
         }
+        if let Some(expected) = &expect.asked
+            && asked != expected.value
+        {
+            differ(
+                expected.referenced.into(),
+                format!("other questions are asked: {asked:?}"),
+            );
+        }
         match transform(&decision, &findings, &body, &NoHead, &self.key) {
             Ok((cleared, originals)) => {
                 let sent = String::from_utf8_lossy(cleared.body());
@@ -366,6 +414,15 @@ impl Runner<'_> {
             differences,
         }
     }
+}
+
+/// What a yes finds: each text that the question is asked about.
+fn answered_yes(question: &Question, segments: &[Segment]) -> Vec<Finding> {
+    (0..)
+        .zip(segments)
+        .filter(|(_, segment)| question.concerns(segment.role, segment.text.len()))
+        .map(|(segment, text)| question.finding(segment, text.text.len(), 1.0))
+        .collect()
 }
 
 /// Segments with a line end between them: a body without a format of its own.

@@ -42,6 +42,9 @@ const DEFAULT_HOSTS: [&str; 14] = [
 /// those under way.
 const LEAST_SPOOL: u64 = 32 << 20;
 
+/// Shorter parts of a text would tell a language model too little.
+const LEAST_WINDOW: usize = 400;
+
 /// The whole configuration.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -62,6 +65,8 @@ pub struct Config {
     pub ner: Ner,
     /// The on-prem model.
     pub engine: Engine,
+    /// What the policy's questions to the on-prem model may cost.
+    pub questions: Questions,
     /// Providers and clusters that the policy may route to, by name.
     pub upstreams: BTreeMap<String, Upstream>,
     /// Where records rest: `sqlite`, or a PostgreSQL URL (best as `${env:DATABASE_URL}`).
@@ -85,6 +90,7 @@ impl Default for Config {
             detectors: Vec::new(),
             ner: Ner::default(),
             engine: Engine::default(),
+            questions: Questions::default(),
             upstreams: BTreeMap::from([
                 (
                     "openai".to_owned(),
@@ -249,6 +255,41 @@ impl Default for Engine {
             threads: None,
             gpu_layers: None,
             url: None,
+        }
+    }
+}
+
+/// What the policy's questions to the on-prem model may cost.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Questions {
+    /// Who is asked: `engine`, or the name of a cluster in `upstreams` that speaks `openai-chat` and honours
+    /// `response_format` with a JSON schema. Never a cloud.
+    pub upstream: String,
+    /// Milliseconds that all questions of an exchange may take; past it the question's `unanswered` holds.
+    pub deadline_ms: u64,
+    /// LLM tokens that the questions of one exchange may take.
+    pub tokens_per_exchange: u64,
+    /// LLM tokens that questions may take in a minute.
+    pub tokens_per_minute: u64,
+    /// Questions that are put to the model at once.
+    pub at_once: usize,
+    /// Longer texts are asked about in parts of so many bytes.
+    pub window_bytes: usize,
+    /// Answers that are remembered.
+    pub remembered: usize,
+}
+
+impl Default for Questions {
+    fn default() -> Self {
+        Self {
+            upstream: "engine".to_owned(),
+            deadline_ms: 20_000,
+            tokens_per_exchange: 20_000,
+            tokens_per_minute: 400_000,
+            at_once: 2,
+            window_bytes: 4000,
+            remembered: 10_000,
         }
     }
 }
@@ -612,6 +653,24 @@ impl Config {
                 fault(key, format!("`{key}` must be at least 1"));
             }
         }
+        if config.questions.at_once == 0 || config.questions.window_bytes < LEAST_WINDOW {
+            fault(
+                "questions",
+                format!("`at_once` must be at least 1, `window_bytes` at least {LEAST_WINDOW}"),
+            );
+        }
+        let asked = &config.questions.upstream;
+        let in_building = config.upstreams.get(asked).is_some_and(|upstream| {
+            upstream.kind == UpstreamKind::Cluster && upstream.dialects.contains(&Dialect::OpenaiChat)
+        });
+        if asked != "engine" && !in_building {
+            fault(
+                "questions",
+                format!(
+                    "`upstream: {asked}` must be `engine` or a cluster of `upstreams` that speaks openai-chat: texts that are asked about are not cleared for any other"
+                ),
+            );
+        }
         if config.engine.slots == 0 || config.engine.context == 0 {
             fault("engine", "`slots` and `context` must be at least 1".to_owned());
         }
@@ -674,6 +733,7 @@ impl Config {
             ("intercept", self.intercept != other.intercept),
             ("ner", self.ner != other.ner),
             ("engine", self.engine != other.engine),
+            ("questions", self.questions != other.questions),
             ("upstreams", self.upstreams != other.upstreams),
             ("store", self.store != other.store),
             (
@@ -828,6 +888,24 @@ mod tests {
             parse("upstreams:\n  azure: { kind: cloud, hosts: [x.openai.azure.example] }\n").unwrap_err();
         assert_eq!(faults[0].0, (2, 3));
         assert!(faults[0].1.contains("intercept.hosts"), "{faults:?}");
+    }
+
+    #[test]
+    fn questions_go_to_no_cloud() {
+        let with = |kind: &str| {
+            parse(&format!(
+                "intercept: {{ hosts: [a.example] }}\nquestions: {{ upstream: a }}\nupstreams:\n  a: {{ kind: {kind}, hosts: [a.example] }}\n"
+            ))
+        };
+        assert!(with("cluster").is_ok());
+        let faults = with("cloud").unwrap_err();
+        assert_eq!(faults[0].0, (2, 1));
+        assert!(
+            faults[0].1.contains("must be `engine` or a cluster"),
+            "{faults:?}"
+        );
+        assert!(parse("questions: { upstream: nobody }\n").is_err());
+        assert!(parse("questions: { window_bytes: 10 }\n").is_err());
     }
 
     #[test]

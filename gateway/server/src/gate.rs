@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::{
     config::Config,
     metrics::Metrics,
+    questions::Questions,
     rules::Rules,
     supervise::{Engine, EngineState},
     upstream::Upstreams,
@@ -34,6 +35,8 @@ pub struct Gate {
     pub policy_upstreams: Vec<cordon_policy::Upstream>,
     /// The on-prem model.
     pub engine: Engine,
+    /// The policy's questions to the on-prem model.
+    pub questions: Questions,
     /// Where records go.
     pub recorder: Recorder,
     /// Key behind placeholders.

@@ -17,6 +17,7 @@ mod bench;
 mod gate;
 mod metrics;
 mod pipeline;
+mod questions;
 mod refusal;
 mod rules;
 mod serve;

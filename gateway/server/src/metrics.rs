@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use cordon_audit::{Answer, Asked};
 use cordon_domain::Dialect;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
@@ -18,6 +19,9 @@ pub struct Metrics {
     exchange: Histogram,
     findings: IntCounterVec,
     reply_findings: IntCounterVec,
+    questions: IntCounterVec,
+    question_texts: IntCounterVec,
+    question_tokens: IntCounterVec,
     engine_tokens: IntCounterVec,
     /// Exchanges under way.
     pub exchanges: IntGauge,
@@ -40,6 +44,8 @@ pub enum Stage {
     Decode,
     /// Detectors.
     Inspect,
+    /// Questions to the on-prem model.
+    Ask,
     /// Policy.
     Decide,
     /// Edits.
@@ -53,10 +59,11 @@ pub enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Identify,
         Self::Decode,
         Self::Inspect,
+        Self::Ask,
         Self::Decide,
         Self::Transform,
         Self::Route,
@@ -69,6 +76,7 @@ impl Stage {
             Self::Identify => "identify",
             Self::Decode => "decode",
             Self::Inspect => "inspect",
+            Self::Ask => "ask",
             Self::Decide => "decide",
             Self::Transform => "transform",
             Self::Route => "route",
@@ -153,6 +161,21 @@ impl Metrics {
                 "Findings in replies, by entity type.",
                 &["entity"],
             ),
+            questions: counters(
+                "questions_total",
+                "Questions of the policy to the on-prem model, by what came of them: yes, no, or why a text has no answer.",
+                &["question", "outcome"],
+            ),
+            question_texts: counters(
+                "question_texts_total",
+                "Texts and parts of texts that questions were asked about; cached were answered before.",
+                &["question", "cached"],
+            ),
+            question_tokens: counters(
+                "question_tokens_total",
+                "LLM tokens that questions took.",
+                &["question"],
+            ),
             engine_tokens: counters(
                 "engine_tokens_total",
                 "LLM tokens that the engine read and wrote.",
@@ -207,6 +230,25 @@ impl Metrics {
     /// Counts findings of a request.
     pub fn findings(&self, entity: &str, count: u64) {
         self.findings.with_label_values(&[entity]).inc_by(count);
+    }
+
+    /// Counts a question to the on-prem model. Its name is one of the policy's.
+    pub fn question(&self, asked: &Asked) {
+        let question = asked.question.as_str();
+        let outcome = match (&asked.failure, asked.answer) {
+            (_, Answer::Yes) | (None, _) => asked.answer.name(),
+            (Some(failure), _) => failure,
+        };
+        self.questions.with_label_values(&[question, outcome]).inc();
+        self.question_texts
+            .with_label_values(&[question, "true"])
+            .inc_by(asked.cached);
+        self.question_texts
+            .with_label_values(&[question, "false"])
+            .inc_by(asked.texts.saturating_sub(asked.cached));
+        self.question_tokens
+            .with_label_values(&[question])
+            .inc_by(asked.tokens);
     }
 
     /// Counts findings of a reply.

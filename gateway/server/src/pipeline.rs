@@ -1,10 +1,11 @@
 //! The path of a request: one function that reads as the list in ARCHITECTURE.md.
 //!
-//! accept -> identify -> decode -> inspect -> decide -> transform -> route -> respond -> audit
+//! accept -> identify -> decode -> inspect (-> ask) -> decide -> transform -> route -> respond -> audit
 //!
 //! Each stage is a file of its name. A stage that cannot go on returns a [`Cause`]; [`crate::refusal`]
 //! turns it into the caller's dialect, and [`audit`] records it before the caller sees it.
 
+pub mod ask;
 pub mod audit;
 pub mod decide;
 pub mod decode;
@@ -57,7 +58,8 @@ async fn pass(
         identify::identify(&rules, &arrival, &accepted)
     })?;
     let decoded = decode::decode(gate, &rules, &arrival, accepted, draft).await?;
-    let found = inspect::inspect(gate, &rules, &decoded, draft).await?;
+    let mut found = inspect::inspect(gate, &rules, &decoded, draft).await?;
+    ask::ask(gate, &rules, &decoded, &mut found, left, draft).await?;
     let decision = decide::decide(gate, &rules, &decoded, &found, draft)?;
     let (cleared, originals) = transform::transform(gate, &rules, &decision, &found, &decoded, draft)?;
     audit::intend(gate, draft).await?;

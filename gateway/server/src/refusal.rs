@@ -48,6 +48,8 @@ pub enum Cause {
     Inspection,
     /// Names could not be looked for, and the policy does not let the request go without.
     NamesMissed(Missed),
+    /// A question to the on-prem model has no answer, and the policy does not let the request go without.
+    Unanswered(Decision),
     /// Edits could not be made.
     Transform(TransformRefused),
     /// The request cannot be put into the upstream's dialect.
@@ -171,6 +173,10 @@ impl Cause {
             }, message.clone()),
             Self::Inspection => told(503, Fault::Internal, "cordon_inspection_failed", "Cordon could not inspect this request, so it was not passed on. Try again; if it happens again, tell your security team.".into()),
             Self::NamesMissed(missed) => told(503, Fault::Internal, "cordon_names_missed", format!("In this request {missed}, so it was not passed on. Try again, with less text if it is long.")),
+            Self::Unanswered(decision) => told(503, Fault::Internal, "cordon_question_unanswered", format!(
+                "Cordon asks the on-prem model about such a request (`{}`), and it gave no answer, so the request was not passed on. Try again shortly, with less text if it is long.",
+                decision.rule
+            )),
             Self::Transform(_) => told(503, Fault::Internal, "cordon_transform_failed", "Cordon could not remove what must not leave from this request, so it was not passed on. Tell your security team.".into()),
             Self::Translate(error) => told(400, Fault::Shape, "cordon_not_translatable", format!("The model that the policy chose cannot take this request: {error}.")),
             Self::NotOffered(what) => told(400, Fault::Shape, "cordon_not_offered", format!("The model that the policy chose does not offer {what}.")),
@@ -206,9 +212,12 @@ impl Cause {
             | Self::EngineRefused { .. }
             | Self::NoCredentials => Outcome::UpstreamFailed,
             Self::ClientLeft => Outcome::ClientLeft,
-            Self::Inspection | Self::NamesMissed(_) | Self::Transform(_) | Self::Audit | Self::Internal => {
-                Outcome::Internal
-            }
+            Self::Inspection
+            | Self::NamesMissed(_)
+            | Self::Unanswered(_)
+            | Self::Transform(_)
+            | Self::Audit
+            | Self::Internal => Outcome::Internal,
             Self::Unidentified { .. }
             | Self::Busy
             | Self::Upgrade
@@ -231,7 +240,7 @@ impl Cause {
 
     fn retry_after(&self) -> Option<u32> {
         match self {
-            Self::EngineDown => Some(ENGINE_RETRY),
+            Self::EngineDown | Self::Unanswered(_) => Some(ENGINE_RETRY),
             Self::EngineRefused {
                 status: 429 | 503, ..
             }

@@ -21,6 +21,7 @@ use crate::{
     gate::Gate,
     installation::Installation,
     keys::Keys,
+    supervise,
 };
 
 /// How often files are looked at. A change of a mounted Kubernetes ConfigMap swaps links, which
@@ -76,11 +77,31 @@ impl Rules {
                 unknown.push(upstream.absent.clone());
             }
         }
+        if !policy.questions().is_empty()
+            && let Err(reason) = somebody_to_ask(config)
+        {
+            unknown.extend(policy.questions().iter().map(|question| {
+                let mut nobody = question.nobody_to_ask().clone();
+                nobody.message = format!("{}: {reason}", nobody.message);
+                nobody
+            }));
+        }
         if !unknown.is_empty() {
             bail!("{}", lines(&unknown));
         }
         Ok((policy, inspector))
     }
+}
+
+/// Whether there is an on-prem model that can be asked the policy's questions. One that runs elsewhere is
+/// taken at the configuration's word.
+fn somebody_to_ask(config: &Config) -> Result<(), String> {
+    if config.questions.upstream != "engine" || config.engine.url.is_some() {
+        return Ok(());
+    }
+    supervise::find_binary(config.engine.binary.as_deref())?;
+    supervise::find_model(config.engine.model.as_deref(), &Installation::of(config).models())?;
+    Ok(())
 }
 
 /// The policy that a configuration names, or the embedded default.

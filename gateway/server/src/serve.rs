@@ -40,6 +40,7 @@ use crate::{
     gate::{Allowance, Gate},
     installation::Installation,
     metrics::Metrics,
+    questions::Questions,
     rules::{self, Rules},
     running::Running,
     site::AdminSite,
@@ -154,6 +155,9 @@ impl Server {
         )
         .context("engine.url")?;
         let upstreams = upstreams(&config, &engine, &tls)?;
+        let asked = upstreams
+            .on_prem(&config.questions.upstream)
+            .context("`questions.upstream` names no upstream in the building")?;
 
         let (gateway, proxy, admin) = tokio::try_join!(
             bind("gateway", config.listen.gateway),
@@ -184,6 +188,7 @@ impl Server {
                     kind: upstream.kind,
                 })
                 .collect(),
+            questions: Questions::new(asked, config.questions.clone(), key.derive("questions")),
             upstreams,
             engine,
             recorder,

@@ -1,9 +1,10 @@
 //! Upstreams: the engine, clusters and clouds, and the only way to them.
 //!
 //! A body goes out by [`UpstreamClient::send`] alone, which takes a [`Cleared`]: what did not pass
-//! inspect, decide and transform does not compile. Certificates are always verified, against the
-//! system's roots and the configured ones. Replies are asked for unencoded, so that they can be
-//! inspected as they stream.
+//! inspect, decide and transform does not compile. One part of inspection is itself a language model's:
+//! questions about a text go to an [`OnPrem`], of which there is none for a cloud. Certificates are always
+//! verified, against the system's roots and the configured ones. Replies are asked for unencoded, so that they
+//! can be inspected as they stream.
 //!
 //! On failure: an [`UpstreamError`] by cause, never with a word of the upstream's own.
 
@@ -22,8 +23,8 @@ use std::{
 use bytes::Bytes;
 use cordon_domain::{Dialect, UpstreamKind};
 use cordon_policy::Cleared;
-use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, header};
-use http_body_util::Full;
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -183,9 +184,71 @@ impl Upstreams {
         })
     }
 
+    /// An upstream in the building, by its name; none of a cloud.
+    pub fn on_prem(&self, name: &str) -> Option<OnPrem> {
+        self.named
+            .get(name)
+            .filter(|upstream| upstream.kind != UpstreamKind::Cloud)
+            .map(|upstream| OnPrem(upstream.clone()))
+    }
+
     /// All of them.
     pub fn all(&self) -> impl Iterator<Item = &Arc<Upstream>> {
         self.named.values()
+    }
+}
+
+/// The longest reply to a question.
+const ANSWER_BYTES: usize = 1 << 20;
+
+/// An upstream in the building, as a part of inspection: it may be asked about a text that is not cleared.
+/// [`Upstreams::on_prem`] alone makes one, and never of a cloud.
+pub struct OnPrem(Arc<Upstream>);
+
+impl OnPrem {
+    /// As the configuration names it.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Where it stands.
+    pub fn kind(&self) -> UpstreamKind {
+        self.0.kind
+    }
+
+    /// The language model that is asked for.
+    pub fn model(&self) -> &str {
+        self.0.model.as_deref().unwrap_or("default")
+    }
+
+    /// Puts a request of our own making in `openai-chat`; gives status and body of the reply.
+    pub async fn ask(
+        &self,
+        body: Bytes,
+        extra: &[(HeaderName, HeaderValue)],
+    ) -> Result<(StatusCode, Bytes), UpstreamError> {
+        let client = &self.0.client;
+        let mut request = Request::post(format!("{}/v1/chat/completions", client.base))
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+            .map_err(|_| UpstreamError::Unsendable)?;
+        let headers = request.headers_mut();
+        for (name, value) in extra {
+            headers.insert(name, value.clone());
+        }
+        if let Credentials::Own(key) = &self.0.credentials {
+            let mut bearer = HeaderValue::from_bytes(&[b"Bearer ", key.as_bytes()].concat())
+                .map_err(|_| UpstreamError::Unsendable)?;
+            bearer.set_sensitive(true);
+            headers.insert(header::AUTHORIZATION, bearer);
+        }
+        let response = client.dispatch(request).await?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_BYTES)
+            .collect()
+            .await
+            .map_err(|_| UpstreamError::Broken)?;
+        Ok((status, body.to_bytes()))
     }
 }
 
@@ -301,6 +364,10 @@ impl UpstreamClient {
             headers.insert(name, value.clone());
         }
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        self.dispatch(request).await
+    }
+
+    async fn dispatch(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, UpstreamError> {
         let answer = async {
             match &self.pool {
                 Pool::Tcp(client) => client.request(request).await,

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use cordon_domain::{Actor, EntityType, Identity};
 
 use super::{
-    Body, Intent, PolicyReloaded, Refused, Seal, Started, Stopped, TunnelClosed, TunnelOpened, Uninspected,
+    Asked, Body, Intent, PolicyReloaded, Refused, Seal, Started, Stopped, TunnelClosed, TunnelOpened,
+    Uninspected,
 };
 
 /// Names of ours and of the directory: users, groups, rules, upstreams, keys, codes.
@@ -20,6 +21,8 @@ const MODEL_BYTES: usize = 128;
 const METHOD_BYTES: usize = 32;
 const GROUPS: usize = 64;
 const ENTITY_TYPES: usize = 256;
+/// More than a policy can hold.
+const QUESTIONS: usize = 64;
 /// The largest integer that every JSON reader keeps exact.
 const MAX_INTEGER: u64 = (1 << 53) - 1;
 
@@ -40,6 +43,7 @@ impl Body {
                 rule,
                 policy_hash,
                 entities,
+                questions,
                 upstream,
                 upstream_kind: _,
                 model,
@@ -52,6 +56,8 @@ impl Body {
                 bound(rule, NAME_BYTES);
                 bound(policy_hash, NAME_BYTES);
                 bound_entities(entities);
+                questions.truncate(QUESTIONS);
+                questions.iter_mut().for_each(bound_asked);
                 bound_opt(upstream.as_mut(), NAME_BYTES);
                 bound_opt(model.as_mut(), MODEL_BYTES);
                 bound_number(request_bytes);
@@ -165,6 +171,27 @@ fn bound_actor(actor: &mut Actor) {
     }
 }
 
+fn bound_asked(asked: &mut Asked) {
+    let Asked {
+        question,
+        answer: _,
+        upstream,
+        texts,
+        cached,
+        tokens,
+        milliseconds,
+        reason,
+        failure,
+    } = asked;
+    bound(question, NAME_BYTES);
+    bound(upstream, NAME_BYTES);
+    for number in [texts, cached, tokens, milliseconds] {
+        bound_number(number);
+    }
+    bound_opt(reason.as_mut(), NAME_BYTES);
+    bound_opt(failure.as_mut(), NAME_BYTES);
+}
+
 fn bound_request(method: &mut String, host: Option<&mut String>, path: &mut String) {
     bound(method, METHOD_BYTES);
     bound_opt(host, HOST_BYTES);
@@ -242,6 +269,17 @@ mod tests {
         intent.entities = (0..1000)
             .map(|n| (format!("{}{n}", "A".repeat(60)).parse().unwrap(), u64::MAX))
             .collect();
+        intent.questions = vec![
+            Asked {
+                question: long.clone(),
+                upstream: long.clone(),
+                texts: u64::MAX,
+                reason: Some(long.clone()),
+                failure: Some(long.clone()),
+                ..samples::asked()
+            };
+            1000
+        ];
         for text in [
             &mut intent.method,
             &mut intent.path,

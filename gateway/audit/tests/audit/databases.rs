@@ -208,6 +208,7 @@ pub(crate) fn intent_by(user: &str, exchange: ExchangeId) -> Intent {
         upstream_kind: Some(UpstreamKind::Engine),
         model: Some("smollm2".into()),
         stream: true,
+        questions: Vec::new(),
         request_bytes: 2048,
         request_commitment: Some("b".repeat(64)),
     }

@@ -44,6 +44,7 @@ fn holds(source: &str) -> Result<bool, ConditionFailed> {
         requested: Some(&cloud),
         upstreams: &[],
         roles: &[],
+        unanswered: &[],
         acknowledged: None,
     };
     Condition::compile(source, Scope::Finding)

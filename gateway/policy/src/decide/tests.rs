@@ -9,6 +9,7 @@ struct Asked {
     upstreams: Vec<Upstream>,
     requested: Option<usize>,
     roles: Vec<Role>,
+    unanswered: Vec<Arc<str>>,
     acknowledged: Option<&'static str>,
 }
 
@@ -31,30 +32,44 @@ impl Asked {
             ],
             requested: Some(0),
             roles: vec![Role::User, Role::System],
+            unanswered: Vec::new(),
             acknowledged: None,
         }
     }
 
-    fn decide(&self, policy: &str, findings: &[Finding]) -> Decision {
-        Policy::parse("p.yaml", policy)
-            .unwrap_or_else(|f| panic!("{f:#?}"))
-            .decide(
-                &Facts {
-                    actor: &self.actor,
-                    dialect: Dialect::OpenaiChat,
-                    door: Door::Gateway,
-                    host: None,
-                    method: "POST",
-                    path: "/v1/chat/completions",
-                    model: None,
-                    requested: self.requested.map(|at| &self.upstreams[at]),
-                    upstreams: &self.upstreams,
-                    roles: &self.roles,
-                    acknowledged: self.acknowledged,
-                },
-                findings,
-            )
+    fn facts(&self) -> Facts<'_> {
+        Facts {
+            actor: &self.actor,
+            dialect: Dialect::OpenaiChat,
+            door: Door::Gateway,
+            host: None,
+            method: "POST",
+            path: "/v1/chat/completions",
+            model: None,
+            requested: self.requested.map(|at| &self.upstreams[at]),
+            upstreams: &self.upstreams,
+            roles: &self.roles,
+            unanswered: &self.unanswered,
+            acknowledged: self.acknowledged,
+        }
     }
+
+    fn decide(&self, policy: &str, findings: &[Finding]) -> Decision {
+        parse(policy).decide(&self.facts(), findings)
+    }
+
+    /// Ids of the questions to ask.
+    fn questions(&self, policy: &str, findings: &[Finding]) -> Vec<String> {
+        parse(policy)
+            .questions_for(&self.facts(), findings)
+            .iter()
+            .map(|question| question.id().to_string())
+            .collect()
+    }
+}
+
+fn parse(policy: &str) -> Policy {
+    Policy::parse("p.yaml", policy).unwrap_or_else(|f| panic!("{f:#?}"))
 }
 
 fn found(entity: &str) -> Finding {
@@ -315,4 +330,74 @@ fn too_many_findings_block() {
     let blocked = asked.decide(policy, &many);
     assert_eq!(short(&blocked), "block too-many-findings@openai");
     assert_eq!(blocked.verdicts.len(), 3);
+}
+
+const QUESTIONS: &str = "
+questions:
+  - {id: results, ask: 'Results?'}
+  - {id: people, ask: 'People?', when: '\"hr\" in actor.groups', unanswered: reroute}
+  - {id: tone, ask: 'Rude?', when: 'upstream.kind != \"engine\" && counts.EMAIL > 0', unanswered: alert}
+routes:
+  - {id: safe, when: 'counts[\"QUESTION.PEOPLE\"] > 0', to: engine}
+  - {id: all, to: requested}
+rules:
+  - {id: secrets, entities: [SECRET], action: block, advice: no}
+  - {id: cards, entities: [CREDIT_CARD], action: reroute}
+  - {id: asked, entities: [QUESTION], action: block, advice: no}
+";
+
+#[test]
+fn questions_are_asked_where_they_could_change_something() {
+    let asked = Asked::by(&[]);
+    let questions = |findings: &[Finding]| asked.questions(QUESTIONS, findings);
+    assert_eq!(questions(&[]), ["results"]);
+    assert_eq!(questions(&[found("EMAIL")]), ["results", "tone"]);
+    // It is blocked already, or answered in the building.
+    assert!(questions(&[found("SECRET.JWT")]).is_empty());
+    assert!(questions(&[found("CREDIT_CARD")]).is_empty());
+    // An answer that changes who answers changes what is asked.
+    assert!(questions(&[found("QUESTION.PEOPLE")]).is_empty());
+    assert_eq!(
+        Asked::by(&["hr"]).questions(QUESTIONS, &[found("CREDIT_CARD")]),
+        ["people"]
+    );
+    let mut inside = Asked::by(&[]);
+    inside.requested = Some(2);
+    assert!(inside.questions(QUESTIONS, &[]).is_empty());
+}
+
+#[test]
+fn a_yes_is_a_finding_like_any_other() {
+    let policy = parse(QUESTIONS);
+    let yes = policy.question("results").unwrap().finding(0, 9, 0.75);
+    assert_eq!((yes.entity.as_str(), &yes.span), ("QUESTION.RESULTS", &(0..9)));
+    assert_eq!(
+        short(&Asked::by(&[]).decide(QUESTIONS, &[yes])),
+        "block asked@openai"
+    );
+}
+
+#[test]
+fn what_nobody_could_be_asked_is_decided_by_the_question() {
+    let with = |groups: &[&str], unanswered: &[&str], findings: &[Finding]| {
+        let mut asked = Asked::by(groups);
+        asked.unanswered = unanswered.iter().map(|&id| id.into()).collect();
+        short(&asked.decide(QUESTIONS, findings))
+    };
+    assert_eq!(with(&[], &[], &[]), "allow default@openai");
+    assert_eq!(with(&[], &["results"], &[]), "block results@openai");
+    assert_eq!(with(&["hr"], &["people"], &[]), "reroute people@onprem");
+    assert_eq!(with(&["hr"], &["people", "results"], &[]), "block results@openai");
+    assert_eq!(with(&[], &["tone"], &[found("EMAIL")]), "alert tone@openai");
+    // It is not wanted, or a rule is as strict.
+    assert_eq!(with(&[], &["tone"], &[]), "allow default@openai");
+    assert_eq!(
+        with(&[], &["results"], &[found("SECRET.JWT")]),
+        "block secrets@openai"
+    );
+    // Answered in the building the first question is not wanted, and the second has nowhere to send it.
+    assert_eq!(
+        with(&["hr"], &["results", "people"], &[found("QUESTION.PEOPLE")]),
+        "block asked@onprem"
+    );
 }

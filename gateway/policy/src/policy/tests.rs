@@ -183,3 +183,70 @@ proptest::proptest! {
         let _ = Policy::parse("p.yaml", &yaml);
     }
 }
+
+#[test]
+fn a_question_has_defaults_and_finds_its_own_type() {
+    let policy = Policy::parse(
+        "p.yaml",
+        "questions:\n  - {id: unreleased-results, ask: ' Results? ', reasons: [a figure, a forecast]}\nrules:\n  - {id: r, entities: [QUESTION.UNRELEASED_RESULTS], action: alert}\n",
+    )
+    .unwrap_or_else(|f| panic!("{f:#?}"));
+    let question = policy.question("unreleased-results").unwrap();
+    assert_eq!(question.entity().as_str(), "QUESTION.UNRELEASED_RESULTS");
+    assert_eq!(question.ask(), "Results?");
+    assert_eq!(question.reasons().len(), 2);
+    assert!(question.concerns(Role::User, 40) && question.concerns(Role::ToolResult, 4000));
+    assert!(!question.concerns(Role::User, 39) && !question.concerns(Role::System, 4000));
+    assert!(policy.check_entities(&BTreeSet::new()).is_empty());
+}
+
+#[test]
+fn faults_of_questions_have_their_places() {
+    let yaml = "\
+questions:
+  - id: 9lives
+    ask: Cats?
+  - id: results
+    ask: \"\"
+    reasons: [a, a]
+    roles: []
+    min_score: 0
+    when: finding.score > 0.5
+  - id: results
+    ask: \"two\\nlines\"
+  - id: wrong
+    ask: x
+    unanswered: redact
+rules:
+  - {id: wrong, entities: [QUESTION.REZULTS], action: alert}
+";
+    let found = faults(yaml);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].starts_with("p.yaml:14:17:"), "{found:#?}");
+    let found = faults(&yaml.replace("redact", "alert"));
+    for wanted in [
+        "p.yaml:2:9: a question's id",
+        "p.yaml:5:10: `ask` has 1 to 1000 bytes",
+        "p.yaml:6:18: this reason is listed already",
+        "p.yaml:7:12: `roles` is empty",
+        "p.yaml:8:16: `min_score` must be",
+        "p.yaml:9:11: `finding.score`",
+        "p.yaml:10:9: the id `results` is taken already",
+        "p.yaml:16:10: the id `wrong` is taken already",
+    ] {
+        assert!(
+            found.iter().any(|fault| fault.starts_with(wanted)),
+            "{wanted} in {found:#?}"
+        );
+    }
+    let policy = Policy::parse(
+        "p.yaml",
+        "questions:\n  - {id: results, ask: x}\nrules:\n  - {id: r, entities: [QUESTION.REZULTS], action: alert}\n",
+    )
+    .unwrap();
+    let unknown = policy.check_entities(&BTreeSet::new());
+    assert_eq!(
+        unknown[0].to_string(),
+        "p.yaml:4:24: no detector finds `QUESTION.REZULTS`; found are QUESTION.RESULTS"
+    );
+}

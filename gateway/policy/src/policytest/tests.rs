@@ -132,3 +132,51 @@ fn files_that_make_no_sense_are_refused() {
         assert!(found.iter().any(|f| f.starts_with(wanted)), "{tests}: {found:?}");
     }
 }
+
+#[test]
+fn answers_of_the_model_are_part_of_a_case() {
+    let policy = Policy::parse(
+        "p.yaml",
+        "
+questions:
+  - {id: results, ask: 'Results?', min_bytes: 5}
+routes:
+  - {id: all, to: requested}
+rules:
+  - {id: results-stay, entities: [QUESTION.RESULTS], action: redact}
+",
+    )
+    .unwrap();
+    let tests = "
+tests:
+  - name: yes takes the whole text out
+    requested: cloud
+    answers: {results: yes}
+    segments:
+      - {role: user, text: we made 4 billion}
+      - {role: system, text: be brief}
+    expect: {action: redact, rule: results-stay, absent: [billion], present: [be brief], asked: [results], found: {QUESTION.RESULTS: 1}}
+  - name: no is the default
+    requested: cloud
+    text: we made 4 billion
+    expect: {action: allow, asked: [results]}
+  - name: nobody could be asked
+    requested: cloud
+    text: we made 4 billion
+    answers: {results: unanswered}
+    expect: {action: block, rule: results}
+  - name: the engine's own exchanges are not asked about
+    text: we made 4 billion
+    answers: {results: yes}
+    expect: {action: allow, asked: []}
+  - name: this one does not hold
+    requested: cloud
+    text: we made 4 billion
+    expect: {action: allow, asked: []}
+";
+    let outcomes = run(&policy, "p.test.yaml", tests, &find).unwrap_or_else(|f| panic!("{f:#?}"));
+    let passed: Vec<bool> = outcomes.iter().map(Outcome::passed).collect();
+    assert_eq!(passed, [true, true, true, true, false], "{outcomes:#?}");
+    let unknown = "tests:\n  - {name: a, text: b, answers: {other: yes}, expect: {action: allow}}\n";
+    assert!(run(&policy, "p.test.yaml", unknown, &find).is_err());
+}

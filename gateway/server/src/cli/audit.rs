@@ -1,10 +1,10 @@
 //! `cordon audit`: who sent what, where, under which rule; and whether every record is there.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{fmt::Write as _, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
-use cordon_audit::{Body, Query, Row, Store, VerifyError};
+use cordon_audit::{Asked, Body, Query, Row, Store, VerifyError};
 use cordon_domain::{Action, ExchangeId};
 use time::{Date, OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
 
@@ -183,6 +183,17 @@ fn moment(text: &str) -> Result<u64> {
     u64::try_from(at.unix_timestamp_nanos() / 1_000_000).context("the time lies before 1970")
 }
 
+/// A question of an exchange for a person.
+fn question(asked: &Asked) -> String {
+    let mut told = format!(" {}?={}", asked.question, asked.answer.name());
+    for (mark, word) in [(":", &asked.reason), ("!", &asked.failure)] {
+        if let Some(word) = word {
+            let _ = write!(told, "{mark}{word}");
+        }
+    }
+    told
+}
+
 /// A row for a person.
 fn shown(row: &Row) -> String {
     let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(row.at) * 1_000_000)
@@ -196,8 +207,9 @@ fn shown(row: &Row) -> String {
                 .iter()
                 .map(|(entity, count)| format!("{entity}={count}"))
                 .collect();
+            let questions: String = intent.questions.iter().map(question).collect();
             format!(
-                "{} {} {} by {} [{}] -> {} model={}",
+                "{} {} {} by {} [{}]{questions} -> {} model={}",
                 intent.actor.user,
                 intent.dialect,
                 intent.action,

@@ -615,6 +615,7 @@ fn acted_on(policy: &Policy, groups: &[String], findings: &[Finding]) -> Vec<boo
         requested: Some(&cloud),
         upstreams: std::slice::from_ref(&cloud),
         roles: &[Role::User],
+        unanswered: &[],
         acknowledged: None,
     };
     let mut acts = vec![false; findings.len()];

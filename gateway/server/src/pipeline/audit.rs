@@ -15,7 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use cordon_audit::{Commitment, Event, Intent, Outcome, Refused, Seal, Uninspected};
+use cordon_audit::{Asked, Commitment, Event, Intent, Outcome, Refused, Seal, Uninspected};
 use cordon_domain::{
     Action, Actor, Decision, Dialect, Door, EntityType, ExchangeId, Fault, Finding, Identity, Refusal,
     UpstreamKind,
@@ -82,6 +82,7 @@ pub struct Draft {
     request_bytes: u64,
     request_commitment: Option<String>,
     entities: BTreeMap<EntityType, u64>,
+    questions: Vec<Asked>,
     decided: Option<Decided>,
     intended: bool,
     uninspected: Option<&'static str>,
@@ -155,6 +156,7 @@ impl Draft {
             request_bytes: 0,
             request_commitment: None,
             entities: BTreeMap::new(),
+            questions: Vec::new(),
             decided: None,
             intended: false,
             uninspected: None,
@@ -186,6 +188,12 @@ impl Draft {
         }
     }
 
+    /// Notes what the on-prem model was asked.
+    pub fn asked(&mut self, asked: Asked) {
+        self.metrics.question(&asked);
+        self.questions.push(asked);
+    }
+
     /// Counts findings of the reply.
     pub fn reply_findings(&mut self, findings: &[Finding]) {
         for finding in findings {
@@ -210,7 +218,8 @@ impl Draft {
 
     /// Notes that something passes unread, and why.
     pub fn uninspected(&mut self, why: &'static str) {
-        self.uninspected = Some(why);
+        // The first stands; what else was missed is in the intent.
+        self.uninspected.get_or_insert(why);
     }
 
     /// The action, for the caller's header.
@@ -251,6 +260,7 @@ impl Draft {
             rule: decided.rule.to_string(),
             policy_hash: decided.policy_hash.clone(),
             entities: self.entities.clone(),
+            questions: self.questions.clone(),
             upstream: (!refused).then(|| decided.upstream.to_string()),
             upstream_kind: decided.kind.filter(|_| !refused),
             model: self.model.clone().filter(|_| !self.conceal_model),

@@ -5,9 +5,9 @@
 //!
 //! On failure: a refusal that names the rule, the entity types and counts, and what to do.
 
-use std::{sync::Arc, time::Instant};
+use std::{fmt::Write as _, sync::Arc, time::Instant};
 
-use cordon_domain::{Action, Decision};
+use cordon_domain::{Action, Decision, EntityType, UpstreamKind};
 use cordon_policy::Facts;
 
 use super::{audit::Draft, decode::Decoded, inspect::Found};
@@ -22,11 +22,43 @@ pub fn decide(
     draft: &mut Draft,
 ) -> Result<Decision, Cause> {
     let started = Instant::now();
-    let requested = requested(gate, decoded).map(|upstream| cordon_policy::Upstream {
-        name: upstream.name.clone(),
-        kind: upstream.kind,
-    });
-    let facts = Facts {
+    let requested = requested(gate, decoded);
+    let facts = facts(gate, decoded, found, requested.as_ref(), draft);
+    let decision = rules.policy.decide(&facts, &found.findings);
+    draft.decided(gate, rules, &decision);
+    gate.metrics.stage(Stage::Decide, started.elapsed());
+    match decision.action {
+        // Only a question that has no answer refuses under its own name.
+        Action::Block if rules.policy.question(&decision.rule).is_some() => Err(Cause::Unanswered(decision)),
+        Action::Block | Action::Coach => {
+            let mut message = cordon_policy::refusal_message(&decision, &found.findings);
+            for reason in reasons(&decision, found) {
+                let _ = write!(message, " The model's reason: {reason}.");
+            }
+            Err(Cause::Policy { decision, message })
+        }
+        Action::Allow | Action::Alert | Action::Redact | Action::Reroute => {
+            let kind = gate
+                .upstreams
+                .named(&decision.upstream)
+                .map(|upstream| upstream.kind);
+            if !found.unanswered.is_empty() && kind != Some(UpstreamKind::Engine) {
+                draft.uninspected("question_unanswered");
+            }
+            Ok(decision)
+        }
+    }
+}
+
+/// What the policy is told of an exchange.
+pub(super) fn facts<'a>(
+    gate: &'a Gate,
+    decoded: &'a Decoded,
+    found: &'a Found,
+    requested: Option<&'a cordon_policy::Upstream>,
+    draft: &'a Draft,
+) -> Facts<'a> {
+    Facts {
         actor: &draft.actor,
         dialect: draft.dialect,
         door: draft.door,
@@ -34,27 +66,40 @@ pub fn decide(
         method: decoded.method.as_str(),
         path: &decoded.path,
         model: draft.model.as_deref(),
-        requested: requested.as_ref(),
+        requested,
         upstreams: &gate.policy_upstreams,
         roles: &found.roles,
+        unanswered: &found.unanswered,
         acknowledged: decoded.acknowledged.as_deref(),
-    };
-    let decision = rules.policy.decide(&facts, &found.findings);
-    draft.decided(gate, rules, &decision);
-    gate.metrics.stage(Stage::Decide, started.elapsed());
-    match decision.action {
-        Action::Block | Action::Coach => {
-            let message = cordon_policy::refusal_message(&decision, &found.findings);
-            Err(Cause::Policy { decision, message })
-        }
-        Action::Allow | Action::Alert | Action::Redact | Action::Reroute => Ok(decision),
     }
 }
 
 /// The upstream that the caller addressed: by host at the proxy, by dialect at the gateway.
-fn requested<'a>(gate: &'a Gate, decoded: &Decoded) -> Option<&'a Arc<Upstream>> {
-    match &decoded.host {
+pub(super) fn requested(gate: &Gate, decoded: &Decoded) -> Option<cordon_policy::Upstream> {
+    let upstream: &Arc<Upstream> = match &decoded.host {
         Some(host) => gate.upstreams.by_host(host),
         None => gate.upstreams.by_dialect(decoded.content.endpoint()?.dialect),
-    }
+    }?;
+    Some(cordon_policy::Upstream {
+        name: upstream.name.clone(),
+        kind: upstream.kind,
+    })
+}
+
+/// Why the on-prem model answered yes to what the refusal is about.
+fn reasons<'a>(decision: &'a Decision, found: &'a Found) -> impl Iterator<Item = &'a Arc<str>> {
+    let refused = |entity: &EntityType| {
+        decision.verdicts.iter().any(|verdict| {
+            verdict.action == decision.action
+                && found
+                    .findings
+                    .get(verdict.finding)
+                    .is_some_and(|finding| finding.entity == *entity)
+        })
+    };
+    found
+        .reasons
+        .iter()
+        .filter(move |(entity, _)| refused(entity))
+        .map(|(_, reason)| reason)
 }

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cordon_domain::{Finding, Role, Segment, Splice};
+use cordon_domain::{EntityType, Finding, Role, Segment, Splice};
 use cordon_policy::{Late, SpliceHead};
 
 use super::{
@@ -26,6 +26,10 @@ pub struct Found {
     pub findings: Vec<Finding>,
     /// The role of each of those segments.
     pub roles: Vec<Role>,
+    /// Ids of the policy's questions to the on-prem model that have no answer.
+    pub unanswered: Vec<Arc<str>>,
+    /// Why the model answered yes, in the policy's words, by what the yes finds.
+    pub reasons: Vec<(EntityType, Arc<str>)>,
     /// Inspection failed and the policy says that the request passes all the same.
     pub failed_open: bool,
 }
@@ -101,12 +105,16 @@ pub async fn inspect(
             Ok(Found {
                 findings,
                 roles,
+                unanswered: Vec::new(),
+                reasons: Vec::new(),
                 failed_open: false,
             })
         }
         Err(()) if rules.policy.fail_open() => Ok(Found {
             findings: Vec::new(),
             roles,
+            unanswered: Vec::new(),
+            reasons: Vec::new(),
             failed_open: true,
         }),
         Err(()) => Err(Cause::Inspection),
