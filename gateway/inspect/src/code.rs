@@ -13,30 +13,27 @@
 
 use std::ops::Range;
 
+mod block;
 mod dress;
 mod fence;
+mod instructions;
 mod languages;
 mod records;
 mod settings;
 mod shapes;
 mod unit;
+mod walk;
 mod words;
 
+use block::{LEAST, Open, SEVERAL, worth};
 use fence::Tag;
-use languages::{LANGUAGES, Sort};
+use languages::LANGUAGES;
 use records::Record;
 use settings::Settings;
 use unit::{Unit, Votes};
 
 /// Text behind this is not looked at for code: by then a block has long been found.
 pub(crate) const MAX_BYTES: usize = 8 << 20;
-/// Lines that are neither code nor blank, which a block may hold in a row; and comments or blank ones.
-const GAP: u32 = 2;
-const GAP_OF_COMMENTS: u32 = 12;
-/// The fewest statements of a block without a fence.
-const LEAST: u32 = 3;
-/// The fewest points of such a block, for each statement on average and together.
-const LEAST_POINTS: u32 = 8;
 /// Lines longer than this are cut into statements.
 const LONG_LINE: usize = 160;
 /// What a long line is cut into where it has no statements.
@@ -159,7 +156,7 @@ impl Reader {
             return;
         }
         if line.len() <= LONG_LINE {
-            self.unit(bare, span);
+            self.unit(bare, span, false);
         } else {
             self.long(text, span);
         }
@@ -209,10 +206,11 @@ impl Reader {
             return;
         }
         let mut at = span.start;
+        let mut quoted = false;
         while at < span.end {
             let end = cut(text, at, span.end, LONG_LINE);
             if unit::symbols(&text.as_bytes()[at..end]) * 25 < end - at {
-                self.unit(text[at..end].trim_ascii(), at..end);
+                self.unit(unquoted(&text[at..end], &mut quoted).trim_ascii(), at..end, true);
                 at = end;
                 continue;
             }
@@ -224,13 +222,15 @@ impl Reader {
                     .skip(6)
                     .find(|(_, b)| matches!(b, b';' | b'{' | b'}'))
                     .map_or(stop, |(place, _)| at + place + 1);
-                self.unit(text[at..statement].trim_ascii(), at..statement);
+                let bare = unquoted(&text[at..statement], &mut quoted).trim_ascii();
+                self.unit(bare, at..statement, true);
                 at = statement;
             }
         }
     }
 
-    fn unit(&mut self, bare: &str, span: Range<usize>) {
+    /// Takes a line, or a piece of one, which may hold several statements.
+    fn unit(&mut self, bare: &str, span: Range<usize>, piece: bool) {
         let votes = self.votes.get_or_insert_with(|| Box::new([0; LANGUAGES.len()]));
         let what = unit::unit(bare, votes);
         let goes_on = self
@@ -242,8 +242,11 @@ impl Reader {
             if let Unit::Code(points) = what
                 && points >= 2
             {
-                self.start(points, &span);
+                self.start(points, &span, bare);
             }
+        }
+        if piece && let (Unit::Code(SEVERAL..), Some(open)) = (what, &mut self.open) {
+            open.lines += 1;
         }
         if let (Some(votes), Unit::Code(_) | Unit::Prose | Unit::Neutral | Unit::Data) =
             (&mut self.votes, what)
@@ -252,10 +255,10 @@ impl Reader {
         }
     }
 
-    fn start(&mut self, points: u16, span: &Range<usize>) {
+    fn start(&mut self, points: u16, span: &Range<usize>, bare: &str) {
         let mut open = Open::new(Kind::Code, span.start);
         if let Some(votes) = &self.votes {
-            open.add(span, "", Unit::Code(points), votes);
+            open.add(span, bare, Unit::Code(points), votes);
         }
         self.open = Some(open);
     }
@@ -294,157 +297,19 @@ fn cut(text: &str, start: usize, end: usize, most: usize) -> usize {
     }
 }
 
-/// A block that may still grow.
-struct Open {
-    kind: Kind,
-    span: Range<usize>,
-    lines: u32,
-    /// Lines that are neither of it nor blank.
-    other: u32,
-    /// Such lines since the last one of it, and those that do not speak against it.
-    gap: u32,
-    quiet: u32,
-    strong: u32,
-    points: u32,
-    votes: Box<[u32; LANGUAGES.len()]>,
-    evidence: &'static str,
-    /// A comment that was opened and not closed.
-    comment: bool,
-}
-
-impl Open {
-    fn new(kind: Kind, start: usize) -> Self {
-        Self {
-            kind,
-            span: start..start,
-            lines: 0,
-            other: 0,
-            gap: 0,
-            quiet: 0,
-            strong: 0,
-            points: 0,
-            votes: Box::new([0; LANGUAGES.len()]),
-            evidence: "lines built like code",
-            comment: false,
-        }
-    }
-
-    fn record(&mut self, end: usize, evidence: &'static str) {
-        self.lines += 1;
-        self.gap = 0;
-        self.quiet = 0;
-        self.span.end = end;
-        self.evidence = evidence;
-    }
-
-    /// Takes a line in; says no when the block has ended before it.
-    fn add(&mut self, span: &Range<usize>, bare: &str, what: Unit, votes: &Votes) -> bool {
-        if self.kind != Kind::Code {
-            // The source lines of a Python trace and the message of a log's line may be between.
-            self.gap += u32::from(what != Unit::Neutral);
-            self.quiet += 1;
-            return self.gap <= GAP && self.quiet <= GAP + 1 && self.kind == Kind::Trace;
-        }
-        if self.comment {
-            self.quiet += 1;
-            self.comment = !["*/", "\"\"\"", "'''", "-}", "*)"]
-                .iter()
-                .any(|end| bare.ends_with(end));
-            return self.quiet <= 3 * GAP_OF_COMMENTS;
-        }
-        match what {
-            // What closes a bracket may come behind a line that says nothing.
-            Unit::Code(points)
-                if points >= 2 || (points == 1 && (self.gap == 0 || bare.starts_with(['}', ')', ']']))) =>
-            {
-                self.lines += 1;
-                self.points += u32::from(points);
-                self.strong += u32::from(points >= 3);
-                self.gap = 0;
-                self.quiet = 0;
-                self.span.end = span.end;
-                for (sum, vote) in self.votes.iter_mut().zip(votes) {
-                    *sum += u32::from(*vote);
-                }
-                true
-            }
-            Unit::Comment => {
-                let opens = (bare.starts_with("/*") && !bare.contains("*/"))
-                    || (["\"\"\"", "'''"].iter().any(|mark| {
-                        bare.starts_with(mark) && !bare[3..].contains(mark) && !bare[3..].starts_with(' ')
-                    }));
-                self.comment = opens;
-                self.quiet += 1;
-                self.quiet <= GAP_OF_COMMENTS
-            }
-            Unit::Neutral if bare.is_empty() => {
-                self.quiet += 1;
-                self.quiet <= GAP_OF_COMMENTS && self.gap <= GAP
-            }
-            Unit::Neutral | Unit::Code(_) | Unit::Data => {
-                self.gap += 1;
-                self.other += 1;
-                self.gap <= GAP
-            }
-            // A sentence ends a block at once.
-            Unit::Prose => false,
-        }
-    }
-
-    fn language(&self) -> Option<usize> {
-        let (best, votes) = self.votes.iter().enumerate().max_by_key(|(_, votes)| **votes)?;
-        (*votes > 0).then_some(best)
-    }
-
-    fn block(self) -> Option<Block> {
-        if self.span.is_empty() {
-            return None;
-        }
-        if self.kind != Kind::Code {
-            let enough = self.lines >= 2;
-            return enough.then(|| Block {
-                kind: self.kind,
-                span: self.span,
-                score: if self.lines >= 3 { 0.9 } else { 0.7 },
-                evidence: vec![self.evidence],
-            });
-        }
-        let enough = self.lines >= LEAST
-            && self.strong > 0
-            && self.points >= LEAST_POINTS
-            && self.points * 2 >= self.lines * 3
-            && self.lines > self.other;
-        if !enough {
-            return None;
-        }
-        let language = self.language();
-        let kind = match language.map(|language| LANGUAGES[language].sort) {
-            Some(Sort::Configuration) => Kind::Configuration,
-            _ => Kind::Code,
-        };
-        let score = worth(self.lines);
-        let mut evidence = vec![self.evidence];
-        evidence.extend(language.map(|language| LANGUAGES[language].evidence));
-        Some(Block {
-            kind,
-            span: self.span,
-            score: if language.is_some() {
-                score
-            } else {
-                (score - 0.15).max(0.4)
-            },
-            evidence,
-        })
-    }
-}
-
-/// More lines are worth more.
-fn worth(lines: u32) -> f32 {
-    match lines {
-        0..=2 => 0.4,
-        3..=4 => 0.5,
-        5..=9 => 0.7,
-        10..=19 => 0.85,
-        _ => 0.95,
+/// A piece of a line without what it holds of strings that began before it or end behind it: they look like
+/// sentences. `quoted` says whether it begins, and then whether it ends, inside a string.
+fn unquoted<'t>(piece: &'t str, quoted: &mut bool) -> &'t str {
+    let bytes = piece.as_bytes();
+    let marks = || (0..bytes.len()).filter(|at| bytes[*at] == b'"' && (*at == 0 || bytes[at - 1] != b'\\'));
+    let start = match (*quoted, marks().next()) {
+        (false, _) => 0,
+        (true, Some(mark)) => mark + 1,
+        (true, None) => piece.len(),
+    };
+    *quoted ^= marks().count() % 2 == 1;
+    match marks().next_back() {
+        Some(mark) if *quoted && mark >= start => &piece[start..mark],
+        _ => &piece[start..],
     }
 }

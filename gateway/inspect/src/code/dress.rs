@@ -18,9 +18,10 @@ pub(super) fn undressed(line: &str) -> &str {
             b'+' | b'-' => sign(line),
             b'0'..=b'9' => number(line).or_else(|| stamp(line)),
             b'$' | b'%' => prompt(line),
-            b'[' => stamp(line),
+            b'[' => stamp(line).or_else(|| mask(line)),
             b'<' => speaker(line),
-            b'I' | b'P' | b'S' | b'm' | b'.' => session(line),
+            b'I' | b'm' | b'.' => session(line),
+            b'A'..=b'S' => month(line).or_else(|| session(line)),
             _ => None,
         };
         match rest {
@@ -110,6 +111,27 @@ fn stamp(line: &str) -> Option<&str> {
     }
 }
 
+/// `Feb 16 01:16:45 x`, as chats and logs are kept.
+fn month(line: &str) -> Option<&str> {
+    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    let name = line.get(..3)?;
+    let place = MONTHS.find(name)?;
+    let rest = line[3..].strip_prefix(' ')?.trim_ascii_start();
+    let day = rest.bytes().take_while(u8::is_ascii_digit).count();
+    let time = rest[day..].strip_prefix(' ')?;
+    let digits = time
+        .bytes()
+        .take_while(|b| b.is_ascii_digit() || *b == b':')
+        .count();
+    (place % 3 == 0 && (1..=2).contains(&day) && digits == 8).then(|| &time[8..])
+}
+
+/// `[nick(name@host)] x`, as relay chats show private messages.
+fn mask(line: &str) -> Option<&str> {
+    let (name, rest) = line[1..].split_once("] ")?;
+    (name.len() <= 80 && name.contains('@') && !name.contains([' ', '=', '"'])).then_some(rest)
+}
+
 /// `<nick> x`, as relay chats show who speaks; a tag of a page is none.
 fn speaker(line: &str) -> Option<&str> {
     let (name, rest) = line[1..].split_once("> ")?;
@@ -156,6 +178,8 @@ mod tests {
             ("In [3]: x = 1", "x = 1"),
             ("PS C:\\work> Get-Item x", "Get-Item x"),
             ("... y = 2", "y = 2"),
+            ("Feb 16 01:16:45 <bo> x = 1", "x = 1"),
+            ("[bo(~bo@host.example)] x = 1", "x = 1"),
         ] {
             assert_eq!(undressed(line), bare, "{line}");
         }
@@ -165,6 +189,8 @@ mod tests {
             "05 TOTAL PIC X.",
             "++i;",
             "| a | b |",
+            "March on, 01:16:45 x",
+            "[a @ b] x",
             "1.5e3",
             "3",
             "",

@@ -89,7 +89,8 @@ pub(super) const LANGUAGES: &[Language] = &[
     ),
     code(
         "language: Go",
-        "package import func defer chan struct interface map range go select var const type return if else for switch case nil \
+        "interface{} errors.New fmt.Errorf fmt.Println fmt.Printf fmt.Sprintf strings.Builder time.Duration os.Args testing.T t.Errorf t.Fatal t.Fatalf t.Run json.Marshal uint uint8 uint16 uint32 int8 int16 int32 float32 \
+         complex128 uintptr nil any recover panic cap copy package import func defer chan struct interface map range go select var const type return if else for switch case nil \
          err string int bool byte rune error make append len fmt Println Printf Errorf Sprintf iota fallthrough goroutine \
          context.Context http.Handler sync.Mutex int64 uint64 float64 []byte",
     ),
@@ -134,7 +135,9 @@ pub(super) const LANGUAGES: &[Language] = &[
     ),
     code(
         "language: Ruby",
-        "def end class module require require_relative attr_accessor attr_reader attr_writer do if elsif else unless while until begin rescue \
+        "autoload attr define_method method_missing respond_to? instance_variable_get instance_eval class_eval alias_method private_class_method \
+         each_with_index each_with_object inject freeze nil? empty? include? gsub block_given? __FILE__ __dir__ frozen_string_literal \
+         def end class module require require_relative attr_accessor attr_reader attr_writer do if elsif else unless while until begin rescue \
          ensure yield puts nil true false self each map select return lambda proc initialize raise when case then include extend \
          describe it expect let before",
     ),
@@ -156,7 +159,11 @@ pub(super) const LANGUAGES: &[Language] = &[
     ),
     code(
         "language: Julia",
-        "function end using import struct mutable abstract module begin let for in while if elseif else return nothing true false \
+        "elseif Union Nothing AbstractString AbstractVector AbstractMatrix AbstractFloat UInt8 UInt16 UInt32 UInt64 Int8 Int16 Int32 Int128 \
+         Float32 Float16 Bool @inbounds @inline @noinline @simd @view @views @error @warn @info @debug @testset @test_throws @enum @eval \
+         @generated @threads eltype isnothing isempty ndims axes eachindex similar collect findfirst pushfirst! popfirst! pop! append! \
+         sort! fill! resize! deleteat! setindex! getindex copyto! mapreduce hcat vcat NamedTuple Symbol Ref baremodule \
+         function end using import struct mutable abstract module begin let for in while if elseif else return nothing true false \
          println push! Float64 Int64 Vector Matrix Array where isa typeof @time @test @show @assert macro quote export Dict length zeros",
     ),
     code(
@@ -252,7 +259,8 @@ pub(super) const LANGUAGES: &[Language] = &[
     ),
     any_case(
         "language: Batch",
-        "@echo off setlocal enabledelayedexpansion endlocal set if exist not else goto call rem echo for in do exit errorlevel copy xcopy \
+        "findstr tasklist taskkill title cls ver mklink icacls attrib cacls reg sc net pushd errorlevel %errorlevel% %cd% %path% \
+         @echo off setlocal enabledelayedexpansion endlocal set if exist not else goto call rem echo for in do exit errorlevel copy xcopy \
          robocopy del md rd pushd popd start pause nul defined cmd equ neq",
     ),
     code(
@@ -293,7 +301,18 @@ pub(super) const LANGUAGES: &[Language] = &[
     ),
     any_case(
         "language: assembly",
-        "mov movl movq movb movw movzx movsx lea leaq push pushq pushl pop popq popl add addl addq sub subl subq cmp cmpl cmpq jmp je jne \
+        "adc adcs sbc sbcs umulh smulh umull smull madd msub rev64 rbit clz csel cset csinc cneg cmn tst teq ubfx sbfx bfi uxtb \
+         uxth sxtw umov zip1 zip2 uzp1 uzp2 trn1 trn2 pmull pmull2 aese aesd aesmc aesimc sha256h ld1 st1 vld1 vst1 vldr vstr \
+         vmov vadd vsub vmul vmull vmlal veor vand vorr vext vshl vshr vswp vdup vrev64 ldmia stmdb stmia vpush vpop movups \
+         movaps movdqa movdqu movss movsd addss addsd mulss mulsd subss subsd pxor pand paddd paddq psrlq psllq pshufd pshufb \
+         punpcklqdq aesenc aesdec aesenclast pclmulqdq vpxor vpaddd vpaddq vmovdqu vmovdqa vpshufb vpshufd vpclmulqdq bswap rcl \
+         rcr sbb cdq cqo movsxd movabs cmova cmovb cmove cmovne cmovz cmovnz cmovc cmovnc sete setne setz setb jns jc jnc loope \
+         repne stosb stosd lodsb movsb cpuid rdtsc hlt bge bgt bhi bcc bpl bvs bvc ret.n beqz.n sll srl sllw slli srli srai slt \
+         sltu sltiu xori lbu lhu sb bltu bgeu fadd fsub fmul fdiv flw fsw .p2align .type .size .hidden .private_extern .def \
+         .endef .set .long .quad .short .hword .zero .space .string .ident .file .weak .comm .bss .rodata .macro .endm .if \
+         .endif .else .include .balign .thumb .arm .arch .cpu .code .syntax .unreq .req txa tya inx iny dey clc adc.w lsr.w \
+         eor.w \
+         mov movl movq movb movw movzx movsx lea leaq push pushq pushl pop popq popl add addl addq sub subl subq cmp cmpl cmpq jmp je jne \
          jz jnz jg jge jl jle ja jb jae jbe call callq ret retq xor xorl xorq and or not shl shr sar imul mul idiv div inc dec nop int \
          syscall test testl leave eax ebx ecx edx esi edi esp ebp rax rbx rcx rdx rsi rdi rsp rbp al ah ax bx cx dx xmm0 xmm1 ldr str ldrb \
          strb ldp stp bl blx bx beq bne b.ne b.eq cbz cbnz adr adrp movk movt movs adds subs lsl lsr asr orr eor bic mvn svc \
@@ -317,7 +336,16 @@ pub(super) const LANGUAGES: &[Language] = &[
     ),
     code(
         "language: CSS",
-        "@media @import @keyframes @font-face margin padding color background background-color font-size font-family font-weight \
+        "@include @mixin @extend @use @forward @function @return @each @while @supports @charset @page @layer @container @else @debug \
+         overflow-x overflow-y flex-direction flex-wrap flex-grow flex-shrink align-content align-self justify-self place-items gap \
+         grid-area grid-column grid-row grid-template-rows grid-gap top left right bottom content cursor float clear opacity visibility \
+         vertical-align white-space word-break word-wrap letter-spacing text-transform text-indent text-shadow text-overflow \
+         list-style list-style-type border-top border-bottom border-left border-right border-color border-style border-width \
+         border-collapse border-spacing outline outline-offset background-image background-position background-repeat background-size \
+         padding-top padding-right padding-bottom margin-right margin-inline min-width max-height font-style font animation \
+         transform-origin pointer-events user-select appearance box-sizing resize fill stroke stroke-width filter clip-path \
+         object-fit table-layout !default rgba inherit initial unset nowrap ease-in-out infinite bolder uppercase pointer hidden \
+         scroll baseline monospace sans-serif serif @media @import @keyframes @font-face margin padding color background background-color font-size font-family font-weight \
          border border-radius display flex width height max-width min-height position absolute relative text-align z-index \
          justify-content align-items box-shadow line-height text-decoration overflow transition transform none auto px em rem \
          !important var margin-top margin-left margin-bottom padding-left solid inline-block grid-template-columns",
@@ -341,7 +369,29 @@ pub(super) const LANGUAGES: &[Language] = &[
         "server listen server_name location proxy_pass proxy_set_header root index upstream worker_processes worker_connections \
          ssl_certificate ssl_certificate_key access_log error_log try_files http events include keepalive_timeout gzip \
          add_header rewrite client_max_body_size <VirtualHost </VirtualHost <Directory </Directory ServerName DocumentRoot \
-         ErrorLog CustomLog RewriteRule RewriteEngine AllowOverride Require",
+         ErrorLog CustomLog RewriteRule RewriteEngine AllowOverride Require RewriteCond RewriteBase ServerRoot ServerAlias ServerAdmin \
+         ServerTokens ServerSignature KeepAlive KeepAliveTimeout MaxKeepAliveRequests StartServers MinSpareServers MaxSpareServers \
+         MaxClients MaxRequestsPerChild MinSpareThreads MaxSpareThreads ThreadsPerChild MaxRequestWorkers MaxConnectionsPerChild \
+         ThreadLimit ServerLimit LoadModule LogFormat LogLevel TransferLog DirectoryIndex DirectorySlash Options FollowSymLinks \
+         SymLinksIfOwnerMatch ExecCGI Indexes MultiViews IncludesNoExec AllowOverrideList Alias AliasMatch ScriptAlias ScriptAliasMatch \
+         Redirect RedirectMatch RedirectPermanent ErrorDocument AddType AddHandler AddEncoding AddLanguage AddCharset AddIcon \
+         AddIconByType AddIconByEncoding AddOutputFilter AddOutputFilterByType AddInputFilter AddDefaultCharset AddDescription \
+         AddAlt SetHandler SetEnv SetEnvIf SetEnvIfNoCase SetOutputFilter SetInputFilter UnsetEnv PassEnv BrowserMatch \
+         BrowserMatchNoCase DefaultType DefaultIcon DefaultLanguage LanguagePriority ForceLanguagePriority IndexOptions IndexIgnore \
+         IndexOrderDefault ReadmeName HeaderName HostnameLookups UseCanonicalName TypesConfig MIMEMagicFile PidFile LockFile \
+         AcceptMutex ScoreBoardFile AccessFileName FileETag EnableSendfile EnableMMAP Timeout Mutex IncludeOptional Include Define \
+         ExpiresActive ExpiresByType ExpiresDefault RequestHeader ProxyPass ProxyPassReverse ProxyPassMatch ProxyRequests ProxyVia \
+         ProxyPreserveHost ProxyTimeout BalancerMember SSLEngine SSLProtocol SSLCipherSuite SSLHonorCipherOrder SSLCertificateFile \
+         SSLCertificateKeyFile SSLCertificateChainFile SSLCACertificateFile SSLVerifyClient SSLOptions SSLSessionCache SSLMutex \
+         SSLRandomSeed AuthType AuthName AuthUserFile AuthGroupFile AuthBasicProvider Satisfy DeflateCompressionLevel CacheEnable \
+         CacheRoot DavLockDB UserDir VirtualDocumentRoot DocumentRoot NameVirtualHost Listen User Group <IfModule </IfModule \
+         <Files </Files <FilesMatch </FilesMatch <Location </Location <LocationMatch </LocationMatch <DirectoryMatch </DirectoryMatch \
+         <Proxy </Proxy <Limit </Limit <LimitExcept </LimitExcept <IfVersion </IfVersion <IfDefine </IfDefine <RequireAll \
+         </RequireAll <RequireAny </RequireAny <If </If <Else </Else <Macro </Macro fastcgi_param fastcgi_pass fastcgi_index \
+         proxy_redirect proxy_buffering proxy_read_timeout proxy_connect_timeout proxy_http_version proxy_cache sendfile tcp_nopush \
+         tcp_nodelay types default_type charset autoindex error_page limit_req limit_req_zone limit_conn map geo ssl_protocols \
+         ssl_ciphers ssl_prefer_server_ciphers ssl_session_cache ssl_session_timeout log_format deny expires worker_rlimit_nofile \
+         multi_accept gzip_types gzip_vary resolver uwsgi_pass auth_basic auth_basic_user_file",
     ),
     configuration("language: YAML", ""),
     configuration("language: INI or properties", ""),
@@ -379,6 +429,12 @@ pub(super) const EVERYDAY: &str = "\
     pass left right gnd global include table main form input button p a th section path style head body span link select option meta header footer std \
     read write open close format list tuple dict set sorted open args super str len range int map filter \
     eq ne lt gt ge ref keys values defined our my shift local use strict warnings package c t fn ns ok na it let before after expect describe free auto new delete long short double char float register signed pd df np plt tar \
+    bottom content opacity visibility gap appearance resize fill stroke animation pointer hidden scroll baseline uppercase infinite \
+    inherit outline indexes alias redirect timeout mutex satisfy geo types charset deny expires resolver symbol similar recover panic cap \
+    adds allocate alter await bless bolder car coalesce companion console crate cross defer deriving dim enumerate except explode \
+    extension foreign full having helm inherits insert iota leave locals occurs overflow pairs pandas prototype qualified reduce \
+    rune tallying torch transient uses varying waveform wire lui sta sete rand esp bic \
+    inject freeze net reg ver sc autoload collect axes move macro title order serif pointer listen testing similar inline top debug each use \
     make find sort cat echo export source kind macro quote of case then else fi esac done do del md rd call start exist exit go others body is identity sei cli loop recur seq compile place route info incr";
 
 #[cfg(test)]

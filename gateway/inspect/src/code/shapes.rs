@@ -4,6 +4,7 @@
 //! what follows it.
 
 use super::{
+    instructions,
     languages::LANGUAGES,
     unit::{CLASS, DIGIT, Votes, WORD, word_end},
     words,
@@ -31,7 +32,7 @@ const fn place(of: &str) -> usize {
 
 const SQL: usize = place("SQL");
 const COBOL: usize = place("COBOL");
-const ASSEMBLY: usize = place("assembly");
+pub(super) const ASSEMBLY: usize = place("assembly");
 const GCODE: usize = place("G-code");
 const SPICE: usize = place("SPICE netlist");
 const PATTERN: usize = place("STIL, WGL or other test pattern");
@@ -97,10 +98,10 @@ pub(super) fn shape(bytes: &[u8]) -> Option<(usize, u16)> {
     if may_be(DOCKER) && docker(bytes, word) {
         return Some((DOCKER, 3));
     }
-    if element(bytes) {
+    if instructions::element(bytes) {
         return Some((SPICE, 3));
     }
-    if may_be(ASSEMBLY) && instruction(bytes, word) {
+    if may_be(ASSEMBLY) && instructions::instruction(bytes, word) || instructions::operands(bytes, word) {
         return Some((ASSEMBLY, 3));
     }
     None
@@ -141,6 +142,7 @@ fn gcode(bytes: &[u8]) -> u16 {
     match (fields, commands) {
         (0, _) | (1, 0) => 0,
         (1, _) => 2,
+        (4.., 0) if code[0] >= b'X' || code[0] == b'N' => 3,
         (_, 0) => 2 * u16::from(code[0] >= b'X' || code[0] == b'N'),
         _ => 4,
     }
@@ -174,13 +176,13 @@ fn vector(bytes: &[u8]) -> bool {
 }
 
 /// The word at the head of a text, and what is behind it.
-fn head(bytes: &[u8]) -> (&[u8], &[u8]) {
+pub(super) fn head(bytes: &[u8]) -> (&[u8], &[u8]) {
     let bytes = bytes.trim_ascii_start();
     let end = word_end(bytes, 0);
     (&bytes[..end], &bytes[end..])
 }
 
-fn is_any(word: &[u8], of: &[&str]) -> bool {
+pub(super) fn is_any(word: &[u8], of: &[&str]) -> bool {
     of.iter().any(|other| word.eq_ignore_ascii_case(other.as_bytes()))
 }
 
@@ -386,117 +388,6 @@ fn docker(bytes: &[u8], word: &[u8]) -> bool {
             .iter()
             .any(|b| matches!(b, b':' | b'/' | b'[' | b'=' | b'\\'))
             || matches!(word, b"EXPOSE" | b"WORKDIR" | b"RUN" | b"USER"))
-}
-
-/// `R1 in out 10k`, `M3 d g s b nmos W=1u L=180n`: an element, its nodes, its value or model.
-fn element(bytes: &[u8]) -> bool {
-    if !b"RCLVIDQMJEGXBKrclvidqmx".contains(&bytes[0]) {
-        return false;
-    }
-    let mut fields = bytes
-        .split(|b| matches!(b, b' ' | b'\t'))
-        .filter(|field| !field.is_empty());
-    let Some(name) = fields.next() else { return false };
-    let numbered = name.len() <= 10
-        && name.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_')
-        && (name.iter().any(u8::is_ascii_digit)
-            || (name.len() > 1 && name.iter().all(|b| b.is_ascii_uppercase()) && name.len() <= 4));
-    if !numbered {
-        return false;
-    }
-    let rest: Vec<&[u8]> = fields.take(10).collect();
-    let node = |field: &[u8]| {
-        field.len() <= 16
-            && field.iter().all(|b| {
-                b.is_ascii_alphanumeric()
-                    || matches!(b, b'_' | b'+' | b'-' | b'!' | b'.' | b'<' | b'>' | b'[' | b']')
-            })
-    };
-    let given = |field: &[u8]| {
-        field
-            .windows(2)
-            .any(|pair| pair[0].is_ascii_alphanumeric() && pair[1] == b'=')
-    };
-    if rest.len() < 3 || !rest[..2].iter().all(|field| node(field)) {
-        return false;
-    }
-    match name[0].to_ascii_uppercase() {
-        b'R' | b'C' | b'L' => is_value(rest[2]) && rest.len() <= 6,
-        b'V' | b'I' => {
-            is_value(rest[2]) && rest.len() <= 4
-                || is_any(rest[2], &["dc", "ac"])
-                || head(rest[2]).1.starts_with(b"(")
-                    && is_any(head(rest[2]).0, &["pulse", "sin", "pwl", "exp"])
-        }
-        b'M' | b'X' => rest.iter().any(|field| given(field)),
-        b'Q' | b'D' | b'J' => {
-            rest.len() <= 6
-                && rest[..3].iter().all(|field| node(field))
-                && rest
-                    .iter()
-                    .all(|field| !matches!(*field, b"the" | b"a" | b"to" | b"is" | b"of" | b"and"))
-                && (rest[0].len() <= 4 && rest[1].len() <= 4)
-                && bytes.last().is_some_and(u8::is_ascii_alphanumeric)
-        }
-        _ => false,
-    }
-}
-
-/// `10k`, `1.5meg`, `100nF`, `{RL}`.
-fn is_value(field: &[u8]) -> bool {
-    if field.starts_with(b"{") {
-        return field.ends_with(b"}");
-    }
-    let digits = field
-        .iter()
-        .take_while(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-'))
-        .count();
-    digits > 0
-        && field[0] != b'.'
-        && field.len() - digits <= 6
-        && field[digits..]
-            .iter()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'+'))
-}
-
-/// A mnemonic with operands: a register, an immediate, an address.
-fn instruction(bytes: &[u8], word: &[u8]) -> bool {
-    let assembly = |word: &[u8]| words::look(word).filter(|found| found.languages >> ASSEMBLY & 1 == 1);
-    if word.len() > 8 || assembly(word).is_none() {
-        return false;
-    }
-    let rest = bytes[word.len()..]
-        .split(|b| matches!(b, b';' | b'#'))
-        .next()
-        .unwrap_or_default();
-    let operands = if rest.is_empty() {
-        bytes[word.len()..].trim_ascii()
-    } else {
-        rest.trim_ascii()
-    };
-    if operands.is_empty() || operands.len() > 60 {
-        return false;
-    }
-    let mut parts = 0;
-    for operand in operands.split(|b| *b == b',') {
-        let operand = operand.trim_ascii();
-        if operand.is_empty() || operand.iter().filter(|b| **b == b' ').count() > 3 {
-            return false;
-        }
-        let bare = operand
-            .strip_prefix(b"%")
-            .or_else(|| operand.strip_prefix(b"["))
-            .unwrap_or(operand);
-        let name = &bare[..word_end(bare, 0)];
-        let register = assembly(name).is_some_and(|found| found.languages.count_ones() == 1)
-            || (name.len() >= 2
-                && name.len() <= 4
-                && b"rxwtsavRXWTSAV".contains(&name[0])
-                && name[1..].iter().all(u8::is_ascii_digit));
-        let immediate = operand.starts_with(b"#") || operand.starts_with(b"$") || operand.starts_with(b"0x");
-        parts += usize::from(register || immediate);
-    }
-    parts > 0
 }
 
 /// `Get-ChildItem`: a known verb and a noun, as in PowerShell.
