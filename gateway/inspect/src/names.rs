@@ -7,7 +7,17 @@
 //!
 //! Limits: [`MAX_BYTES`] of a text. Linear.
 
-use std::{collections::HashSet, ops::Range, sync::LazyLock};
+use std::{
+    collections::HashSet,
+    hash::{BuildHasherDefault, Hasher},
+    ops::Range,
+    sync::LazyLock,
+};
+
+use unicode_normalization::{
+    UnicodeNormalization,
+    char::{decompose_canonical, is_combining_mark},
+};
 
 /// Text behind this is not read for names by lists.
 pub(crate) const MAX_BYTES: usize = 8 << 20;
@@ -19,14 +29,37 @@ pub(crate) struct Name {
     pub(crate) evidence: &'static str,
 }
 
-static GIVEN: LazyLock<HashSet<&str>> =
+static GIVEN: LazyLock<Set> =
     LazyLock::new(|| words(include_str!("../../../policies/detectors/names/given.txt")));
-static GIVEN_TOO: LazyLock<HashSet<&str>> =
+static GIVEN_TOO: LazyLock<Set> =
     LazyLock::new(|| words(include_str!("../../../policies/detectors/names/given-too.txt")));
-static SURNAMES: LazyLock<HashSet<&str>> =
+static SURNAMES: LazyLock<Set> =
     LazyLock::new(|| words(include_str!("../../../policies/detectors/names/surnames.txt")));
 
-fn words(list: &'static str) -> HashSet<&'static str> {
+/// The lists are the program's own, so nobody can choose names that collide.
+type Set = HashSet<&'static str, BuildHasherDefault<Quick>>;
+
+/// A hash for words: eight bytes at a time.
+#[derive(Default)]
+struct Quick(u64);
+
+impl Hasher for Quick {
+    fn write(&mut self, bytes: &[u8]) {
+        const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
+        for chunk in bytes.chunks(8) {
+            let value = chunk
+                .iter()
+                .fold(chunk.len() as u64, |value, byte| value << 8 | u64::from(*byte));
+            self.0 = (self.0 ^ value).wrapping_mul(FACTOR).rotate_left(29);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0 ^ self.0 >> 32
+    }
+}
+
+fn words(list: &'static str) -> Set {
     list.lines()
         .filter(|line| !line.starts_with('#'))
         .flat_map(str::split_ascii_whitespace)
@@ -220,55 +253,105 @@ pub(crate) fn names(text: &str) -> Vec<Name> {
     found
 }
 
-/// Whether a word is worth looking up: it is perhaps listed, or a surname may follow it. Most words are neither,
-/// and are left behind for the price of a look at their beginning.
+/// Whether a word is worth looking up: it is perhaps listed as a given name, or a surname may follow it. Most words
+/// are neither, and are left behind for the price of a look at their beginning.
 fn is_promising(listed: &Listed, text: &str, word: &Range<usize>) -> bool {
     let bytes = text.as_bytes();
     let first = bytes[word.start];
+    let of = &text[word.clone()];
+    // In lower case both words must be listed, and the first one as a given name.
     if first.is_ascii_lowercase() {
-        return listed.beginnings.may_hold(beginning(&bytes[word.clone()]))
-            && listed.words.may_hold(Bits::of(&text[word.clone()]));
+        return listed.begins(of) && listed.words.may_hold(Bits::of(of));
     }
-    let surname_may_follow = first.is_ascii_uppercase()
-        && bytes.get(word.end) == Some(&b' ')
-        && bytes
-            .get(word.end + 1)
-            .is_some_and(|next| next.is_ascii_alphabetic() || !next.is_ascii());
-    surname_may_follow || listed.words.may_hold(Bits::of(&text[word.clone()]))
+    if first.is_ascii_uppercase() {
+        return surname_may_follow(bytes, word.end) || listed.words.may_hold(Bits::of(of));
+    }
+    of.starts_with(char::is_uppercase) || listed.begins(of)
 }
 
-/// All lists as bits: what is not set is in none of them.
+/// Whether what stands behind a word may go on with it as a name: a capital, or what is between names.
+fn surname_may_follow(bytes: &[u8], at: usize) -> bool {
+    if bytes.get(at) != Some(&b' ') {
+        return false;
+    }
+    let rest = &bytes[at + 1..];
+    match rest.first() {
+        Some(b'A'..=b'Z' | 0x80..) => true,
+        Some(b'b' | b'd' | b'e' | b'i' | b'l' | b't' | b'v' | b'y' | b'z') => {
+            let end = rest.iter().take(6).take_while(|b| b.is_ascii_lowercase()).count();
+            PARTICLES.iter().any(|known| known.as_bytes() == &rest[..end])
+        }
+        _ => false,
+    }
+}
+
+/// The given names as bits: what is not set is none of them.
 static LISTED: LazyLock<Listed> = LazyLock::new(|| {
     let mut listed = Listed {
         beginnings: Bits(vec![0; BITS / 64]),
         words: Bits(vec![0; BITS / 64]),
+        other_scripts: GIVEN.iter().any(|name| name.starts_with(|c| c >= '\u{370}')),
+        plain: (0..0x180).map(plain_letter).collect(),
     };
-    for word in GIVEN.iter().chain(&*GIVEN_TOO).chain(&*SURNAMES) {
-        listed.beginnings.set(beginning(word.as_bytes()));
+    for word in GIVEN.iter() {
+        let beginning = listed.beginning(word);
+        listed.beginnings.set(beginning);
         listed.words.set(Bits::of(word));
     }
     listed
 });
-/// So many that one word in twenty is looked up for nothing.
+/// So many that few words are looked up for nothing.
 const BITS: usize = 1 << 16;
 
 struct Listed {
-    /// The first three letters of each name.
+    /// The first three letters of each name, without accents.
     beginnings: Bits,
     words: Bits,
+    /// Some name begins with a letter that is not Latin.
+    other_scripts: bool,
+    /// The letter that a character of European languages is without its accent, in lower case; 0 where that is
+    /// none of a to z.
+    plain: Vec<u8>,
 }
 
-/// The bit of the first three letters; words with letters that can be written in more than one way have none.
-fn beginning(word: &[u8]) -> Option<usize> {
-    let mut letters = [0; 3];
-    for (slot, byte) in letters.iter_mut().zip(word) {
-        if !byte.is_ascii() {
-            return None;
+impl Listed {
+    fn begins(&self, word: &str) -> bool {
+        // Letters from Greek on, and of the scripts of East Asia, are none of the Latin ones in any form.
+        if word.starts_with(|c| matches!(c, '\u{370}'..='\u{1DFF}' | '\u{3040}'..='\u{D7FF}')) {
+            return self.other_scripts;
         }
-        *slot = usize::from(byte | 0x20) % 32;
+        self.beginnings.may_hold(self.beginning(word))
     }
-    let [a, b, c] = letters;
-    Some((a * 32 + b) * 32 + c)
+
+    /// The bit of the first three letters; words with letters of other scripts, or loose accents, have none.
+    fn beginning(&self, word: &str) -> Option<usize> {
+        let mut letters = [0; 3];
+        for (slot, c) in letters.iter_mut().zip(word.chars()) {
+            let plain = if c.is_ascii() {
+                c as u8 | 0x20
+            } else {
+                *self.plain.get(c as usize).filter(|plain| **plain > 0)?
+            };
+            *slot = usize::from(plain) % 32;
+        }
+        // What may follow the third letter is an accent of it, and is no letter of its own.
+        let [a, b, c] = letters;
+        Some((a * 32 + b) * 32 + c)
+    }
+}
+
+fn plain_letter(code: u32) -> u8 {
+    let mut plain = 0;
+    if let Some(c) = char::from_u32(code) {
+        let mut first = None;
+        decompose_canonical(c, |part| {
+            first.get_or_insert(part);
+        });
+        if let Some(letter) = first.filter(char::is_ascii_alphabetic) {
+            plain = letter.to_ascii_lowercase() as u8;
+        }
+    }
+    plain
 }
 
 struct Bits(Vec<u64>);
@@ -632,6 +715,11 @@ fn is_opening(word: &str, buffer: &mut String) -> bool {
 
 fn lowered<'b>(word: &str, buffer: &'b mut String) -> &'b str {
     buffer.clear();
+    if word.is_ascii() {
+        buffer.push_str(word);
+        buffer.make_ascii_lowercase();
+        return buffer;
+    }
     buffer.extend(word.chars().flat_map(char::to_lowercase));
     buffer
 }
@@ -642,7 +730,7 @@ fn is_listed(word: &str, list: &[&str], buffer: &mut String) -> bool {
 }
 
 /// Whether a word is in a set, as it is or without its accents; double names by their first part.
-fn lookup(word: &str, buffer: &mut String, set: &HashSet<&str>) -> bool {
+fn lookup(word: &str, buffer: &mut String, set: &Set) -> bool {
     if set.contains(lowered(word, buffer)) {
         return true;
     }
@@ -651,13 +739,13 @@ fn lookup(word: &str, buffer: &mut String, set: &HashSet<&str>) -> bool {
             .split_once('-')
             .is_some_and(|(first, _)| first.len() > 2 && set.contains(lowered(first, buffer)));
     }
-    use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
-    let plain: String = word
-        .nfd()
-        .filter(|c| !is_combining_mark(*c))
-        .flat_map(char::to_lowercase)
-        .collect();
-    set.contains(plain.as_str())
+    buffer.clear();
+    buffer.extend(
+        word.nfd()
+            .filter(|c| !is_combining_mark(*c))
+            .flat_map(char::to_lowercase),
+    );
+    set.contains(buffer.as_str())
 }
 
 #[cfg(test)]

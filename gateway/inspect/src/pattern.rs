@@ -38,7 +38,40 @@ pub(crate) struct Compiled {
     group: usize,
     /// What stands before and behind the value, where that is plain enough to tell the value from the match.
     edges: Option<(Edge, Edge)>,
+    /// The pattern without borders of words in all scripts, if it has such.
+    borderless: Option<Borderless>,
     pub(crate) needs: Needs,
+}
+
+/// A pattern that matches wherever another one does, and perhaps elsewhere; compiled when it is first needed.
+struct Borderless {
+    pattern: Hir,
+    compiled: OnceLock<Option<Regex>>,
+}
+
+impl Borderless {
+    /// From where on the pattern that it stands for may match.
+    fn first(&self, text: &str, window: Range<usize>, anchored: Anchored) -> Option<usize> {
+        let start = window.start;
+        let regex = self.compiled.get_or_init(|| {
+            Regex::builder()
+                .configure(config())
+                .build_from_hir(&self.pattern)
+                .ok()
+        });
+        match regex {
+            Some(regex) => regex
+                .search(&Input::new(text).span(window).anchored(anchored))
+                .map(|found| found.start()),
+            None => Some(start),
+        }
+    }
+}
+
+fn config() -> meta::Config {
+    meta::Config::new()
+        .nfa_size_limit(Some(MAX_PATTERN_BYTES))
+        .onepass_size_limit(Some(1 << 18))
 }
 
 impl Pattern {
@@ -66,11 +99,8 @@ impl Pattern {
 impl Compiled {
     pub(crate) fn new(source: &str) -> Result<Self, String> {
         let pattern = parsed(source)?;
-        let config = meta::Config::new()
-            .nfa_size_limit(Some(MAX_PATTERN_BYTES))
-            .onepass_size_limit(Some(1 << 18));
         let regex = Regex::builder()
-            .configure(config)
+            .configure(config())
             .build_from_hir(&pattern)
             .map_err(|error| error.to_string())?;
         let group = regex.group_info().to_index(PatternID::ZERO, "value").unwrap_or(0);
@@ -82,6 +112,14 @@ impl Compiled {
             group,
             edges: Edge::around_value(&pattern),
             needs: Needs::of(&pattern),
+            borderless: pattern
+                .properties()
+                .look_set()
+                .contains_word_unicode()
+                .then(|| Borderless {
+                    pattern: without_borders(pattern),
+                    compiled: OnceLock::new(),
+                }),
         })
     }
 
@@ -89,9 +127,16 @@ impl Compiled {
     pub(crate) fn find(
         &self,
         text: &str,
-        window: Range<usize>,
+        mut window: Range<usize>,
         anchored: Anchored,
     ) -> Option<(usize, Range<usize>)> {
+        if let Some(borderless) = &self.borderless
+            && !text.as_bytes()[window.clone()].is_ascii()
+        {
+            // The fast automata give up where a letter that is not ASCII may be at a border, and those that do not
+            // are slow; most windows hold nothing that matches even without borders.
+            window.start = borderless.first(text, window.clone(), anchored)?;
+        }
         let input = Input::new(text).span(window).anchored(anchored);
         let Some((before, behind)) = self.edges else {
             return self.find_by_group(&input);
