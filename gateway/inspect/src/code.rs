@@ -301,6 +301,9 @@ fn cut(text: &str, start: usize, end: usize, most: usize) -> usize {
 /// sentences. `quoted` says whether it begins, and then whether it ends, inside a string.
 fn unquoted<'t>(piece: &'t str, quoted: &mut bool) -> &'t str {
     let bytes = piece.as_bytes();
+    if memchr::memchr(b'"', bytes).is_none() {
+        return if *quoted { "" } else { piece };
+    }
     let marks = || (0..bytes.len()).filter(|at| bytes[*at] == b'"' && (*at == 0 || bytes[at - 1] != b'\\'));
     let start = match (*quoted, marks().next()) {
         (false, _) => 0,

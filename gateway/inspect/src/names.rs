@@ -261,7 +261,7 @@ fn is_promising(listed: &Listed, text: &str, word: &Range<usize>) -> bool {
     let of = &text[word.clone()];
     // In lower case both words must be listed, and the first one as a given name.
     if first.is_ascii_lowercase() {
-        return listed.begins(of) && listed.words.may_hold(Bits::of(of));
+        return listed.beginnings.may_hold(listed.beginning(of)) && listed.words.may_hold(Bits::of(of));
     }
     if first.is_ascii_uppercase() {
         return surname_may_follow(bytes, word.end) || listed.words.may_hold(Bits::of(of));
@@ -326,6 +326,11 @@ impl Listed {
     /// The bit of the first three letters; words with letters of other scripts, or loose accents, have none.
     fn beginning(&self, word: &str) -> Option<usize> {
         let mut letters = [0; 3];
+        if let [a, b, c, ..] = word.as_bytes()
+            && (a | b | c).is_ascii()
+        {
+            return Some((usize::from(a % 32) * 32 + usize::from(b % 32)) * 32 + usize::from(c % 32));
+        }
         for (slot, c) in letters.iter_mut().zip(word.chars()) {
             let plain = if c.is_ascii() {
                 c as u8 | 0x20

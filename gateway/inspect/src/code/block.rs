@@ -205,10 +205,8 @@ impl Open {
 /// How many more brackets a line opens than it closes.
 fn balance(line: &str) -> i32 {
     line.bytes()
-        .map(|byte| match byte {
-            b'(' | b'[' | b'{' => 1,
-            b')' | b']' | b'}' => -1,
-            _ => 0,
+        .map(|byte| {
+            i32::from(matches!(byte, b'(' | b'[' | b'{')) - i32::from(matches!(byte, b')' | b']' | b'}'))
         })
         .sum()
 }

@@ -80,7 +80,7 @@ fn is_value(field: &[u8]) -> bool {
 /// A word and what only instructions have behind it: two operands or more, and among them registers with
 /// numbers, parts of vectors, or addresses in brackets. Sets of instructions are larger than any list of them.
 pub(super) fn operands(bytes: &[u8], word: &[u8]) -> bool {
-    if !(word[0].is_ascii_lowercase() && word.len() <= 12) {
+    if !(word[0].is_ascii_lowercase() && word.len() <= 12) || memchr::memchr(b',', bytes).is_none() {
         return false;
     }
     let rest = &bytes[word.len()..];

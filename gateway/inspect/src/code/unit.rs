@@ -72,9 +72,31 @@ const WEIGHT: [u32; 256] = {
     weight
 };
 
+/// What fewer than 1,024 bytes are made of, summed up: letters and digits, from bit 10 on spaces, from 20 on shades.
+const MADE_OF: [u32; 256] = {
+    let mut table = [0; 256];
+    let mut at = 0;
+    while at < 256 {
+        let class = CLASS[at];
+        let byte = at as u8;
+        table[at] = ((class == WORD || class == DIGIT) && byte != b'_') as u32
+            | ((class == SPACE) as u32) << 10
+            | (is_shade(byte) as u32) << 20;
+        at += 1;
+    }
+    table
+};
+
 /// The signs of at most 2^16 bytes: the hard ones in the upper half, the soft ones in the lower.
 fn signs(text: &[u8]) -> usize {
-    let sum: u32 = text.iter().map(|byte| WEIGHT[usize::from(*byte)]).sum();
+    let mut sum = 0;
+    for chunk in text.chunks(32) {
+        // Most stretches of sentences are letters and spaces alone, which a few wide instructions tell.
+        let plain = |byte: u8| (byte | 0x20).wrapping_sub(b'a') < 26 || matches!(byte, b' ' | b',' | b'.');
+        if chunk.iter().fold(false, |any, byte| any | !plain(*byte)) {
+            sum += chunk.iter().map(|byte| WEIGHT[usize::from(*byte)]).sum::<u32>();
+        }
+    }
     sum as usize
 }
 
@@ -117,26 +139,28 @@ pub(super) fn unit(text: &str, votes: &mut Votes) -> Unit {
     if is_comment(bytes) {
         return Unit::Comment;
     }
-    let (mut letters, mut spaces) = (0, 0);
-    for byte in bytes {
-        let class = CLASS[usize::from(*byte)];
-        letters += usize::from((class == WORD || class == DIGIT) && *byte != b'_');
-        spaces += usize::from(class == SPACE);
-    }
+    let sum: u32 = bytes.iter().map(|byte| MADE_OF[usize::from(*byte)]).sum();
+    let (letters, spaces, shades) = (
+        sum as usize % 1024,
+        (sum >> 10) as usize % 1024,
+        (sum >> 20) as usize,
+    );
     if letters * 3 < bytes.len() - spaces && bytes.len() > 6 {
         // Lines, boxes, pictures made of signs.
         return Unit::Neutral;
     }
-    if is_picture(bytes) {
+    if shades >= LEAST_SHADES && is_picture(bytes) {
         return Unit::Neutral;
     }
     if is_bracket(bytes) || is_quoted(bytes) {
         return Unit::Code(1);
     }
-    if bytes
-        .windows(2)
-        .position(|pair| pair == b": ")
-        .is_some_and(|at| is_member(&bytes[..at], &bytes[at + 2..]))
+    let last = bytes[bytes.len() - 1];
+    if last == b','
+        && bytes
+            .windows(2)
+            .position(|pair| pair == b": ")
+            .is_some_and(|at| is_member(&bytes[..at], &bytes[at + 2..]))
     {
         return Unit::Code(2);
     }
@@ -147,11 +171,16 @@ pub(super) fn unit(text: &str, votes: &mut Votes) -> Unit {
         votes[language] = votes[language].saturating_add(VOTE as u16 * 2);
         return Unit::Code(points);
     }
-    if bytes.windows(2).filter(|pair| *pair == b"0x").count() >= 4 && bytes.contains(&b',') {
+    if memchr::memchr(b',', bytes).is_some()
+        && memchr::memchr_iter(b'x', bytes)
+            .filter(|at| *at > 0 && bytes[at - 1] == b'0')
+            .nth(3)
+            .is_some()
+    {
         // A table of bytes or words.
         return Unit::Code(2);
     }
-    if is_declaration(bytes) {
+    if last == b';' && is_declaration(bytes) {
         let mut walk = Walk::default();
         walk.over(bytes, votes);
         return Unit::Code(if walk.weak + walk.strong > 0 { 3 } else { 2 });
@@ -184,16 +213,22 @@ fn is_quoted(bytes: &[u8]) -> bool {
         && string_end(bytes, 0).is_some_and(|end| bytes[end..].iter().all(|b| b",;)] ".contains(b)))
 }
 
+const fn is_shade(byte: u8) -> bool {
+    matches!(byte, b':' | b';' | b',' | b'=' | b'+' | b'\'' | b'`' | b'.')
+}
+
+/// So many shades in a row are no punctuation.
+const LEAST_SHADES: usize = 4;
+
 /// Letters amid long runs of the signs that pictures are shaded with: `tt=;::::;:`.
 fn is_picture(bytes: &[u8]) -> bool {
-    let shades = |byte: u8| matches!(byte, b':' | b';' | b',' | b'=' | b'+' | b'\'' | b'`' | b'.');
     let mut run = 0;
     let mut kinds = 0;
     for (at, byte) in bytes.iter().enumerate() {
-        if shades(*byte) {
+        if is_shade(*byte) {
             run += 1;
             kinds += usize::from(run > 1 && bytes[at - 1] != *byte);
-            if run >= 4 && kinds >= 2 {
+            if run >= LEAST_SHADES && kinds >= 2 {
                 return true;
             }
         } else {
