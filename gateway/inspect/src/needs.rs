@@ -37,6 +37,11 @@ impl Needs {
         }
     }
 
+    /// Whether the pattern could match in bytes with so many digits, and at most so many solid bytes in a row.
+    pub(crate) fn allow_in(self, digits: usize, longest_run: usize) -> bool {
+        self.digits <= digits && self.run <= longest_run
+    }
+
     /// Whether the pattern could match in these bytes.
     pub(crate) fn allow(self, bytes: &[u8]) -> bool {
         (self.run == 0 || has_run(bytes, self.run))
@@ -60,6 +65,17 @@ pub(crate) fn has_run(bytes: &[u8], least: usize) -> bool {
         }
     }
     false
+}
+
+/// How many digits there are, and how many solid bytes in a row at most.
+pub(crate) fn digits_and_run(bytes: &[u8]) -> (usize, usize) {
+    let (mut digits, mut run, mut longest) = (0, 0, 0);
+    for byte in bytes {
+        digits += usize::from(byte.is_ascii_digit());
+        run = if is_solid(*byte) { run + 1 } else { 0 };
+        longest = longest.max(run);
+    }
+    (digits, longest)
 }
 
 /// The least of everything that a match can hold.

@@ -12,6 +12,7 @@ use regex_automata::{Anchored, PatternID, PatternSet};
 use crate::{
     detector::{Detector, Detectors, Gate, Gated, Near, Start, WordSet},
     gates::{self, boundary},
+    needs,
     validate::{self, Verdict},
 };
 
@@ -183,10 +184,13 @@ impl Pass<'_> {
                 patterns,
             } = &detectors.gates[gate];
             let span = candidate.span;
+            // Many patterns are tried here, so what they ask of the bytes is counted once.
+            let (digits, run) = needs::digits_and_run(&self.text.as_bytes()[span.clone()]);
             let possible = |slot: &usize| {
                 let detector = &detectors.all[usize::from(own[*slot])];
                 matches!(detector.start, Start::Gate(_, least) if candidate.digits >= least)
-                    && self.is_possible(detector, &span)
+                    && detector.pattern.compiled().needs.allow_in(digits, run)
+                    && self.is_worth(detector, &span)
             };
             slots.clear();
             slots.extend((0..own.len()).filter(possible));
@@ -248,20 +252,24 @@ impl Pass<'_> {
 
     /// Whether a match in a window could be there and score enough, as far as a cheap look can tell.
     fn is_possible(&self, detector: &Detector, window: &Range<usize>) -> bool {
-        let worth = detector.score >= LEAST_SCORE
+        self.is_worth(detector, window)
+            && detector
+                .pattern
+                .compiled()
+                .needs
+                .allow(&self.text.as_bytes()[window.clone()])
+    }
+
+    /// Whether a match in a window could score enough.
+    fn is_worth(&self, detector: &Detector, window: &Range<usize>) -> bool {
+        detector.score >= LEAST_SCORE
             || detector
                 .near
                 .as_ref()
                 .is_some_and(|near| self.word_near(&near.words, window, near.before, near.after))
             || (detector.alone.is_some()
                 && window.start <= self.trimmed.start
-                && window.end >= self.trimmed.end);
-        worth
-            && detector
-                .pattern
-                .compiled()
-                .needs
-                .allow(&self.text.as_bytes()[window.clone()])
+                && window.end >= self.trimmed.end)
     }
 
     fn judge(&self, detector: &Detector, index: u16, span: Range<usize>) -> Option<Match> {
