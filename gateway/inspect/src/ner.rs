@@ -262,7 +262,7 @@ impl Ner {
                 mentions.push(mention);
             }
         }
-        let mentions: Arc<[Mention]> = mentions.into();
+        let mentions: Arc<[Mention]> = with_places(text, mentions).into();
         if let Some(key) = key {
             self.cache().put(key, mentions.clone());
         }
@@ -600,9 +600,97 @@ impl Cache {
     }
 }
 
+/// How near another place a mere number has to be to count as a part of an address.
+const BESIDE: usize = 64;
+
+/// Leaves out what the classifier takes for a part of an address and nothing supports: in code, tables and version
+/// numbers it sees house numbers. A street has a word beside its number; a number or a single word counts
+/// near another place only.
+fn with_places(text: &str, mentions: Vec<Mention>) -> Vec<Mention> {
+    let is_place = |mention: &Mention| match mention.kind {
+        Kind::Location | Kind::PostalCode => true,
+        Kind::Address => is_street(&text[mention.span.clone()]),
+        _ => false,
+    };
+    let places: Vec<Range<usize>> = mentions
+        .iter()
+        .filter(|mention| is_place(mention))
+        .map(|mention| mention.span.clone())
+        .collect();
+    // Places are in order and disjoint, so the nearest are on either side of where this one would stand.
+    let supported = |span: &Range<usize>| {
+        let next = places.partition_point(|place| place.start < span.start);
+        let near = |place: &Range<usize>| {
+            place.start < span.end + BESIDE && span.start < place.end.saturating_add(BESIDE)
+        };
+        places[next.saturating_sub(1)..].iter().take(2).any(near)
+    };
+    mentions
+        .into_iter()
+        .filter(|mention| mention.kind != Kind::Address || supported(&mention.span))
+        .collect()
+}
+
+/// A word of letters alone and a number, or a capital.
+fn is_street(mention: &str) -> bool {
+    let words = || {
+        mention
+            .split(|c: char| !c.is_alphanumeric())
+            .filter(|word| !word.is_empty())
+    };
+    let written = words().any(|word| word.chars().count() >= 3 && word.chars().all(char::is_alphabetic));
+    let number = words().any(|word| word.starts_with(|c: char| c.is_ascii_digit()));
+    let capital = words()
+        .any(|word| word.starts_with(char::is_uppercase) && word.chars().skip(1).any(char::is_lowercase));
+    written && (number || capital)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_count_beside_a_place_only() {
+        let kept = |text: &str, found: &[(Kind, &str)]| {
+            let mentions = found
+                .iter()
+                .map(|(kind, part)| {
+                    let start = text.find(part).unwrap();
+                    Mention {
+                        kind: *kind,
+                        span: start..start + part.len(),
+                        score: 0.9,
+                    }
+                })
+                .collect();
+            let kept = with_places(text, mentions);
+            kept.into_iter()
+                .map(|mention| text[mention.span].to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert!(
+            kept(
+                "end: *const u8, RFC 2047",
+                &[(Kind::Address, "const u8"), (Kind::Address, "2047")]
+            )
+            .is_empty()
+        );
+        assert_eq!(
+            kept(
+                "at 12 Harbour Street, flat 7",
+                &[(Kind::Address, "12 Harbour Street"), (Kind::Address, "7")]
+            ),
+            ["12 Harbour Street", "7"]
+        );
+        assert_eq!(
+            kept("in Leith 48", &[(Kind::Location, "Leith"), (Kind::Address, "48")]),
+            ["Leith", "48"]
+        );
+        assert_eq!(
+            kept("ada of 48", &[(Kind::Person, "ada"), (Kind::Address, "48")]),
+            ["ada"]
+        );
+    }
 
     #[test]
     fn parts_cover_all_but_what_is_skipped() {
