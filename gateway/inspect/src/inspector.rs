@@ -20,7 +20,7 @@ use crate::{
     join,
     load::{self, DetectorError},
     names,
-    ner::{Kind, Mention, Missed, Ner},
+    ner::{Kind, Mention, Missed, Ner, Unspoken},
     normalise::normalise,
     opaque, organization,
     overlap::{self, Claim},
@@ -34,8 +34,8 @@ pub const MAX_FINDINGS: usize = 20_000;
 /// The detector files that are part of the program.
 pub(crate) const EMBEDDED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/detector_files.rs"));
 
-/// Asks the token classifier about a text, all but what is to be skipped.
-type Ask<'a> = &'a mut dyn FnMut(&str, &[Range<usize>]) -> Arc<[Mention]>;
+/// Asks the token classifier about a text, of which some is known to be no language.
+type Ask<'a> = &'a mut dyn FnMut(&str, Unspoken<'_>) -> Arc<[Mention]>;
 
 /// Finds what is sensitive in texts. Compiled once, shared by all threads.
 pub struct Inspector {
@@ -95,19 +95,10 @@ impl Inspector {
             below_street: built_in("address-below-street", "ADDRESS"),
             signed: built_in("organization-signed", "ORGANIZATION"),
             beside: built_in("organization-beside", "ORGANIZATION"),
-            recognised: [
-                (Kind::Person, built_in("person-recognised", "PERSON")),
-                (Kind::Address, built_in("address-recognised", "ADDRESS")),
-                (Kind::Location, built_in("location-recognised", "LOCATION")),
-                (
-                    Kind::PostalCode,
-                    built_in("postal-code-recognised", "POSTAL_CODE"),
-                ),
-                (
-                    Kind::Organization,
-                    built_in("organization-recognised", "ORGANIZATION"),
-                ),
-            ],
+            recognised: Kind::NAMES.map(|(kind, entity)| {
+                let id = format!("{}-recognised", entity.to_ascii_lowercase().replace('_', "-"));
+                (kind, built_in(&id, entity))
+            }),
             ner: None,
             regions,
             disguises,
@@ -146,9 +137,9 @@ impl Inspector {
         let mut across = self.across(segments);
         for (index, segment) in (0..).zip(segments) {
             let ner = self.ner.as_deref().filter(|_| missed.is_none());
-            let mut ask = |text: &str, skip: &[Range<usize>]| -> Arc<[Mention]> {
+            let mut ask = |text: &str, unspoken: Unspoken<'_>| -> Arc<[Mention]> {
                 let Some(ner) = ner else { return Arc::default() };
-                ner.mentions(text, skip, until).unwrap_or_else(|why| {
+                ner.mentions(text, unspoken, until).unwrap_or_else(|why| {
                     missed = Some(why);
                     Arc::default()
                 })
@@ -319,8 +310,12 @@ impl Inspector {
             }
         }
         if written || role == Role::Other {
-            let skip = self.unspoken(&normal, &opaque, &claims);
-            for mention in mentions(normal.text(), &skip).iter() {
+            let code = self.code(&normal, &claims);
+            let unspoken = Unspoken {
+                binary: &opaque,
+                code: &code,
+            };
+            for mention in mentions(normal.text(), unspoken).iter() {
                 let info = self.recognised.iter().find(|(kind, _)| *kind == mention.kind);
                 if let Some((_, info)) = info {
                     let span = normal.source_span(mention.span.clone());
@@ -362,23 +357,16 @@ impl Inspector {
         claims
     }
 
-    /// What nobody would read aloud: binary data and blocks of code, in places of the normalised view.
-    fn unspoken(&self, normal: &View<'_>, opaque: &[Range<usize>], claims: &[Claim]) -> Vec<Range<usize>> {
-        // Code is found in the source itself, so its places carry over where nothing was changed before it.
-        let code = claims
+    /// Blocks of code, in places of the normalised view. Code is found in the source itself, so its places carry
+    /// over where nothing was changed before it.
+    fn code(&self, normal: &View<'_>, claims: &[Claim]) -> Vec<Range<usize>> {
+        let mut blocks: Vec<Range<usize>> = claims
             .iter()
             .filter(|claim| normal.is_unchanged() && claim.finding.detector == self.blocks[0].1.id)
-            .map(|claim| claim.finding.span.clone());
-        let mut all: Vec<Range<usize>> = opaque.iter().cloned().chain(code).collect();
-        all.sort_unstable_by_key(|span| span.start);
-        let mut disjoint: Vec<Range<usize>> = Vec::new();
-        for span in all {
-            match disjoint.last_mut() {
-                Some(last) if span.start <= last.end => last.end = last.end.max(span.end),
-                _ => disjoint.push(span),
-            }
-        }
-        disjoint
+            .map(|claim| claim.finding.span.clone())
+            .collect();
+        blocks.sort_unstable_by_key(|block| block.start);
+        blocks
     }
 
     /// Whether what a detector found is told by its form alone.
