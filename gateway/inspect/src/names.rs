@@ -96,6 +96,14 @@ pub(crate) fn names(text: &str) -> Vec<Name> {
     found
 }
 
+/// Whether a word is in one of the lists.
+pub(crate) fn is_listed_name(word: &str) -> bool {
+    let mut buffer = String::new();
+    [&GIVEN, &GIVEN_TOO, &SURNAMES]
+        .into_iter()
+        .any(|list| lookup(word, &mut buffer, list))
+}
+
 /// Whether a word is worth looking up: it is perhaps listed as a given name, or a surname may follow it. Most words
 /// are neither, and are left behind for the price of a look at their beginning.
 fn is_promising(listed: &Listed, text: &str, word: &Range<usize>) -> bool {

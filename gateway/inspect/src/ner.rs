@@ -3,7 +3,7 @@
 //! Read [`Ner::mentions`] first: what somebody would read aloud is told from code and numbers ([`spoken`]), cut
 //! into windows that end with a sentence ([`windows`]), judged token by token ([`tagger`]), and made into
 //! [`Mention`]s ([`gather`]), of which those that look like parts of programs or of nothing are left out
-//! ([`identifiers`], [`places`]). Labels for numbers and keys are
+//! ([`identifiers`], [`people`], [`places`]). Labels for numbers and keys are
 //! left to the detectors, which know their checksums.
 //!
 //! ONNX Runtime is a library that is loaded when a [`Ner`] is: without it Cordon builds and runs, and knows
@@ -42,6 +42,8 @@ mod gather;
 mod places;
 
 mod identifiers;
+
+mod people;
 
 mod cache;
 
@@ -164,6 +166,7 @@ impl Ner {
             rest = after;
         }
         let mentions = identifiers::without_identifiers(text, unspoken.code, mentions);
+        let mentions = people::only_people(text, mentions);
         let mentions: Arc<[Mention]> = places::with_places(text, mentions).into();
         if let Some(key) = key {
             self.cache().put(key, mentions.clone());

@@ -9,7 +9,7 @@ const BESIDE: usize = 64;
 
 /// Leaves out what the classifier takes for a part of an address and nothing supports: in code, tables and version
 /// numbers it sees house numbers. A street has a word beside its number; a number or a single word counts
-/// near another place only, a postal code near a place or a person.
+/// near another place only, a postal code near a place or behind a person: what stands before one is the number of a row.
 pub(super) fn with_places(text: &str, mentions: Vec<Mention>) -> Vec<Mention> {
     let spans = |wanted: fn(&str, &Mention) -> bool| -> Vec<Range<usize>> {
         mentions
@@ -24,17 +24,18 @@ pub(super) fn with_places(text: &str, mentions: Vec<Mention>) -> Vec<Mention> {
         _ => false,
     });
     let settled = spans(|text, mention| match mention.kind {
-        Kind::Location | Kind::Person => true,
+        Kind::Location => true,
         Kind::Address => is_street(&text[mention.span.clone()]),
         _ => false,
     });
+    let people = spans(|_, mention| mention.kind == Kind::Person);
     mentions
         .into_iter()
         .filter(|mention| {
             let span = &mention.span;
             match mention.kind {
                 Kind::Address => looks_like_address(&text[span.clone()]) && is_near(&places, span),
-                Kind::PostalCode => is_near(&settled, span),
+                Kind::PostalCode => is_near(&settled, span) || is_behind(&people, span),
                 _ => true,
             }
         })
@@ -49,6 +50,13 @@ fn is_near(all: &[Range<usize>], span: &Range<usize>) -> bool {
         other.start < span.end + BESIDE && span.start < other.end.saturating_add(BESIDE)
     };
     all[next.saturating_sub(1)..].iter().take(2).any(near)
+}
+
+/// Whether one of these, in order and disjoint, ends a little before a span.
+fn is_behind(all: &[Range<usize>], span: &Range<usize>) -> bool {
+    let next = all.partition_point(|other| other.start < span.start);
+    let before = next.checked_sub(1).map(|last| all[last].end);
+    before.is_some_and(|end| span.start < end.saturating_add(BESIDE))
 }
 
 /// Whether words could be of a street or a house: `first line` is in lower case and has no number.
@@ -123,5 +131,6 @@ mod tests {
             ["ada", "53320"]
         );
         assert!(kept("see issue 53320", &[code]).is_empty());
+        assert_eq!(kept("53320, ada", &[code, (Kind::Person, "ada")]), ["ada"]);
     }
 }

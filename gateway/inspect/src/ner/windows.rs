@@ -10,7 +10,7 @@ use std::ops::Range;
 /// the square of their length.
 pub(super) const LONGEST: usize = 94;
 /// Tokens that two windows share where the border is in the midst of a sentence.
-const OVERLAP: usize = 32;
+const OVERLAP: usize = 16;
 
 /// A window: the tokens that are judged together, and those whose judgement is taken from it.
 #[derive(Debug, PartialEq)]
@@ -47,8 +47,7 @@ pub(super) fn windows(tokens: usize, begins: impl Fn(usize) -> bool) -> Vec<Wind
     windows
 }
 
-/// Whether a sentence or a line ends between two tokens, given with the places of both. A short word before a full
-/// stop may be a title or an initial.
+/// Whether a sentence or a line ends between two tokens, given with the places of both.
 pub(super) fn parts(text: &str, before: Range<usize>, after: Range<usize>) -> bool {
     let Some(gap) = text.get(before.end..after.start) else {
         return false;
@@ -58,12 +57,25 @@ pub(super) fn parts(text: &str, before: Range<usize>, after: Range<usize>) -> bo
     }
     match &text[before.clone()] {
         "!" | "?" => !gap.is_empty(),
-        "." => {
-            let word = text[..before.start].chars().rev().take(5);
-            !gap.is_empty() && word.take_while(|c| c.is_alphabetic()).count() == 5
-        }
+        "." => !gap.is_empty() && ends_sentence(&text[..before.start]),
         "。" | "！" | "？" => true,
         _ => false,
+    }
+}
+
+/// Whether a full stop behind this ends a sentence: behind titles, initials and other short forms it does not.
+fn ends_sentence(before: &str) -> bool {
+    const SHORT_FORMS: &[&str] = &[
+        "apt", "art", "ave", "bd", "bzw", "ca", "cf", "dr", "etc", "ext", "fig", "fr", "gen", "hr", "jr",
+        "lt", "mr", "mrs", "ms", "no", "nr", "op", "par", "pl", "pp", "sr", "st", "ste", "str", "tel", "vgl",
+        "vs",
+    ];
+    let letters = before.chars().rev().take(5).take_while(|c| c.is_alphabetic());
+    let word = &before[before.len() - letters.map(char::len_utf8).sum::<usize>()..];
+    match word.chars().count() {
+        0 | 1 => false,
+        2..=4 => !word.contains(char::is_uppercase) && !SHORT_FORMS.contains(&word),
+        _ => true,
     }
 }
 
@@ -94,7 +106,9 @@ mod tests {
         assert!(ends("It was agreed.| Then"));
         assert!(ends("Really?| Then"));
         assert!(ends("one\u{3002}| Then"));
+        assert!(ends("It was in May, in the end.| Then"));
         assert!(!ends("Ask Prof.| Kowalska"));
+        assert!(!ends("ask dr.| kowalska"));
         assert!(!ends("Ask J.| Kowalska"));
         assert!(parts("a\nb", 0..1, 2..3));
     }
