@@ -1,13 +1,14 @@
 //! Names, addresses and places by a classifier (named-entity recognition) in ONNX.
 //!
 //! Read [`Ner::mentions`] first: what somebody would read aloud is told from code and numbers ([`spoken`]), cut
-//! into windows that end with a sentence ([`windows`]), judged token by token ([`tagger`]), and made into
-//! [`Mention`]s ([`gather`]), of which those that look like parts of programs or of nothing are left out
+//! into windows that end with a sentence ([`windows`]), judged token by token ([`tagger`], [`gather`]) or span by
+//! span ([`asker`]), and made into [`Mention`]s, of which those that look like parts of programs or of nothing are left out
 //! ([`identifiers`], [`people`], [`places`]). Labels for numbers and keys are
 //! left to the detectors, which know their checksums.
 //!
 //! ONNX Runtime is a library that is loaded when a [`Ner`] is: without it Cordon builds and runs, and knows
-//! names by lists. Any BERT-like token classifier with a `tokenizer.json` and a `config.json` will do.
+//! names by lists. Any BERT-like token classifier with a `tokenizer.json` and a `config.json` will do, and
+//! any GLiNER that judges spans, with its `gliner_config.json`.
 //!
 //! Limits: windows of [`windows::LONGEST`] tokens; a deadline, looked at between windows; [`Cache`] keeps the
 //! mentions (places, no text) of texts of [`CACHED_BYTES`] and more, since a chat sends its whole history at each turn.
@@ -37,6 +38,8 @@ mod windows;
 
 mod tagger;
 
+mod asker;
+
 mod gather;
 
 mod places;
@@ -49,6 +52,7 @@ mod cache;
 
 mod runtime;
 
+use asker::Asker;
 use cache::Cache;
 use kind::{Labels, Meanings};
 use runtime::Pool;
@@ -92,9 +96,15 @@ pub enum Missed {
 /// A loaded classifier, shared by all threads.
 pub struct Ner {
     tokenizer: Tokenizer,
-    tagger: Tagger,
+    reader: Reader,
     sessions: Pool,
     cache: Mutex<Cache>,
+}
+
+/// The two families of classifiers.
+enum Reader {
+    Tagger(Tagger),
+    Asker(Asker),
 }
 
 impl fmt::Debug for Ner {
@@ -112,21 +122,30 @@ impl Ner {
         if let Some(path) = files.missing() {
             return Err(NerError::Missing(path.to_owned()));
         }
-        let labels = Labels::read(&files.labels, &Meanings::new(&files.meanings)?)?;
+        let meanings = Meanings::new(&files.meanings)?;
         let (tokenizer, marks) = tokenizer(files)?;
         let environment = runtime::environment(&files.runtime)?;
         let mut sessions = (0..threads.max(1))
             .map(|_| runtime::session(&environment, &files.classifier))
             .collect::<Result<Vec<_>, _>>()?;
-        let tagger = Tagger::new(labels, marks, &sessions[0]);
+        let first = &mut sessions[0];
+        let (reader, fits) = if Asker::is_asked(first) {
+            let asker = Asker::new(&files.labels, &meanings.said(), &tokenizer, marks)?;
+            let fits = asker.fits(first);
+            (Reader::Asker(asker), fits)
+        } else {
+            let tagger = Tagger::new(Labels::read(&files.labels, &meanings)?, marks, first);
+            let fits = tagger.fits(first);
+            (Reader::Tagger(tagger), fits)
+        };
         // A graph that gives another number of labels is found now, not by the first employee.
-        if !tagger.fits(&mut sessions[0]) {
+        if !fits {
             let unusable = "it does not give its labels".to_owned();
             return Err(NerError::Classifier(files.classifier.clone(), unusable));
         }
         Ok(Self {
             tokenizer,
-            tagger,
+            reader,
             sessions: Pool::new(sessions),
             cache: Mutex::default(),
         })
@@ -159,10 +178,11 @@ impl Ner {
                 bytes <= PART_BYTES
             });
             let (part, after) = rest.split_at(more.count().max(1));
-            mentions.extend(
-                self.tagger
-                    .mentions(text, part, &self.tokenizer, &self.sessions, until)?,
-            );
+            let (tokenizer, sessions) = (&self.tokenizer, &self.sessions);
+            mentions.extend(match &self.reader {
+                Reader::Tagger(tagger) => tagger.mentions(text, part, tokenizer, sessions, until)?,
+                Reader::Asker(asker) => asker.mentions(text, part, tokenizer, sessions, until)?,
+            });
             rest = after;
         }
         let mentions = identifiers::without_identifiers(text, unspoken.code, mentions);

@@ -1,6 +1,7 @@
 //! The real token classifier on texts that word lists cannot know.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     time::Instant,
@@ -127,4 +128,70 @@ fn what_does_not_fit_is_told_by_file() {
     std::fs::write(&files.labels, "no JSON").unwrap();
     let error = Ner::load(&files, 1).unwrap_err().to_string();
     assert!(error.contains("config.json"), "{error}");
+}
+
+/// An inspector with a classifier of its own.
+fn inspector_of(files: &NerFiles) -> Inspector {
+    let ner = Ner::load(files, 1).expect("the classifier loads");
+    Inspector::embedded()
+        .expect("the embedded detectors compile")
+        .with_ner(Some(Arc::new(ner)))
+}
+
+#[test]
+fn labels_of_other_classifiers_are_told_by_the_configuration() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut files = NerFiles::in_folder(&folder());
+    let labels = std::fs::read_to_string(&files.labels).unwrap();
+    files.labels = scratch.path().join("config.json");
+    std::fs::write(&files.labels, labels.replace("SURNAME", "NACHNAME")).unwrap();
+    files.meanings = BTreeMap::from([
+        ("nachname".to_owned(), "PERSON".to_owned()),
+        ("CITY".to_owned(), "NONE".to_owned()),
+    ]);
+    let text = "Bjarnheiður Okonkwo-Reyes met us in Rotterdam.";
+    let (findings, _) = inspector_of(&files).inspect_fully(&[segment(text)], None);
+    let surname = findings.iter().any(|finding| {
+        &*finding.detector == "person-recognised" && text[finding.span.clone()].contains("Okonkwo")
+    });
+    assert!(surname, "{findings:?}");
+    let recognised = findings
+        .iter()
+        .any(|finding| &*finding.detector == "location-recognised");
+    assert!(!recognised, "a city is not asked for");
+    files.meanings = BTreeMap::from([("CITY".to_owned(), "TOWN".to_owned())]);
+    let error = Ner::load(&files, 1).unwrap_err().to_string();
+    assert!(error.contains("CITY") && error.contains("TOWN"), "{error}");
+}
+
+#[test]
+fn a_gliner_is_asked_for_what_the_configuration_says() {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gliner");
+    let mut files = NerFiles::in_folder(&own);
+    files.runtime = NerFiles::in_folder(&folder()).runtime;
+    files.meanings = BTreeMap::from([
+        ("person".to_owned(), "PERSON".to_owned()),
+        ("city".to_owned(), "LOCATION".to_owned()),
+    ]);
+    let filler = "We went through the open points. ".repeat(60);
+    let text = format!("{filler}\nThen thandiwe okonkwo left for leith, (okonkwo) too.\n{filler}");
+    let (findings, missed) = inspector_of(&files).inspect_fully(&[segment(&text)], None);
+    assert_eq!(missed, None);
+    let found: Vec<(&str, &str)> = findings
+        .iter()
+        .filter(|finding| finding.detector.ends_with("-recognised"))
+        .map(|finding| (finding.entity.as_str(), &text[finding.span.clone()]))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ("PERSON", "thandiwe okonkwo"),
+            ("LOCATION", "leith"),
+            ("PERSON", "okonkwo")
+        ]
+    );
+    // The graph has two classes, so it does not answer the five usual questions.
+    files.meanings.clear();
+    let error = Ner::load(&files, 1).unwrap_err().to_string();
+    assert!(error.contains("model.onnx"), "{error}");
 }

@@ -9,16 +9,18 @@ use std::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NerFiles {
     /// The classifier: an ONNX graph with `input_ids`, `attention_mask` and perhaps `token_type_ids`,
-    /// giving `[1, tokens, labels]`.
+    /// giving `[1, tokens, labels]`, or a GLiNER with `words_mask`, `text_lengths`, `span_idx` and `span_mask` besides,
+    /// giving `[1, words, width, classes]`.
     pub classifier: PathBuf,
     /// Its tokenizer, in the form of the `tokenizers` library.
     pub tokenizer: PathBuf,
-    /// Its labels: a JSON object with `id2label`.
+    /// Its labels: a JSON object with `id2label`; for a GLiNER its `gliner_config.json`.
     pub labels: PathBuf,
     /// ONNX Runtime's shared library, 1.24 or later.
     pub runtime: PathBuf,
     /// What labels stand for that are not known, or meant otherwise: a label, without `B-` or `I-`, and `PERSON`,
-    /// `ADDRESS`, `LOCATION`, `POSTAL_CODE`, `ORGANIZATION` or `NONE`.
+    /// `ADDRESS`, `LOCATION`, `POSTAL_CODE`, `ORGANIZATION` or `NONE`. A GLiNER is asked for exactly these labels, and
+    /// for the usual ones where there is none.
     pub meanings: BTreeMap<String, String>,
 }
 
@@ -26,10 +28,16 @@ impl NerFiles {
     /// The files of a folder, by their usual names.
     #[must_use]
     pub fn in_folder(folder: &Path) -> Self {
+        let asked = folder.join("gliner_config.json");
+        let labels = if asked.is_file() {
+            asked
+        } else {
+            folder.join("config.json")
+        };
         Self {
             classifier: folder.join("model.onnx"),
             tokenizer: folder.join("tokenizer.json"),
-            labels: folder.join("config.json"),
+            labels,
             runtime: folder.join("libonnxruntime.so"),
             meanings: BTreeMap::new(),
         }

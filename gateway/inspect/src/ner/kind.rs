@@ -67,24 +67,31 @@ impl Kind {
 
 /// What is said to be meant by labels, before what is known of them: a label, without `B-` or `I-`, and the
 /// entity type that it stands for, or `NONE`.
-pub(super) struct Meanings(HashMap<String, Option<Kind>>);
+pub(super) struct Meanings(BTreeMap<String, Option<Kind>>);
 
 impl Meanings {
     pub(super) fn new(said: &BTreeMap<String, String>) -> Result<Self, NerError> {
-        let mut meanings = HashMap::new();
+        let mut meanings = BTreeMap::new();
         for (label, entity) in said {
             let kind = Kind::NAMES.iter().find(|(_, name)| name == entity);
             if kind.is_none() && entity != "NONE" {
                 return Err(NerError::Meaning(label.clone(), entity.clone()));
             }
-            meanings.insert(label.to_ascii_uppercase(), kind.map(|(kind, _)| *kind));
+            meanings.insert(label.clone(), kind.map(|(kind, _)| *kind));
         }
         Ok(Self(meanings))
     }
 
     pub(super) fn of(&self, label: &str) -> Option<Kind> {
-        let said = self.0.get(&label.to_ascii_uppercase());
-        said.copied().unwrap_or_else(|| Kind::of_label(label))
+        let said = self.0.iter().find(|(said, _)| said.eq_ignore_ascii_case(label));
+        said.map_or_else(|| Kind::of_label(label), |(_, kind)| *kind)
+    }
+
+    /// What was said to stand for something.
+    pub(super) fn said(&self) -> Vec<(String, Kind)> {
+        let all = self.0.iter();
+        all.filter_map(|(label, kind)| Some((label.clone(), (*kind)?)))
+            .collect()
     }
 }
 
