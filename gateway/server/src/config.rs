@@ -199,11 +199,14 @@ pub enum OtherHosts {
 pub struct Ner {
     /// Whether it is used where it is installed.
     pub enabled: bool,
-    /// Folder with `model.onnx`, `tokenizer.json` and `config.json` (labels); the folder `names` beside the
-    /// program when absent.
+    /// Folder with `model.onnx`, `tokenizer.json` and `config.json` (labels; `gliner_config.json` for a GLiNER); the
+    /// folder `names` beside the program when absent.
     pub dir: Option<PathBuf>,
     /// ONNX Runtime's shared library, 1.24 or later; `libonnxruntime.so` in that folder when absent.
     pub runtime: Option<PathBuf>,
+    /// What labels stand for that are not known, or meant otherwise: a label without `B-` or `I-`, and `PERSON`,
+    /// `ADDRESS`, `LOCATION`, `POSTAL_CODE`, `ORGANIZATION` or `NONE`. A GLiNER is asked for exactly these labels.
+    pub labels: BTreeMap<String, String>,
     /// Texts that are read at the same time, each on one core; half of the cores when absent.
     pub threads: Option<usize>,
     /// Milliseconds that a request may be read for; past it the policy's `names.late` holds.
@@ -216,6 +219,7 @@ impl Default for Ner {
             enabled: true,
             dir: None,
             runtime: None,
+            labels: BTreeMap::new(),
             threads: None,
             deadline_ms: 10_000,
         }

@@ -144,6 +144,7 @@ fn ner_files(config: &config::Ner) -> Option<NerFiles> {
     if let Some(runtime) = &config.runtime {
         files.runtime.clone_from(runtime);
     }
+    files.meanings.clone_from(&config.labels);
     Some(files)
 }
 
