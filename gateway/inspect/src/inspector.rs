@@ -31,6 +31,11 @@ use crate::{
 /// The most findings of one segment.
 pub const MAX_FINDINGS: usize = 20_000;
 
+/// How far behind a person or an address of mail a number is that reaches them, in bytes.
+const REACHED: usize = 24;
+/// The most numbers of a text that are held against what detectors left out.
+const MOST_NUMBERS: usize = 256;
+
 /// The detector files that are part of the program.
 pub(crate) const EMBEDDED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/detector_files.rs"));
 
@@ -315,7 +320,8 @@ impl Inspector {
                 binary: &opaque,
                 code: &code,
             };
-            for mention in mentions(normal.text(), unspoken).iter() {
+            let mentions = mentions(normal.text(), unspoken);
+            for mention in mentions.iter() {
                 let info = self.recognised.iter().find(|(kind, _)| *kind == mention.kind);
                 if let Some((_, info)) = info {
                     let span = normal.source_span(mention.span.clone());
@@ -329,6 +335,7 @@ impl Inspector {
                     ));
                 }
             }
+            self.numbers(&normal, &mentions, segment, &mut claims);
             for name in names::names(normal.text()) {
                 let span = normal.source_span(name.span);
                 claims.push(claim(
@@ -355,6 +362,35 @@ impl Inspector {
         }
         claims.retain(|claim| !claim.finding.span.is_empty());
         claims
+    }
+
+    /// The numbers that the token classifier saw and that patterns left out, where a detector agrees.
+    fn numbers(&self, normal: &View<'_>, mentions: &[Mention], segment: usize, claims: &mut Vec<Claim>) {
+        let numbers = mentions
+            .iter()
+            .filter(|mention| mention.kind == Kind::Number)
+            .take(MOST_NUMBERS);
+        let mut found = Vec::new();
+        for number in numbers {
+            let span = normal.source_span(number.span.clone());
+            if claims.iter().any(|claim| {
+                !claim.region && claim.finding.span.start < span.end && span.start < claim.finding.span.end
+            }) {
+                continue;
+            }
+            let reached = claims.iter().any(|claim| {
+                matches!(claim.finding.entity.as_str(), "EMAIL" | "PERSON")
+                    && (claim.finding.span.end..claim.finding.span.end + REACHED).contains(&span.start)
+            });
+            for hit in scan::hinted(&self.detectors, normal.text(), &number.span, reached) {
+                let info = &self.detectors.all[usize::from(hit.detector)].info;
+                let span = normal.source_span(hit.span);
+                let mut claim = claim(info, segment, span, hit.score, hit.evidence, false);
+                claim.validated = hit.validated;
+                found.push(claim);
+            }
+        }
+        claims.append(&mut found);
     }
 
     /// Blocks of code, in places of the normalised view. Code is found in the source itself, so its places carry

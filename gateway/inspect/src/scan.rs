@@ -16,6 +16,9 @@ use crate::{
     validate::{self, Verdict},
 };
 
+mod hinted;
+pub(crate) use hinted::hinted;
+
 /// Matches that score less are dropped.
 pub(crate) const LEAST_SCORE: f32 = 0.4;
 

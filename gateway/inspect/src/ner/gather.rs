@@ -79,6 +79,7 @@ fn is_joint(between: &str, kind: Kind, begins: bool) -> bool {
         Kind::Person | Kind::Organization => {
             c == ' ' || matches!(c, '\'' | '’' | '-' | '.') || (!begins && c == ',')
         }
+        Kind::Number => matches!(c, ' ' | '-' | '.' | '/' | '(' | ')'),
         _ => c.is_whitespace() || matches!(c, ',' | '.' | '\'' | '’' | '-' | '/' | '#'),
     };
     short && between.chars().all(joint)

@@ -17,7 +17,7 @@ pub(super) fn without_identifiers(text: &str, code: &[Range<usize>], mentions: V
         .into_iter()
         .filter(|mention| {
             let span = &mention.span;
-            mention.kind == Kind::Address
+            matches!(mention.kind, Kind::Address | Kind::Number)
                 || !(is_joined(text, span) || is_camel(&text[span.clone()]))
                     && (!in_code(span) || is_name(&text[span.clone()]))
         })

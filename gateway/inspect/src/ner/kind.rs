@@ -19,6 +19,8 @@ pub(crate) enum Kind {
     Location,
     PostalCode,
     Organization,
+    /// A number of somebody's: of a telephone, an account, a document. It counts where a detector agrees.
+    Number,
 }
 
 impl Kind {
@@ -31,7 +33,7 @@ impl Kind {
         (Self::Organization, "ORGANIZATION"),
     ];
 
-    /// The kind of a label, without its `B-` or `I-`; none for what detectors find better.
+    /// The kind of a label, without its `B-` or `I-`; none for what is not asked for.
     fn of_label(label: &str) -> Option<Self> {
         Some(
             match label.to_ascii_uppercase().replace([' ', '-'], "_").as_str() {
@@ -44,6 +46,8 @@ impl Kind {
                 "ORG" | "ORGANIZATION" | "ORGANISATION" | "COMPANY" | "COMPANYNAME" | "COMPANY_NAME" => {
                     Self::Organization
                 }
+                "PHONE" | "TAX_ID" | "BANK_ACCOUNT" | "ROUTING_NUMBER" | "GOVERNMENT_ID" | "PASSPORT"
+                | "DRIVERS_LICENSE" | "PHONE_NUMBER" | "ID_NUMBER" | "SSN" => Self::Number,
                 _ => return None,
             },
         )
@@ -126,7 +130,7 @@ impl Labels {
             meanings.of(bare.unwrap_or(label))
         };
         let kinds: Vec<Option<Kind>> = labels.iter().map(|label| bare(label)).collect();
-        if kinds.iter().all(Option::is_none) {
+        if kinds.iter().flatten().all(|kind| *kind == Kind::Number) {
             return Err(unusable("no label is of a name or a place".to_owned()));
         }
         let begins = labels
