@@ -355,6 +355,10 @@ impl Inspector {
                 let evidence = vec!["between a person and an address"];
                 claims.push(claim(&self.signed, segment, span, 0.5, evidence, false));
             }
+            for span in organization::at_addresses(text, &claims) {
+                let evidence = vec!["above or before a street"];
+                claims.push(claim(&self.signed, segment, span, 0.5, evidence, false));
+            }
             for span in organization::in_company(text, &claims) {
                 let evidence = vec!["beside a person or an organisation"];
                 claims.push(claim(&self.beside, segment, span, 0.5, evidence, false));

@@ -1,5 +1,6 @@
-//! Organisations by their place: the line between a person's and an address's in a signature, what a person is
-//! said to be of, and the neighbours of a known one in an enumeration.
+//! Organisations by their place: the line between a person's and an address's in a signature, the line above a
+//! street, the name before a street in a sentence, what a person is said to be of, and the neighbours of a known
+//! one in an enumeration.
 //!
 //! ```text
 //! Kim Archer
@@ -192,6 +193,8 @@ fn below(text: &str, person: &Range<usize>, known: &[(Range<usize>, Part)]) -> O
     if beside(&text[start..person.start]) + beside(&text[person.end..end]) > 0 {
         return None;
     }
+    // Who writes their own name in small letters writes all names so.
+    let small = !text[person.clone()].chars().any(char::is_uppercase);
     let mut last = None;
     let mut at = end + 1;
     for _ in 0..REACH {
@@ -204,10 +207,11 @@ fn below(text: &str, person: &Range<usize>, known: &[(Range<usize>, Part)]) -> O
             .map(|(_, part)| *part);
         match in_line {
             Some(Part::Reach) => return last,
-            Some(Part::Person) => last = None,
+            // `Kim Archer`, `Quantrell Dynamics`, `Kim Archer` again: the order differs.
+            Some(Part::Person) => {}
             None => {
                 let name = line.trim_matches(|c: char| !c.is_alphanumeric() && c != '.');
-                if is_name(name) {
+                if is_name(name) || (small && is_small_name(name)) {
                     let start = at + line.find(name)?;
                     last = Some(start..start + name.len());
                 } else if line.chars().any(char::is_alphanumeric) {
@@ -218,6 +222,142 @@ fn below(text: &str, person: &Range<usize>, known: &[(Range<usize>, Part)]) -> O
         at = span.end + 1;
     }
     None
+}
+
+/// The names of those whom an address is of: the line above a street, or what stands before it in a sentence
+/// (`at Quantrell, 12 Harbour Street`).
+pub(crate) fn at_addresses(text: &str, claims: &[Claim]) -> Vec<Range<usize>> {
+    let mut taken: Vec<&Range<usize>> = claims
+        .iter()
+        .filter(|claim| !claim.region)
+        .map(|claim| &claim.finding.span)
+        .collect();
+    taken.sort_unstable_by_key(|span| span.start);
+    let is_free = |span: &Range<usize>| {
+        let before = taken.partition_point(|other| other.start < span.end);
+        // Claims are short beside what is looked at: the last few before a place are all that can reach it.
+        taken[before.saturating_sub(8)..before]
+            .iter()
+            .all(|other| other.end <= span.start)
+    };
+    let mut found: Vec<Range<usize>> = claims
+        .iter()
+        .filter(|claim| {
+            let span = &claim.finding.span;
+            let house = text[span.clone()].starts_with(|c: char| c.is_ascii_digit());
+            claim.finding.entity.as_str() == "ADDRESS" && house
+        })
+        .filter_map(|claim| {
+            let start = claim.finding.span.start;
+            above(text, start).or_else(|| before(text, start))
+        })
+        .filter(is_free)
+        .collect();
+    found.sort_by_key(|span| span.start);
+    found.dedup();
+    found
+}
+
+/// The line above the one that begins here, a blank one between them left aside.
+fn above(text: &str, start: usize) -> Option<Range<usize>> {
+    let lead = text[..start].trim_end_matches(' ');
+    let upper = lead.strip_suffix('\n')?;
+    let upper = upper.strip_suffix('\n').unwrap_or(upper);
+    let from = upper.len()
+        - upper
+            .bytes()
+            .rev()
+            .take(MAX_LINE + 1)
+            .take_while(|byte| *byte != b'\n')
+            .count();
+    let line = upper.get(from..)?;
+    let name = line.trim_matches(|c: char| !c.is_alphanumeric() && c != '.');
+    let start = from + line.find(name)?;
+    // What stands above the name belongs to another paragraph, or is somebody's line.
+    (is_name(name) && !announces(name) && !name.ends_with('.')).then(|| start..start + name.len())
+}
+
+/// The words with capitals before `, 12 Harbour Street`, behind a word that says where.
+fn before(text: &str, start: usize) -> Option<Range<usize>> {
+    let name = words_to(text, text[..start].strip_suffix(", ")?.len())?;
+    let lead = &text[..name.start];
+    let says_where = [
+        " at ", " to ", " from ", " near ", " bei ", " chez ", " presso ", " en ",
+    ]
+    .iter()
+    .any(|word| lead.ends_with(word));
+    (says_where && !announces(&text[name.clone()])).then_some(name)
+}
+
+/// Whether a line announces an address, or is a greeting, rather than naming somebody.
+fn announces(line: &str) -> bool {
+    const WORDS: &[&str] = &[
+        "address",
+        "addresses",
+        "adresse",
+        "anschrift",
+        "avenue",
+        "best",
+        "bill",
+        "billing",
+        "cheers",
+        "contact",
+        "date",
+        "dear",
+        "deliver",
+        "delivery",
+        "destination",
+        "direccion",
+        "dirección",
+        "from",
+        "greetings",
+        "headquarters",
+        "hello",
+        "hi",
+        "home",
+        "indirizzo",
+        "kind",
+        "location",
+        "mail",
+        "monday",
+        "office",
+        "order",
+        "pickup",
+        "please",
+        "post",
+        "regards",
+        "return",
+        "saturday",
+        "send",
+        "sender",
+        "sent",
+        "ship",
+        "shipping",
+        "site",
+        "street",
+        "subject",
+        "sunday",
+        "thanks",
+        "thursday",
+        "friday",
+        "to",
+        "tuesday",
+        "wednesday",
+        "work",
+        "yours",
+    ];
+    line.split(|c: char| !c.is_alphanumeric())
+        .any(|word| WORDS.contains(&word.to_lowercase().as_str()))
+}
+
+/// A few words in small letters.
+fn is_small_name(line: &str) -> bool {
+    line.len() <= MAX_LINE
+        && line.split_whitespace().count() <= 4
+        && line
+            .chars()
+            .all(|c| c.is_alphabetic() || matches!(c, ' ' | '&' | '-' | '.' | ','))
+        && line.chars().any(char::is_alphabetic)
 }
 
 /// A few words with capitals, no sentence and no field.
@@ -267,6 +407,23 @@ mod tests {
         let text = "We met Martina Kowalska of Quantrell Nine yesterday.";
         assert_eq!(organizations(text), ["Quantrell Nine"]);
         assert_eq!(organizations("we and Belmontix LLC agreed."), ["Belmontix LLC"]);
+    }
+
+    #[test]
+    fn an_address_is_somebodys() {
+        assert_eq!(
+            organizations("Quantrell Nine\n\n48 Harbour Street\nLeith\n"),
+            ["Quantrell Nine"]
+        );
+        let text = "We meet on Monday at Quantrell, 48 Harbour Street, Leith.";
+        assert_eq!(organizations(text), ["Quantrell"]);
+        for text in [
+            "Delivery Address\n48 Harbour Street\nLeith\n",
+            "Thanks for all.\n\n48 Harbour Street\nLeith\n",
+            "They went on to Leith, where 48 Harbour Street is.",
+        ] {
+            assert_eq!(organizations(text), [""; 0], "{text}");
+        }
     }
 
     #[test]
