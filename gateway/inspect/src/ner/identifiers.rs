@@ -38,11 +38,18 @@ fn is_joined(text: &str, span: &Range<usize>) -> bool {
         || after.starts_with("!(")
 }
 
-/// `isArray`: a small letter first and capitals within.
+/// One word such as `isArray`, `NoHashHasher` or `rand_core`: with a capital behind a small first letter, several of
+/// them within, or an underscore.
 fn is_camel(mention: &str) -> bool {
-    mention.starts_with(char::is_lowercase)
-        && !mention.contains(char::is_whitespace)
-        && mention.contains(char::is_uppercase)
+    if mention.contains(|c: char| c.is_whitespace() || c == '-') {
+        return false;
+    }
+    let humps = mention
+        .chars()
+        .zip(mention.chars().skip(1))
+        .filter(|(one, next)| one.is_lowercase() && next.is_uppercase())
+        .count();
+    mention.contains('_') || humps >= 2 || (humps == 1 && mention.starts_with(char::is_lowercase))
 }
 
 /// More than one word, or one with a capital and small letters behind it.
@@ -78,6 +85,8 @@ mod tests {
             ("value is `haystack.len() - 1`", "len"),
             ("see std::fmt::Display", "fmt"),
             ("use isArray for it", "isArray"),
+            ("use NoHashHasher for it", "NoHashHasher"),
+            ("use rand_core for it", "rand_core"),
             ("the first_name of it", "name"),
             ("_ => panic!(\"no\")", "panic"),
         ] {
@@ -92,6 +101,8 @@ mod tests {
         for (text, part) in [
             ("call thandiwe today", "thandiwe"),
             ("Hi Thandiwe!", "Thandiwe"),
+            ("ask DeShawn about it", "DeShawn"),
+            ("ask McKay-MacDonald-DeVito", "McKay-MacDonald-DeVito"),
             ("Hi Thandiwe! How", "Thandiwe"),
             ("Okonkwo (her brother)", "Okonkwo"),
         ] {
