@@ -30,6 +30,7 @@ fn intent(exchange: ExchangeId) -> Intent {
         rule: "pii".into(),
         policy_hash: "a".repeat(64),
         entities: BTreeMap::from([("EMAIL".parse().expect("a name"), 2)]),
+        sources: Vec::new(),
         upstream: Some("engine".into()),
         upstream_kind: Some(UpstreamKind::Engine),
         model: Some("smollm2".into()),

@@ -13,7 +13,7 @@
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, str::FromStr};
 
-use cordon_domain::{Action, Actor, Dialect, Door, EntityType, ExchangeId, UpstreamKind};
+use cordon_domain::{Action, Actor, Dialect, Door, EntityType, ExchangeId, Source, UpstreamKind};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -300,6 +300,9 @@ pub struct Intent {
     /// What the on-prem model was asked about the request, by the policy's questions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub questions: Vec<Asked>,
+    /// Of the company's own texts and records that were recognised: which, and how much of each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<Source>,
     /// Who is to answer; none when it is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream: Option<String>,
@@ -639,6 +642,7 @@ pub(crate) mod samples {
             policy_hash: "a".repeat(64),
             entities: BTreeMap::from([("EMAIL".parse().unwrap(), 2), ("SECRET.JWT".parse().unwrap(), 1)]),
             questions: Vec::new(),
+            sources: Vec::new(),
             upstream: Some("engine".into()),
             upstream_kind: Some(UpstreamKind::Engine),
             model: Some("smollm2".into()),

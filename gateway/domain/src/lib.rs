@@ -23,7 +23,7 @@ mod entity;
 pub use entity::{EntityType, InvalidEntityType};
 
 mod finding;
-pub use finding::Finding;
+pub use finding::{Finding, Source};
 
 mod action;
 pub use action::{Action, Decision, Verdict};

@@ -45,6 +45,20 @@ pub struct DetectorInfo {
     pub details: Details,
 }
 
+impl DetectorInfo {
+    /// One that is no part of a file.
+    pub(crate) fn built_in(id: &str, entity: EntityType) -> Self {
+        Self {
+            id: id.into(),
+            entity,
+            file: String::new(),
+            examples: Vec::new(),
+            counter_examples: Vec::new(),
+            details: Details::default(),
+        }
+    }
+}
+
 /// How a detector of a file works, in words for people.
 #[derive(Clone, Debug, Default)]
 pub struct Details {

@@ -15,8 +15,9 @@ use cordon_domain::{EntityType, Finding, Role, Segment};
 use crate::{
     address, code,
     decode::{self, Trust},
-    detector::{self, Details, DetectorInfo, Detectors},
+    detector::{self, DetectorInfo, Detectors},
     disguise::Disguises,
+    fingerprint::Fingerprints,
     join,
     load::{self, DetectorError},
     names,
@@ -54,6 +55,7 @@ pub struct Inspector {
     /// What the token classifier finds, by kind.
     recognised: [(Kind, DetectorInfo); 5],
     ner: Option<Arc<Ner>>,
+    fingerprints: Option<Arc<Fingerprints>>,
     /// For each detector of the files: whether it marks a region.
     regions: Vec<bool>,
     disguises: Disguises,
@@ -105,6 +107,7 @@ impl Inspector {
                 (kind, built_in(&id, entity))
             }),
             ner: None,
+            fingerprints: None,
             regions,
             disguises,
         })
@@ -114,6 +117,13 @@ impl Inspector {
     #[must_use]
     pub fn with_ner(mut self, ner: Option<Arc<Ner>>) -> Self {
         self.ner = ner;
+        self
+    }
+
+    /// The same with the company's own fingerprints.
+    #[must_use]
+    pub fn with_fingerprints(mut self, fingerprints: Option<Arc<Fingerprints>>) -> Self {
+        self.fingerprints = fingerprints;
         self
     }
 
@@ -184,6 +194,7 @@ impl Inspector {
             .chain(self.blocks.iter().map(|(_, info)| info))
             .chain([&self.names, &self.below_street, &self.signed, &self.beside])
             .chain(self.recognised.iter().map(|(_, info)| info))
+            .chain(self.fingerprints.iter().flat_map(|prints| prints.detectors()))
     }
 
     /// What lies across the borders of texts, by segment.
@@ -294,7 +305,17 @@ impl Inspector {
                 counts.then(|| view.source_span(span))
             };
             self.patterns(view, &[], segment, back, &mut claims);
+            if trust == Trust::Full {
+                let back = |span: Range<usize>| view.is_derived(span.clone()).then(|| view.source_span(span));
+                self.fingerprints(view, segment, back, &mut claims);
+            }
         });
+        self.fingerprints(
+            &normal,
+            segment,
+            |span| Some(normal.source_span(span)),
+            &mut claims,
+        );
         let written = matches!(
             role,
             Role::System | Role::User | Role::Assistant | Role::ToolArguments | Role::ToolResult
@@ -366,6 +387,36 @@ impl Inspector {
         }
         claims.retain(|claim| !claim.finding.span.is_empty());
         claims
+    }
+
+    /// What of the company's own stands in a view.
+    fn fingerprints(
+        &self,
+        view: &View<'_>,
+        segment: usize,
+        back: impl Fn(Range<usize>) -> Option<Range<usize>>,
+        claims: &mut Vec<Claim>,
+    ) {
+        let hits = self
+            .fingerprints
+            .iter()
+            .flat_map(|prints| prints.find(view.text()));
+        for hit in hits {
+            if let Some(span) = back(hit.span) {
+                let mut claim = claim(
+                    hit.detector,
+                    segment,
+                    span,
+                    hit.score,
+                    vec![hit.evidence],
+                    hit.region,
+                );
+                claim.finding.source = Some(hit.source);
+                // It is known for certain, so it names the passage and not the look for code that sees the same.
+                claim.validated = true;
+                claims.push(claim);
+            }
+        }
     }
 
     /// The numbers that the token classifier saw and that patterns left out, where a detector agrees.
@@ -459,6 +510,7 @@ fn claim(
         detector: Arc::clone(&info.id),
         score,
         evidence,
+        source: None,
     };
     Claim {
         finding,
@@ -468,16 +520,10 @@ fn claim(
 }
 
 fn built_in(id: &str, entity: &str) -> DetectorInfo {
-    DetectorInfo {
-        id: id.into(),
-        entity: entity
-            .parse()
-            .expect("the names of built-in entity types are well formed"),
-        file: String::new(),
-        examples: Vec::new(),
-        counter_examples: Vec::new(),
-        details: Details::default(),
-    }
+    let entity = entity
+        .parse()
+        .expect("the names of built-in entity types are well formed");
+    DetectorInfo::built_in(id, entity)
 }
 
 /// Joins what is past the limit to the last finding within it.
@@ -523,6 +569,7 @@ mod tests {
             detector: "d".into(),
             score: 1.0,
             evidence: vec![],
+            source: None,
         };
         let all = limited((0..MAX_FINDINGS + 5).map(finding).collect());
         assert_eq!(all.len(), MAX_FINDINGS);

@@ -21,6 +21,8 @@ pub use normalise::normalise;
 
 pub mod document;
 
+pub mod fingerprint;
+
 mod confusables;
 
 mod decode;

@@ -20,7 +20,7 @@ pub(crate) struct Claim {
 
 impl Claim {
     /// Greater claims first.
-    fn rank(&self) -> (bool, bool, bool, usize, u32) {
+    fn rank(&self) -> (bool, bool, bool, bool, usize, u32) {
         let secret = self.finding.entity.family() == "SECRET";
         let generic = self.finding.entity.as_str().ends_with("GENERIC");
         // A machine's name inside a log or a program is the narrower thing to know.
@@ -30,6 +30,7 @@ impl Claim {
             !self.region,
             self.validated || (secret && !generic) || narrow,
             secret,
+            self.finding.source.is_some(),
             self.finding.span.len(),
             score,
         )
@@ -108,8 +109,10 @@ pub(crate) fn reason(winner: &Claim, loser: &Claim) -> &'static str {
     } else if one.2 != other.2 {
         "it is a secret"
     } else if one.3 != other.3 {
-        "it is longer"
+        "it is of the company's own records"
     } else if one.4 != other.4 {
+        "it is longer"
+    } else if one.5 != other.5 {
         "its score is higher"
     } else {
         "it comes first"
@@ -166,6 +169,7 @@ mod tests {
                 detector: "d".into(),
                 score: 0.5,
                 evidence: vec![],
+                source: None,
             },
             validated,
             region,

@@ -52,6 +52,7 @@ fn request(count: usize) -> (Body, Vec<Finding>) {
             detector: "email".into(),
             score: 0.9,
             evidence: Vec::new(),
+            source: None,
         });
         text.push_str(" about the order. ");
     }

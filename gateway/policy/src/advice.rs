@@ -83,6 +83,7 @@ mod tests {
             detector: "d".into(),
             score: 1.0,
             evidence: vec![],
+            source: None,
         }
     }
 

@@ -186,6 +186,7 @@ impl Condition {
             detector: "some-detector".into(),
             score: 0.5,
             evidence: Vec::new(),
+            source: None,
         };
         let counts = Counts::default();
         let facts = Facts {

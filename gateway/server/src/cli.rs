@@ -9,9 +9,11 @@ mod check;
 mod detectors;
 mod doctor;
 mod env;
+mod fingerprint;
 mod key;
 mod model;
 mod policy;
+mod progress;
 mod scan;
 mod up;
 
@@ -66,6 +68,9 @@ enum Command {
     /// Test policies and print their schema.
     #[command(after_help = "Example:\n  cordon policy test policies/default.yaml")]
     Policy(policy::Policy),
+    /// Make, list and remove fingerprints of the company's own files, records and planted strings.
+    #[command(after_help = "Example:\n  cordon fingerprint add fab-process ~/src/etch ~/minutes")]
+    Fingerprint(fingerprint::Fingerprint),
     /// Make, list and revoke API keys.
     #[command(after_help = "Example:\n  cordon key create --user j.kim --group engineering")]
     Key(key::Key),
@@ -140,6 +145,7 @@ impl Cli {
             Command::Scan(scan) => scan.run(),
             Command::Detectors(detectors) => detectors.run(),
             Command::Policy(policy) => policy.run(),
+            Command::Fingerprint(fingerprint) => fingerprint.run(),
             Command::Key(key) => key.run(),
             Command::Audit(audit) => audit.run(),
             Command::Model(model) => model.run(),

@@ -61,6 +61,9 @@ pub struct Config {
     pub policy: Option<PathBuf>,
     /// Further detector files (or folders of them), in the form of `policies/detectors/*.yaml`.
     pub detectors: Vec<PathBuf>,
+    /// Folder of fingerprints of the company's own texts and records; `DIR/fingerprints` when absent.
+    /// `cordon fingerprint` writes it.
+    pub fingerprints: Option<PathBuf>,
     /// The token classifier that finds names, addresses and places.
     pub ner: Ner,
     /// The on-prem model.
@@ -88,6 +91,7 @@ impl Default for Config {
             intercept: Intercept::default(),
             policy: None,
             detectors: Vec::new(),
+            fingerprints: None,
             ner: Ner::default(),
             engine: Engine::default(),
             questions: Questions::default(),
@@ -697,6 +701,7 @@ impl Config {
         self.intercept.extra_roots.iter_mut().for_each(&mut fix);
         for path in [
             &mut self.policy,
+            &mut self.fingerprints,
             &mut self.engine.binary,
             &mut self.engine.model,
             &mut self.gateway.certificate,

@@ -22,6 +22,7 @@ pub struct Installation {
     dir: PathBuf,
     keys: PathBuf,
     installation_key: PathBuf,
+    fingerprints: PathBuf,
 }
 
 /// The state folder could not be used.
@@ -83,6 +84,10 @@ impl Installation {
                 .installation_key
                 .clone()
                 .unwrap_or_else(|| config.dir.join("installation.key")),
+            fingerprints: config
+                .fingerprints
+                .clone()
+                .unwrap_or_else(|| config.dir.join("fingerprints")),
         }
     }
 
@@ -144,6 +149,11 @@ impl Installation {
     /// Model weights.
     pub fn models(&self) -> PathBuf {
         self.dir.join("models")
+    }
+
+    /// Fingerprints of the company's own texts and records.
+    pub fn fingerprints(&self) -> &Path {
+        &self.fingerprints
     }
 
     /// API keys, hashed.

@@ -1,4 +1,4 @@
-//! What a reload replaces: policy, detectors and API keys, read and checked together.
+//! What a reload replaces: policy, detectors, fingerprints and API keys, read and checked together.
 //!
 //! On failure: the old rules stay in force, and the log says why.
 
@@ -10,7 +10,10 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use cordon_audit::{Event, PolicyReloaded};
-use cordon_inspect::{Inspector, Ner, NerFiles};
+use cordon_inspect::{
+    Inspector, Ner, NerFiles,
+    fingerprint::{self, FingerprintKey, Fingerprints},
+};
 use cordon_policy::Policy;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
@@ -19,7 +22,7 @@ use tracing::{error, info, warn};
 use crate::{
     config::{self, Config},
     gate::Gate,
-    installation::Installation,
+    installation::{Installation, InstallationKey},
     keys::Keys,
     supervise,
 };
@@ -28,7 +31,7 @@ use crate::{
 /// change notices of the file system miss; reading a few small files does not.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Policy, detectors and API keys of one moment.
+/// Policy, detectors, fingerprints and API keys of one moment.
 pub struct Rules {
     /// The policy in force.
     pub policy: Policy,
@@ -65,7 +68,9 @@ impl Rules {
                 policy.file()
             );
         }
-        let inspector = load_inspector(config)?.with_ner(ner);
+        let inspector = load_inspector(config)?
+            .with_ner(ner)
+            .with_fingerprints(load_fingerprints(config)?);
         let mut unknown = policy.check_entities(&inspector.entity_types());
         let known = |name: &str| {
             name == "engine"
@@ -159,6 +164,22 @@ pub fn load_inspector(config: &Config) -> Result<Inspector> {
     Inspector::load(&sources).map_err(|faults| anyhow::anyhow!("{}", lines(&faults)))
 }
 
+/// The fingerprints of an installation; none where none were made.
+pub fn load_fingerprints(config: &Config) -> Result<Option<Arc<Fingerprints>>> {
+    let installation = Installation::of(config);
+    let folder = installation.fingerprints();
+    if fingerprint::set_names(folder)?.is_empty() {
+        return Ok(None);
+    }
+    let key = fingerprint_key(&installation.key()?);
+    Ok(Fingerprints::open(folder, Arc::new(key))?.map(Arc::new))
+}
+
+/// The key of an installation's fingerprints.
+pub fn fingerprint_key(key: &InstallationKey) -> FingerprintKey {
+    FingerprintKey::from_bytes(&key.derive("fingerprints"))
+}
+
 fn detector_files(configured: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in configured {
@@ -200,14 +221,14 @@ pub async fn keep_fresh(gate: Arc<Gate>, config_file: Option<PathBuf>, stop: Can
     // The configuration whose rules are in force, and the file as it was read last.
     let mut current = gate.config.clone();
     let mut written = config_file.as_deref().and_then(|file| Config::load(file).ok());
-    let mut seen = fingerprint(&current, config_file.as_deref());
+    let mut seen = digest(&current, config_file.as_deref());
     loop {
         let asked = tokio::select! {
             () = stop.cancelled() => return,
             _ = hangups.recv() => true,
             () = tokio::time::sleep(LOOK_EVERY) => false,
         };
-        let now = fingerprint(&current, config_file.as_deref());
+        let now = digest(&current, config_file.as_deref());
         if (now == seen && !asked) || gate.draining.load(Ordering::Relaxed) {
             continue;
         }
@@ -273,7 +294,7 @@ async fn install(gate: &Gate, rules: Rules) -> bool {
     }
     gate.rules.store(Arc::new(rules));
     gate.metrics.reload("done");
-    info!(policy, "policy, detectors and keys were reloaded");
+    info!(policy, "policy, detectors, fingerprints and keys were reloaded");
     true
 }
 
@@ -293,12 +314,17 @@ async fn record(gate: &Gate, policy_hash: String, accepted: bool) -> bool {
 }
 
 /// A digest over every file that rules come from.
-fn fingerprint(config: &Config, config_file: Option<&Path>) -> [u8; 32] {
+fn digest(config: &Config, config_file: Option<&Path>) -> [u8; 32] {
     let installation = Installation::of(config);
     let mut files: Vec<PathBuf> = config_file.map(Path::to_owned).into_iter().collect();
     files.extend(config.policy.clone());
     files.extend(detector_files(&config.detectors).unwrap_or_default());
     files.push(installation.keys().to_owned());
+    let sets = fingerprint::set_names(installation.fingerprints()).unwrap_or_default();
+    files.extend(
+        sets.iter()
+            .map(|set| installation.fingerprints().join(set).join("set.json")),
+    );
     let mut digest = Sha256::new();
     for file in files {
         digest.update(file.as_os_str().as_encoded_bytes());

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cordon_domain::{Actor, EntityType, Identity};
+use cordon_domain::{Actor, EntityType, Identity, Source};
 
 use super::{
     Asked, Body, Intent, PolicyReloaded, Refused, Seal, Started, Stopped, TunnelClosed, TunnelOpened,
@@ -23,6 +23,8 @@ const GROUPS: usize = 64;
 const ENTITY_TYPES: usize = 256;
 /// More than a policy can hold.
 const QUESTIONS: usize = 64;
+const SOURCES: usize = 32;
+const FILE_BYTES: usize = 512;
 /// The largest integer that every JSON reader keeps exact.
 const MAX_INTEGER: u64 = (1 << 53) - 1;
 
@@ -44,6 +46,7 @@ impl Body {
                 policy_hash,
                 entities,
                 questions,
+                sources,
                 upstream,
                 upstream_kind: _,
                 model,
@@ -58,6 +61,7 @@ impl Body {
                 bound_entities(entities);
                 questions.truncate(QUESTIONS);
                 questions.iter_mut().for_each(bound_asked);
+                bound_sources(sources);
                 bound_opt(upstream.as_mut(), NAME_BYTES);
                 bound_opt(model.as_mut(), MODEL_BYTES);
                 bound_number(request_bytes);
@@ -206,6 +210,16 @@ fn bound_entities(entities: &mut BTreeMap<EntityType, u64>) {
         entities.pop_last();
     }
     entities.values_mut().for_each(bound_number);
+}
+
+/// Those of which most was found are kept.
+fn bound_sources(sources: &mut Vec<Source>) {
+    sources.sort_by_key(|source| std::cmp::Reverse(source.percent));
+    sources.truncate(SOURCES);
+    for source in sources {
+        bound(&mut source.set, NAME_BYTES);
+        bound(&mut source.file, FILE_BYTES);
+    }
 }
 
 fn bound_number(number: &mut u64) {

@@ -204,6 +204,7 @@ pub(crate) fn intent_by(user: &str, exchange: ExchangeId) -> Intent {
         rule: "pii".into(),
         policy_hash: "a".repeat(64),
         entities: BTreeMap::from([("EMAIL".parse().unwrap(), 2), ("SECRET.JWT".parse().unwrap(), 1)]),
+        sources: Vec::new(),
         upstream: Some("engine".into()),
         upstream_kind: Some(UpstreamKind::Engine),
         model: Some("smollm2".into()),

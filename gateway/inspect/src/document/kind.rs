@@ -51,6 +51,12 @@ impl Kind {
     pub fn is_plain(self) -> bool {
         matches!(self, Self::Text | Self::Csv)
     }
+
+    /// Whether it holds files or mails that have nothing to do with each other.
+    #[must_use]
+    pub fn holds_files(self) -> bool {
+        matches!(self, Self::Zip | Self::Tar | Self::Mbox)
+    }
 }
 
 /// First bytes of formats that are known and not read.

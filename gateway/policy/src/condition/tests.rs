@@ -26,6 +26,7 @@ fn holds(source: &str) -> Result<bool, ConditionFailed> {
         detector: "d".into(),
         score: 0.75,
         evidence: vec![],
+        source: None,
     };
     let findings = [
         found("SECRET.JWT"),

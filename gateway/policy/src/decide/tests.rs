@@ -84,6 +84,7 @@ fn scored(entity: &str, score: f32) -> Finding {
         detector: "d".into(),
         score,
         evidence: vec![],
+        source: None,
     }
 }
 

@@ -30,6 +30,7 @@ fn find(segments: &[Segment]) -> Vec<Finding> {
                     detector: "words".into(),
                     score: 1.0,
                     evidence: vec![],
+                    source: None,
                 });
             }
             at += word.len();

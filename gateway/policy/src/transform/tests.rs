@@ -35,6 +35,7 @@ fn found(segment: usize, span: Range<usize>, entity: &str) -> Finding {
         detector: "d".into(),
         score: 1.0,
         evidence: vec![],
+        source: None,
     }
 }
 

@@ -10,7 +10,7 @@
 
 mod baseline;
 mod git;
-mod inputs;
+pub(super) mod inputs;
 mod jsonl;
 mod report;
 mod sarif;
@@ -23,7 +23,7 @@ use std::{
     process::ExitCode,
     sync::{Mutex, PoisonError, mpsc},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Result, bail};
@@ -33,7 +33,6 @@ use cordon_domain::{
 };
 use cordon_inspect::{Inspector, document::Problem};
 use cordon_policy::{Facts, Policy, Upstream};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use self::{
     baseline::Baseline,
@@ -42,7 +41,7 @@ use self::{
     report::{Paint, Positions, Reported, Shown, around},
     sarif::Sarif,
 };
-use super::{NO, Where, complain, say};
+use super::{NO, Where, complain, progress::Progress, say};
 use crate::{
     config::{self, Config},
     rules,
@@ -62,13 +61,10 @@ const REGIONS: [&str; 6] = [
 /// Names of the company's own machines: values, which hide in a line that is shown.
 const MACHINES: &str = "INTERNAL";
 
-/// Work that takes no longer shows no progress.
-const SHORT: Duration = Duration::from_secs(1);
-
 /// Arguments of `cordon scan`.
 #[derive(Args)]
 pub struct Scan {
-    /// Configuration whose further detectors are used, too.
+    /// Installation whose further detectors and fingerprints are used, too.
     #[command(flatten)]
     place: Where,
     /// Only report what this policy would act on if it were sent to a cloud.
@@ -145,7 +141,10 @@ impl Scan {
         } else {
             rules::load_ner(&config)?
         };
-        let inspector = rules::load_inspector(&config)?.with_ner(ner);
+        let mut inspector = rules::load_inspector(&config)?.with_ner(ner);
+        if self.place.config.is_some() || self.place.dir.is_some() {
+            inspector = inspector.with_fingerprints(rules::load_fingerprints(&config)?);
+        }
         let policy = match &self.policy {
             Some(file) => {
                 let config = Config {
@@ -338,13 +337,11 @@ impl Search<'_> {
                 }
                 while let Some(outcome) = early.remove(&next) {
                     next += 1;
-                    progress
-                        .bar
-                        .suspend(|| self.tell(outcome, &mut total, &mut sarif));
+                    progress.suspend(|| self.tell(outcome, &mut total, &mut sarif));
                 }
             }
         });
-        progress.bar.finish_and_clear();
+        progress.end();
         if let (_, Source::Git(changes)) = source.into_inner().unwrap_or_else(PoisonError::into_inner) {
             total.binary += changes.binary;
         }
@@ -534,40 +531,6 @@ impl Search<'_> {
     }
 }
 
-/// A bar on standard error, when that is a terminal and the work is long.
-struct Progress {
-    bar: ProgressBar,
-    began: Instant,
-}
-
-impl Progress {
-    fn new(many: Option<u64>) -> Self {
-        let bar = ProgressBar::with_draw_target(many, ProgressDrawTarget::hidden());
-        let form = if many.is_some() {
-            "{bar:30} {pos} of {len} files, {eta} left"
-        } else {
-            "{spinner} {pos} changes"
-        };
-        bar.set_style(ProgressStyle::with_template(form).expect("the template is well formed"));
-        Self {
-            bar,
-            began: Instant::now(),
-        }
-    }
-
-    fn step(&self) {
-        self.bar.inc(1);
-        self.look();
-    }
-
-    fn look(&self) {
-        if self.bar.is_hidden() && self.began.elapsed() > SHORT && std::io::stderr().is_terminal() {
-            self.bar.set_draw_target(ProgressDrawTarget::stderr());
-        }
-        self.bar.tick();
-    }
-}
-
 /// What of all that is found is asked for.
 struct Wanted<'a> {
     policy: Option<Policy>,
@@ -580,7 +543,10 @@ impl Wanted<'_> {
     fn of(&self, findings: &[Finding]) -> Vec<bool> {
         let mut wanted: Vec<bool> = findings
             .iter()
-            .map(|finding| self.regions || !REGIONS.contains(&finding.entity.family()))
+            .map(|finding| {
+                // What the company made fingerprints of is what it wants to hear of.
+                self.regions || finding.source.is_some() || !REGIONS.contains(&finding.entity.family())
+            })
             .collect();
         if let Some(policy) = &self.policy {
             let asked: Vec<usize> = (0..findings.len()).filter(|index| wanted[*index]).collect();

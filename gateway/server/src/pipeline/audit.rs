@@ -18,7 +18,7 @@ use bytes::Bytes;
 use cordon_audit::{Asked, Commitment, Event, Intent, Outcome, Refused, Seal, Uninspected};
 use cordon_domain::{
     Action, Actor, Decision, Dialect, Door, EntityType, ExchangeId, Fault, Finding, Identity, Refusal,
-    UpstreamKind,
+    Source, UpstreamKind,
 };
 use cordon_intercept::{AnswerBody, Arrival, ConnectAsk, TurnedAway, full_body};
 use cordon_wire::Usage;
@@ -83,6 +83,8 @@ pub struct Draft {
     request_commitment: Option<String>,
     entities: BTreeMap<EntityType, u64>,
     questions: Vec<Asked>,
+    /// Set and file that were recognised, and how much of the file at most.
+    sources: BTreeMap<(String, String), u8>,
     decided: Option<Decided>,
     intended: bool,
     uninspected: Option<&'static str>,
@@ -157,6 +159,7 @@ impl Draft {
             request_commitment: None,
             entities: BTreeMap::new(),
             questions: Vec::new(),
+            sources: BTreeMap::new(),
             decided: None,
             intended: false,
             uninspected: None,
@@ -184,6 +187,13 @@ impl Draft {
     pub fn findings(&mut self, findings: &[Finding]) {
         for finding in findings {
             *self.entities.entry(finding.entity.clone()).or_default() += 1;
+            if let Some(source) = finding.source.as_deref() {
+                let known = self
+                    .sources
+                    .entry((source.set.clone(), source.file.clone()))
+                    .or_default();
+                *known = source.percent.max(*known);
+            }
             self.metrics.findings(finding.entity.as_str(), 1);
         }
     }
@@ -261,6 +271,15 @@ impl Draft {
             policy_hash: decided.policy_hash.clone(),
             entities: self.entities.clone(),
             questions: self.questions.clone(),
+            sources: self
+                .sources
+                .iter()
+                .map(|((set, file), percent)| Source {
+                    set: set.clone(),
+                    file: file.clone(),
+                    percent: *percent,
+                })
+                .collect(),
             upstream: (!refused).then(|| decided.upstream.to_string()),
             upstream_kind: decided.kind.filter(|_| !refused),
             model: self.model.clone().filter(|_| !self.conceal_model),

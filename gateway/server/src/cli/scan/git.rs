@@ -21,7 +21,7 @@ const LARGEST_CHANGE: usize = 16 << 20;
 
 /// A part of a file that a commit adds.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Change {
+pub(in crate::cli) struct Change {
     pub(super) path: PathBuf,
     /// The commit, shortened; none for the index.
     pub(super) commit: Option<String>,

@@ -23,7 +23,7 @@ use super::git::Change;
 const LOOKED_AT: usize = 8000;
 
 /// Something to scan.
-pub(super) enum Input {
+pub(in crate::cli) enum Input {
     Stdin,
     /// A file that was named.
     Named(PathBuf),
@@ -35,7 +35,7 @@ pub(super) enum Input {
 
 impl Input {
     /// The inputs that arguments name, in order.
-    pub(super) fn all(arguments: &[PathBuf], all_files: bool) -> Result<Vec<Self>> {
+    pub(in crate::cli) fn all(arguments: &[PathBuf], all_files: bool) -> Result<Vec<Self>> {
         if arguments.is_empty() {
             return Ok(vec![Self::Stdin]);
         }
@@ -53,7 +53,7 @@ impl Input {
     }
 
     /// What the output calls it.
-    pub(super) fn path(&self) -> &Path {
+    pub(in crate::cli) fn path(&self) -> &Path {
         match self {
             Self::Stdin => Path::new("-"),
             Self::Named(path) | Self::Met(path) => path,
@@ -62,7 +62,7 @@ impl Input {
     }
 
     /// Its text, or why it is passed over.
-    pub(super) fn read(self, largest: u64) -> Result<Content> {
+    pub(in crate::cli) fn read(self, largest: u64) -> Result<Content> {
         let path = self.path().to_owned();
         let cannot = || format!("cannot read {}", path.display());
         let met = matches!(self, Self::Met(_));
@@ -84,7 +84,7 @@ impl Input {
 }
 
 /// What reading an input gave.
-pub(super) enum Content {
+pub(in crate::cli) enum Content {
     Text(String),
     Document(Document),
     Binary,
@@ -134,7 +134,7 @@ fn content(path: &Path, bytes: Vec<u8>, met: bool, largest: u64) -> Result<Conte
 }
 
 /// The steps into a document, of a path that starts with the document's name.
-pub(super) fn inside(path: &str) -> &str {
+pub(in crate::cli) fn inside(path: &str) -> &str {
     path.find("!/").map_or("", |at| &path[at..])
 }
 

@@ -81,7 +81,10 @@ impl Reported {
         if let Some(shown) = &self.shown {
             let number = self.start.0.to_string();
             let bar = paint.paint("2", "|");
-            let evidence = self.finding.evidence.join(", ");
+            let mut evidence = self.finding.evidence.join(", ");
+            if let Some(source) = &self.finding.source {
+                evidence += &format!(", {} % of {}", source.percent, printable(&source.file));
+            }
             let why = if evidence.is_empty() {
                 self.finding.detector.to_string()
             } else {
@@ -106,6 +109,9 @@ impl Reported {
             "type": self.finding.entity.as_str(), "score": rounded(self.finding.score),
             "detector": self.finding.detector.as_ref(), "evidence": self.finding.evidence,
         });
+        if let Some(source) = &self.finding.source {
+            object["source"] = json!(source.as_ref());
+        }
         if !self.inside.is_empty() {
             object["inside"] = self.inside.as_str().into();
         }
@@ -344,6 +350,7 @@ mod tests {
                 detector: "email".into(),
                 score: 0.9,
                 evidence: vec!["context word near"],
+                source: None,
             },
             mark: None,
             shown: Some(Shown {

@@ -137,6 +137,7 @@ mod tests {
                 detector: "email".into(),
                 score: 0.9,
                 evidence: vec![],
+                source: None,
             },
             mark: None,
             shown: None,

@@ -1,0 +1,578 @@
+//! The company's own records: rows of a table, found again by several cells of one row that stand near each other.
+//!
+//! A cell is the folded letters and digits of a value, so that spelling, spaces and separators do not matter; dates are
+//! turned to year, month and day. A value that few rows have leads to its rows; one that many have (a first name, a
+//! town) leads nowhere alone, but two of them together do. Each row keeps the hashes of all its cells, against
+//! which the neighbourhood of such a value is compared.
+
+use std::{
+    collections::{HashMap, HashSet},
+    io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write},
+    ops::Range,
+    path::Path,
+};
+
+use cordon_domain::EntityType;
+use fastbloom::BloomFilter;
+
+use super::{
+    FingerprintError,
+    gram::folded,
+    key::{FingerprintKey, Use},
+    segment::{self, CELL, Draft, Rows, Segment, kept},
+    set::{Held, Kind, Listed, Manifest},
+    sorter::Sorter,
+};
+
+/// Rows that a value may have and still lead to them.
+const MOST_ROWS: usize = 64;
+/// Bytes of folded letters below which a cell is too common to tell anything.
+const LEAST: usize = 3;
+/// Words of one cell.
+const MOST_WORDS: usize = 8;
+/// Digits that may be written in groups.
+const MOST_DIGITS: usize = 24;
+/// Bytes between two words of one cell.
+const BETWEEN: usize = 3;
+/// Common values after another that it is paired with.
+const PAIRED: usize = 16;
+/// Columns that are read.
+pub const MOST_COLUMNS: usize = 32;
+
+/// How the records of a table are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordsOptions {
+    /// The columns, by the names of the first row; all of them if empty.
+    pub columns: Vec<String>,
+    /// How many columns of one row make a finding.
+    pub needed: usize,
+    /// Within how many bytes.
+    pub window: usize,
+    /// What separates columns; told from the first line if none.
+    pub delimiter: Option<u8>,
+}
+
+/// What was read of a table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecordsSummary {
+    /// Rows that can be recognised.
+    pub rows: usize,
+    /// Their cells.
+    pub cells: usize,
+    /// Rows with too few cells that tell anything.
+    pub too_few: usize,
+}
+
+/// Makes the rows of a table the records of a set, in the place of those that it had of a table of that name.
+///
+/// # Errors
+/// When the table cannot be read, columns are missing, or the set cannot be written; it is then as it was.
+pub fn add_records(
+    folder: &Path,
+    set: &str,
+    entity: EntityType,
+    key: &FingerprintKey,
+    options: &RecordsOptions,
+    name: &str,
+    table: impl Read,
+) -> Result<RecordsSummary, FingerprintError> {
+    let mut table = BufReader::with_capacity(1 << 16, table);
+    let head =
+        io::BufRead::fill_buf(&mut table).map_err(|source| FingerprintError::io(Path::new(name), source))?;
+    let delimiter = options.delimiter.unwrap_or_else(|| delimiter_of(head));
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(delimiter)
+        .flexible(true)
+        .from_reader(table);
+    let wrong = |error: csv::Error| FingerprintError::Table {
+        name: name.to_owned(),
+        line: error.position().map_or(0, csv::Position::line),
+        what: match error.kind() {
+            csv::ErrorKind::Io(error) => error.to_string(),
+            _ => "this is no table".to_owned(),
+        },
+    };
+    let told = |what: String| FingerprintError::Table {
+        name: name.to_owned(),
+        line: 1,
+        what,
+    };
+    let header: Vec<String> = reader
+        .byte_headers()
+        .map_err(wrong)?
+        .iter()
+        .map(|cell| {
+            String::from_utf8_lossy(cell)
+                .trim()
+                .trim_start_matches('\u{FEFF}')
+                .to_owned()
+        })
+        .collect();
+    let columns: Vec<usize> = if options.columns.is_empty() {
+        (0..header.len()).collect()
+    } else {
+        let place = |wanted: &String| {
+            let found = header.iter().position(|name| name.eq_ignore_ascii_case(wanted));
+            found.ok_or_else(|| {
+                told(format!(
+                    "there is no column `{wanted}`; there are: {}",
+                    header.join(", ")
+                ))
+            })
+        };
+        options.columns.iter().map(place).collect::<Result<_, _>>()?
+    };
+    if columns.is_empty() || columns.len() > MOST_COLUMNS {
+        return Err(told(format!(
+            "name 1 to {MOST_COLUMNS} columns; there are {}",
+            columns.len()
+        )));
+    }
+    if options.needed == 0 || options.needed > columns.len() {
+        return Err(told(format!(
+            "{} of {} columns cannot be wanted",
+            options.needed,
+            columns.len()
+        )));
+    }
+    let mut build = Build::new(key, columns.len(), options.needed)
+        .map_err(|source| FingerprintError::io(Path::new(name), source))?;
+    let mut row = csv::ByteRecord::new();
+    while reader.read_byte_record(&mut row).map_err(wrong)? {
+        let cells = columns.iter().map(|column| row.get(*column).unwrap_or_default());
+        build
+            .row(cells)
+            .map_err(|source| FingerprintError::io(Path::new(name), source))?;
+    }
+    store(folder, set, entity, Kind::Records, key, options, name, build)
+}
+
+/// Makes strings that were planted somewhere the canaries of a set, beside those that it has.
+///
+/// # Errors
+/// When one is too short, or the set cannot be written; it is then as it was.
+pub fn add_canaries(
+    folder: &Path,
+    set: &str,
+    entity: EntityType,
+    key: &FingerprintKey,
+    label: &str,
+    canaries: &[String],
+) -> Result<RecordsSummary, FingerprintError> {
+    let failed = |source| FingerprintError::io(folder, source);
+    let mut build = Build::new(key, 1, 1).map_err(failed)?;
+    for (at, canary) in canaries.iter().enumerate() {
+        if cell_of(canary).is_none_or(|cell| cell.len() < 8) {
+            return Err(FingerprintError::Canary(at + 1));
+        }
+        build.row([canary.as_bytes()].into_iter()).map_err(failed)?;
+    }
+    let options = RecordsOptions {
+        columns: Vec::new(),
+        needed: 1,
+        window: 0,
+        delimiter: None,
+    };
+    store(folder, set, entity, Kind::Canaries, key, &options, label, build)
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is one thing that a set is made of"
+)]
+fn store(
+    folder: &Path,
+    set: &str,
+    entity: EntityType,
+    kind: Kind,
+    key: &FingerprintKey,
+    options: &RecordsOptions,
+    name: &str,
+    build: Build<'_>,
+) -> Result<RecordsSummary, FingerprintError> {
+    let new = Manifest::new(entity, kind).with(options.needed, options.window);
+    let mut held = Held::take(super::folder_of(folder, set)?, new)?;
+    let name = name.replace(|c: char| c.is_control(), "?");
+    let mut kept = Vec::new();
+    for listed in std::mem::take(&mut held.manifest.segments) {
+        if Segment::open(&held.folder.join(&listed.file), key)?.name(0) != name {
+            kept.push(listed);
+        }
+    }
+    held.manifest.segments = kept;
+    let summary = build.summary;
+    if summary.rows > 0 {
+        let path = held.free_path();
+        let draft = build
+            .finish(name)
+            .map_err(|source| FingerprintError::io(&path, source))?;
+        segment::write(&path, key, draft)?;
+        held.manifest.segments.push(Listed {
+            file: path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
+            dead: HashSet::new(),
+        });
+    }
+    held.publish()?;
+    Ok(summary)
+}
+
+/// Of `,`, `;`, tab and `|` the one that the first line has most of.
+fn delimiter_of(head: &[u8]) -> u8 {
+    let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let count = |delimiter: u8| line.iter().filter(|byte| **byte == delimiter).count();
+    *b",;\t|"
+        .iter()
+        .rev()
+        .max_by_key(|delimiter| count(**delimiter))
+        .unwrap_or(&b',')
+}
+
+/// Rows on their way into a segment.
+struct Build<'a> {
+    key: &'a FingerprintKey,
+    columns: usize,
+    needed: usize,
+    postings: Sorter,
+    cells: BufWriter<std::fs::File>,
+    /// Hashes of the beginnings of cells, by which a text is read no further than needed.
+    prefixes: Sorter,
+    summary: RecordsSummary,
+}
+
+impl<'a> Build<'a> {
+    fn new(key: &'a FingerprintKey, columns: usize, needed: usize) -> io::Result<Self> {
+        Ok(Self {
+            key,
+            columns,
+            needed,
+            postings: Sorter::default(),
+            cells: BufWriter::with_capacity(1 << 16, tempfile::tempfile()?),
+            prefixes: Sorter::default(),
+            summary: RecordsSummary::default(),
+        })
+    }
+
+    fn row<'b>(&mut self, cells: impl Iterator<Item = &'b [u8]>) -> io::Result<()> {
+        let mut hashes = Vec::with_capacity(self.columns);
+        let mut prefixes = Vec::new();
+        for cell in cells {
+            let text = String::from_utf8_lossy(cell);
+            let Some(cell) = cell_of(&text) else {
+                hashes.push(0);
+                continue;
+            };
+            let mut so_far = Vec::new();
+            for word in words(&text).iter().take(MOST_WORDS) {
+                so_far.extend_from_slice(&word.letters);
+                prefixes.push(self.key.hash_bytes(Use::Prefix, &so_far));
+            }
+            hashes.push(kept(self.key.hash_bytes(Use::Cell, &cell)));
+        }
+        let telling: HashSet<u64> = hashes.iter().copied().filter(|hash| *hash != 0).collect();
+        if telling.len() < self.needed {
+            self.summary.too_few += 1;
+            return Ok(());
+        }
+        let row = u32::try_from(self.summary.rows).map_err(io::Error::other)?;
+        for hash in &hashes {
+            self.cells.write_all(&segment::cell_bytes(*hash))?;
+        }
+        for hash in &telling {
+            self.postings.push((*hash, row))?;
+        }
+        for prefix in prefixes {
+            self.prefixes.push((kept(prefix), 0))?;
+        }
+        self.summary.rows += 1;
+        self.summary.cells += telling.len();
+        Ok(())
+    }
+
+    fn finish(self, name: String) -> io::Result<Draft> {
+        let mut cells = self.cells.into_inner().map_err(io::IntoInnerError::into_error)?;
+        // Values with so many rows that they lead nowhere.
+        let mut postings = Sorter::default();
+        let mut common: HashSet<u64> = HashSet::new();
+        let mut many = 0_usize;
+        let mut group: Vec<u32> = Vec::new();
+        let mut sorted = self.postings.sorted()?;
+        let mut last = None;
+        loop {
+            let next = sorted.next()?;
+            if let (Some(hash), true) = (last, next.map(|(hash, _)| hash) != last) {
+                many += 1;
+                if group.len() > MOST_ROWS {
+                    common.insert(hash);
+                    group.clear();
+                }
+                for row in group.drain(..) {
+                    postings.push((hash, row))?;
+                }
+            }
+            let Some((hash, row)) = next else { break };
+            last = Some(hash);
+            if group.len() <= MOST_ROWS {
+                group.push(row);
+            }
+        }
+        let mut pairs = 0_usize;
+        if self.needed > 1 && !common.is_empty() {
+            cells.seek(SeekFrom::Start(0))?;
+            let mut read = BufReader::with_capacity(1 << 16, &mut cells);
+            let mut bytes = vec![0; self.columns * CELL];
+            for row in 0..self.summary.rows {
+                read.read_exact(&mut bytes)?;
+                let here: Vec<u64> = bytes
+                    .chunks_exact(CELL)
+                    .map(segment::cell)
+                    .filter(|hash| common.contains(hash))
+                    .collect();
+                for (at, one) in here.iter().enumerate() {
+                    for other in &here[at + 1..] {
+                        postings.push((kept(pair(self.key, *one, *other)), row as u32))?;
+                        pairs += 1;
+                    }
+                }
+            }
+        }
+        // Counted first: the size of a filter follows from how many it holds.
+        let (mut prefixes, mut beginnings) = (Sorter::default(), 0);
+        let mut sorted = self.prefixes.sorted()?;
+        while let Some(prefix) = sorted.next()? {
+            prefixes.push(prefix)?;
+            beginnings += 1;
+        }
+        let expected = beginnings + many + pairs + 1;
+        let mut filter = BloomFilter::with_false_pos(0.01)
+            .seed(&0)
+            .expected_items(expected);
+        let mut sorted = prefixes.sorted()?;
+        while let Some((prefix, _)) = sorted.next()? {
+            filter.insert_hash(prefix);
+        }
+        for hash in common {
+            filter.insert_hash(hash);
+        }
+        let mut again = Sorter::default();
+        let mut sorted = postings.sorted()?;
+        while let Some((hash, row)) = sorted.next()? {
+            filter.insert_hash(hash);
+            again.push((hash, row))?;
+        }
+        Ok(Draft {
+            counts: Vec::new(),
+            names: name,
+            postings: again.sorted()?,
+            most: MOST_ROWS,
+            keeps_first: false,
+            rows: Some(Rows {
+                columns: self.columns as u8,
+                count: self.summary.rows as u32,
+                cells,
+                filter,
+            }),
+        })
+    }
+}
+
+fn pair(key: &FingerprintKey, one: u64, other: u64) -> u64 {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&one.min(other).to_le_bytes());
+    bytes[8..].copy_from_slice(&one.max(other).to_le_bytes());
+    key.hash_bytes(Use::Pair, &bytes)
+}
+
+/// The folded letters of a value; none when it tells nothing.
+fn cell_of(value: &str) -> Option<Vec<u8>> {
+    let words = words(value);
+    if words.is_empty() || words.len() > MOST_WORDS {
+        return None;
+    }
+    if let Some((date, _)) = dates(&words).into_iter().next()
+        && words.len() == 3
+    {
+        return Some(date.to_vec());
+    }
+    let cell: Vec<u8> = words.into_iter().flat_map(|word| word.letters).collect();
+    (cell.len() >= LEAST).then_some(cell)
+}
+
+/// A run of letters and digits.
+#[derive(Debug)]
+struct Word {
+    letters: Vec<u8>,
+    span: Range<usize>,
+}
+
+impl Word {
+    fn is_number(&self) -> bool {
+        self.letters.iter().all(u8::is_ascii_digit)
+    }
+
+    fn number(&self, digits: Range<usize>) -> Option<u32> {
+        if !self.is_number() || !digits.contains(&self.letters.len()) {
+            return None;
+        }
+        std::str::from_utf8(&self.letters).ok()?.parse().ok()
+    }
+}
+
+fn words(text: &str) -> Vec<Word> {
+    let mut all: Vec<Word> = Vec::new();
+    folded(text, |byte, span| match all.last_mut() {
+        Some(word) if word.span.end == span.start || word.span.end == span.end => {
+            word.letters.push(byte);
+            word.span.end = span.end;
+        }
+        _ => all.push(Word {
+            letters: vec![byte],
+            span,
+        }),
+    });
+    all
+}
+
+/// What dates the first three of some words can be, likeliest first, as year, month and day, with their span.
+fn dates(words: &[Word]) -> Vec<([u8; 8], Range<usize>)> {
+    let [first, second, third, ..] = words else {
+        return Vec::new();
+    };
+    let numbers = |a: &Word, b: &Word, c: &Word, lengths: [Range<usize>; 3]| {
+        let [x, y, z] = lengths;
+        Some((a.number(x)?, b.number(y)?, c.number(z)?))
+    };
+    let mut found = Vec::new();
+    let mut take = |year: u32, month: u32, day: u32| {
+        if (1..=12).contains(&month) && (1..=31).contains(&day) && (1000..3000).contains(&year) {
+            let mut text = [0; 8];
+            text.copy_from_slice(format!("{year:04}{month:02}{day:02}").as_bytes());
+            found.push((text, first.span.start..third.span.end));
+        }
+    };
+    if let Some((year, month, day)) = numbers(first, second, third, [4..5, 1..3, 1..3]) {
+        take(year, month, day);
+    } else if let Some((one, other, year)) = numbers(first, second, third, [1..3, 1..3, 4..5]) {
+        take(year, other, one);
+        take(year, one, other);
+    }
+    found
+}
+
+/// A value of a text that may be a cell.
+struct Candidate {
+    hash: u64,
+    span: Range<usize>,
+}
+
+/// What was found of one row.
+pub(super) struct RowHit {
+    pub(super) spans: Vec<Range<usize>>,
+    /// Columns that agree.
+    pub(super) columns: usize,
+}
+
+/// Finds rows of a segment in a text.
+pub(super) fn rows_in(
+    text: &str,
+    key: &FingerprintKey,
+    segment: &Segment,
+    needed: usize,
+    window: usize,
+) -> io::Result<Vec<RowHit>> {
+    let candidates = candidates(text, key, segment);
+    let mut places: HashMap<u64, Vec<usize>> = HashMap::new();
+    for (at, candidate) in candidates.iter().enumerate() {
+        places.entry(candidate.hash).or_default().push(at);
+    }
+    // Where each row is seen first: a row and the place of one of its values.
+    let mut starts: Vec<(u32, usize)> = Vec::new();
+    let mut found = Vec::new();
+    let mut common: Vec<usize> = Vec::new();
+    for (at, candidate) in candidates.iter().enumerate() {
+        segment.lookup(candidate.hash, &mut found)?;
+        if !found.is_empty() {
+            starts.extend(found.iter().map(|row| (*row, at)));
+            continue;
+        }
+        for other in common.iter().rev().take(PAIRED) {
+            let other = &candidates[*other];
+            if other.span.end + window < candidate.span.start {
+                break;
+            }
+            let both = pair(key, other.hash, candidate.hash);
+            if other.hash != candidate.hash && segment.may_hold(both) {
+                segment.lookup(both, &mut found)?;
+                starts.extend(found.iter().map(|row| (*row, at)));
+            }
+        }
+        common.push(at);
+    }
+    let mut hits = Vec::new();
+    let mut cells = Vec::new();
+    for (row, at) in starts {
+        segment.row(row, &mut cells)?;
+        let here = candidates[at].span.clone();
+        let near = |other: &Range<usize>| other.start < here.end + window && here.start < other.end + window;
+        let mut spans: Vec<Range<usize>> = Vec::new();
+        let mut columns = 0;
+        for cell in cells.iter().filter(|cell| **cell != 0) {
+            let Some(known) = places.get(cell) else { continue };
+            // The nearest on either side, of those that no other column has taken.
+            let next = known.partition_point(|place| *place < at);
+            let beside = known[next.saturating_sub(1)..]
+                .iter()
+                .take(2)
+                .map(|place| &candidates[*place].span);
+            let mut fresh = beside.filter(|span| near(span) && !spans.contains(span));
+            if let Some(span) = fresh.next() {
+                columns += 1;
+                spans.push(span.clone());
+            }
+        }
+        if columns >= needed {
+            hits.push(RowHit { spans, columns });
+        }
+    }
+    Ok(hits)
+}
+
+fn candidates(text: &str, key: &FingerprintKey, segment: &Segment) -> Vec<Candidate> {
+    let words = words(text);
+    let mut all = Vec::new();
+    let mut letters = Vec::new();
+    for (start, first) in words.iter().enumerate() {
+        letters.clear();
+        let mut digits = true;
+        for (count, word) in words[start..].iter().take(MOST_WORDS).enumerate() {
+            let before = words[start + count].span.start.saturating_sub(BETWEEN + 1);
+            if count > 0 && words[start + count - 1].span.end <= before {
+                break;
+            }
+            letters.extend_from_slice(&word.letters);
+            digits &= word.is_number();
+            let hash = kept(key.hash_bytes(Use::Cell, &letters));
+            if letters.len() >= LEAST && segment.may_hold(hash) {
+                all.push(Candidate {
+                    hash,
+                    span: first.span.start..word.span.end,
+                });
+            }
+            // Digits may be grouped in another way than in the table.
+            let goes_on = digits && letters.len() < MOST_DIGITS;
+            if !goes_on && !segment.may_hold(kept(key.hash_bytes(Use::Prefix, &letters))) {
+                break;
+            }
+        }
+        for (date, span) in dates(&words[start..]) {
+            let hash = kept(key.hash_bytes(Use::Cell, &date));
+            if segment.may_hold(hash) {
+                all.push(Candidate { hash, span });
+            }
+        }
+    }
+    all
+}
