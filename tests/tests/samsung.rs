@@ -160,3 +160,78 @@ async fn a_harmless_question_of_the_same_employee_reaches_the_provider() {
     assert_eq!(reply.status, 200, "{}", reply.text());
     assert!(scene.cloud.knows("mean and a median"));
 }
+
+/// The file in the company's repository that [`FAB_CODE`] was taken from: names, comments and layout are its own.
+const GAUGE: &str = "/* Overlay gauge, second pass. Company confidential. */
+#include \"gauge.h\"
+
+/* Mean overlay of the samples within limits, against the reference. */
+static int measure_overlay(struct gauge *gauge, const float *samples, int count)
+{
+        float sum = 0.0f; /* weighted */
+        for (int sample = 0; sample < count; sample++)
+        {
+                /* outliers are dust */
+                if (samples[sample] < gauge->lower || samples[sample] > gauge->upper)
+                        continue;
+                sum += samples[sample] * gauge->weights[sample % 8];
+        }
+        gauge->overlay = sum / (float)count - gauge->reference;
+        return gauge->overlay > gauge->limit ? -1 : 0;
+}
+
+int second_pass(struct gauge *gauge, struct queue *queue)
+{
+        int outcome = measure_overlay(gauge, queue->buffer, queue->length);
+        if (outcome < 0)
+        {
+                queue->retries++;
+                return measure_overlay(gauge, queue->buffer + queue->length / 2, queue->length / 2);
+        }
+        return outcome;
+}
+";
+
+/// The minutes of which a transcript without a heading is a part.
+const APRIL: &str = "Minutes, second week of April.
+
+[00:00:12] Right, the yield of the new line is at 61 percent since Monday.
+[00:00:31] That is four points under what we promised for the second quarter.
+[00:01:02] The etch step is the bottleneck. We would have to move the launch to October.
+[00:01:40] Nobody outside this room hears of it before the board does.
+[00:02:05] Chamber three drifts after forty wafers; the supplier sends a pump next week.";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fingerprints_recognise_what_no_marking_gives_away() {
+    let scene = Scene::new().await;
+    let key = scene.home.key("jiwoo", "cloud-users");
+    for (set, file, text) in [
+        ("fab", "fab/gauge.c", GAUGE),
+        ("board", "minutes/april.txt", APRIL),
+    ] {
+        let path = scene.home.path().join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        let folder = path.parent().unwrap().display().to_string();
+        scene.home.run(&["fingerprint", "add", set, &folder]);
+    }
+    let cordon = scene.home.serve().await;
+    let unmarked = APRIL.lines().skip(2).take(4).collect::<Vec<_>>().join("\n");
+    let unmarked = format!("Make minutes of this meeting, please.\n\n{unmarked}");
+    for (text, secret, entity, file) in [
+        (FAB_CODE, "a->off = s", "CONFIDENTIAL.FAB", "fab/gauge.c"),
+        (&unmarked, "etch step", "CONFIDENTIAL.BOARD", "minutes/april.txt"),
+    ] {
+        let reply = scene.paste(&cordon, &key, text).await;
+        assert_eq!(reply.decision(), "reroute", "{secret}: {}", reply.text());
+        assert!(scene.on_prem.knows(secret), "{secret}");
+        assert!(!scene.cloud.knows(secret), "{secret}");
+        let record = scene.home.record(reply.exchange()).await;
+        assert!(found(&record).contains(entity), "{record:#}");
+        assert_eq!(
+            record["opening"]["body"]["sources"][0]["file"], file,
+            "{record:#}"
+        );
+        assert!(!record.to_string().contains(secret), "{record:#}");
+    }
+}

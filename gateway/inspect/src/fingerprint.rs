@@ -481,6 +481,15 @@ fn percent(part: usize, whole: usize) -> u8 {
     (part * 100).checked_div(whole).unwrap_or(100).clamp(1, 100) as u8
 }
 
+/// The prints of a public text, as the background that is part of the program holds them.
+#[must_use]
+pub fn public_prints(text: &str) -> Vec<u32> {
+    prints(text)
+        .iter()
+        .map(|print| (print.hash >> 32) as u32)
+        .collect()
+}
+
 /// The folder of a set.
 fn folder_of(folder: &Path, name: &str) -> Result<PathBuf, FingerprintError> {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');

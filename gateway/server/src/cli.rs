@@ -97,6 +97,14 @@ pub struct Where {
 }
 
 impl Where {
+    /// The configuration for commands that need no installation: defaults unless one is named, and whether one is.
+    pub fn load_if_named(&self) -> Result<(Config, bool)> {
+        match (&self.config, &self.dir) {
+            (None, None) => Ok((Config::default(), false)),
+            _ => Ok((self.load()?, true)),
+        }
+    }
+
     /// The configuration: the file named, or the folder's `cordon.yaml`, or defaults in the folder.
     pub fn load(&self) -> Result<Config> {
         if let Some(file) = &self.config {

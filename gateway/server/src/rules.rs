@@ -68,9 +68,7 @@ impl Rules {
                 policy.file()
             );
         }
-        let inspector = load_inspector(config)?
-            .with_ner(ner)
-            .with_fingerprints(load_fingerprints(config)?);
+        let inspector = load_inspector(config, true)?.with_ner(ner);
         let mut unknown = policy.check_entities(&inspector.entity_types());
         let known = |name: &str| {
             name == "engine"
@@ -153,15 +151,21 @@ fn ner_files(config: &config::Ner) -> Option<NerFiles> {
     Some(files)
 }
 
-/// The embedded detectors and those that a configuration adds.
-pub fn load_inspector(config: &Config) -> Result<Inspector> {
+/// The embedded detectors and those that a configuration adds, and of an installation its fingerprints.
+pub fn load_inspector(config: &Config, installed: bool) -> Result<Inspector> {
     let mut sources = Vec::new();
     for path in detector_files(&config.detectors)? {
         let source = std::fs::read_to_string(&path)
             .with_context(|| format!("cannot read the detectors {}", path.display()))?;
         sources.push((path.display().to_string(), source));
     }
-    Inspector::load(&sources).map_err(|faults| anyhow::anyhow!("{}", lines(&faults)))
+    let inspector = Inspector::load(&sources).map_err(|faults| anyhow::anyhow!("{}", lines(&faults)))?;
+    let fingerprints = if installed {
+        load_fingerprints(config)?
+    } else {
+        None
+    };
+    Ok(inspector.with_fingerprints(fingerprints))
 }
 
 /// The fingerprints of an installation; none where none were made.

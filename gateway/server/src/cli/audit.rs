@@ -207,9 +207,14 @@ fn shown(row: &Row) -> String {
                 .iter()
                 .map(|(entity, count)| format!("{entity}={count}"))
                 .collect();
+            let sources: String = intent
+                .sources
+                .iter()
+                .map(|source| format!(" {} % of {} in {}", source.percent, source.file, source.set))
+                .collect();
             let questions: String = intent.questions.iter().map(question).collect();
             format!(
-                "{} {} {} by {} [{}]{questions} -> {} model={}",
+                "{} {} {} by {} [{}]{sources}{questions} -> {} model={}",
                 intent.actor.user,
                 intent.dialect,
                 intent.action,

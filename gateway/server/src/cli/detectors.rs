@@ -17,7 +17,7 @@ use cordon_inspect::{DetectorInfo, Explained, Inspector};
 use serde_json::{Value, json};
 
 use super::{NO, Where, say};
-use crate::{config::Config, rules};
+use crate::rules;
 
 /// The largest text that is explained.
 const LARGEST: u64 = 256 << 10;
@@ -43,7 +43,7 @@ enum Command {
     Test {
         /// Further detector files, or folders of them.
         files: Vec<PathBuf>,
-        /// Configuration whose further detectors are used.
+        /// Installation whose further detectors and fingerprints are used.
         #[command(flatten)]
         place: Where,
     },
@@ -69,7 +69,7 @@ struct From {
     /// Form of the output.
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
-    /// Configuration whose further detectors are used.
+    /// Installation whose further detectors and fingerprints are used.
     #[command(flatten)]
     place: Where,
 }
@@ -96,12 +96,9 @@ impl Detectors {
 }
 
 fn load(files: &[PathBuf], place: &Where) -> Result<Inspector> {
-    let mut config = match (&place.config, &place.dir) {
-        (None, None) => Config::default(),
-        _ => place.load()?,
-    };
+    let (mut config, installed) = place.load_if_named()?;
     config.detectors.extend_from_slice(files);
-    rules::load_inspector(&config)
+    rules::load_inspector(&config, installed)
 }
 
 fn list(from: &From, entity: Option<&str>) -> Result<ExitCode> {

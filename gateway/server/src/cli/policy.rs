@@ -7,10 +7,11 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
+use cordon_inspect::Inspector;
 use cordon_policy::{Diagnostic, policytest};
 
 use super::{NO, Where, say};
-use crate::{config::Config, rules};
+use crate::rules;
 
 /// Arguments of `cordon policy`.
 #[derive(Args)]
@@ -25,7 +26,7 @@ enum PolicyAction {
     Test {
         /// Policies; the embedded default with its tests when absent.
         files: Vec<PathBuf>,
-        /// Configuration whose further detectors are used.
+        /// Installation whose further detectors and fingerprints are used.
         #[command(flatten)]
         place: Where,
     },
@@ -42,18 +43,14 @@ impl Policy {
                 Ok(ExitCode::SUCCESS)
             }
             PolicyAction::Test { files, place } => {
-                let config = match (&place.config, &place.dir) {
-                    (None, None) => Config::default(),
-                    _ => place.load()?,
-                };
-                test(&config, &files)
+                let (config, installed) = place.load_if_named()?;
+                test(&rules::load_inspector(&config, installed)?, &files)
             }
         }
     }
 }
 
-fn test(config: &Config, files: &[PathBuf]) -> Result<ExitCode> {
-    let inspector = rules::load_inspector(config)?;
+fn test(inspector: &Inspector, files: &[PathBuf]) -> Result<ExitCode> {
     let mut cases = Vec::new();
     if files.is_empty() {
         let (name, source) = cordon_policy::Policy::embedded_default();

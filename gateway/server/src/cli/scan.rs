@@ -132,19 +132,13 @@ enum Format {
 impl Scan {
     /// Runs it.
     pub fn run(self) -> Result<ExitCode> {
-        let config = match (&self.place.config, &self.place.dir) {
-            (None, None) => Config::default(),
-            _ => self.place.load()?,
-        };
+        let (config, installed) = self.place.load_if_named()?;
         let ner = if self.no_names {
             None
         } else {
             rules::load_ner(&config)?
         };
-        let mut inspector = rules::load_inspector(&config)?.with_ner(ner);
-        if self.place.config.is_some() || self.place.dir.is_some() {
-            inspector = inspector.with_fingerprints(rules::load_fingerprints(&config)?);
-        }
+        let inspector = rules::load_inspector(&config, installed)?.with_ner(ner);
         let policy = match &self.policy {
             Some(file) => {
                 let config = Config {
