@@ -1,7 +1,7 @@
 //! Writes the background that is part of the program; `scripts/background.py` runs it.
 //!
 //! Standard input: lines `whole|shared TAB package TAB path`. Of `whole` files every print counts, of `shared` ones those
-//! that at least three packages have.
+//! that at least two packages have.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -13,7 +13,7 @@ use std::{
 use cordon_inspect::{fingerprint::public_prints, normalise};
 
 /// Packages that must share a print.
-const SHARED_BY: usize = 3;
+const SHARED_BY: usize = 2;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let out = std::env::args().nth(1).ok_or("name the file to write")?;

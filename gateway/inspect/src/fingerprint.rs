@@ -46,12 +46,16 @@ use crate::detector::DetectorInfo;
 /// The most findings of one text.
 pub const MOST_HITS: usize = 1000;
 
-/// Prints of one file that make a finding, when they stand near each other.
-const NEEDED: usize = 4;
+/// Prints that are compared at once: those of some 2 MiB of text.
+const AT_ONCE: usize = 1 << 17;
+/// What prints of one file must weigh together to make a finding, when they stand near each other, by channel.
+const NEEDED: [f32; 2] = [4.0, 3.0];
+/// What a print that many files have weighs at least.
+const COMMON: f32 = 0.2;
 /// Bytes of a text between two prints of one file that still belong together, by channel.
 const APART: [usize; 2] = [240, 400];
-/// Bytes of text that prints of one file must cover together.
-const COVERED: [usize; 2] = [90, 120];
+/// Letters or lexemes that they must cover together.
+const COVERED: [usize; 2] = [80, 20];
 
 /// A set or a part of one cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -256,7 +260,10 @@ impl Fingerprints {
                 prints = kept;
             }
             for set in is(Kind::Documents) {
-                set.documents(&prints, &mut hits)?;
+                // In parts, so that a long text of ours takes no more memory than a short one.
+                for part in prints.chunks(AT_ONCE) {
+                    set.documents(part, &mut hits)?;
+                }
             }
         }
         hits.truncate(MOST_HITS);
@@ -369,8 +376,9 @@ impl Set {
     }
 
     fn documents<'a>(&'a self, prints: &[(Print, u64)], hits: &mut Vec<Hit<'a>>) -> io::Result<()> {
-        // For each file, the prints that it has.
+        // For each file, the prints that it has; for each print, how many files have it.
         let mut by_file: HashMap<(usize, u32, Channel), Vec<usize>> = HashMap::new();
+        let mut having = vec![0_usize; prints.len()];
         let mut found = Vec::new();
         for (at, segment) in self.segments.iter().enumerate() {
             let dead = &self.manifest.segments[at].dead;
@@ -381,6 +389,7 @@ impl Set {
                         .entry((at, *document, print.channel))
                         .or_default()
                         .push(index);
+                    having[index] += 1;
                 }
             }
         }
@@ -390,10 +399,11 @@ impl Set {
                 continue;
             };
             let total = counts[channel as usize] as usize;
-            for (shared, span) in clusters(prints, &shared, channel, total) {
+            for (shared, weight, span) in clusters(prints, &having, &shared, channel, total) {
                 passages.push(Passage {
                     span,
                     shared,
+                    weight,
                     total,
                     file: (at, document),
                 });
@@ -419,7 +429,7 @@ impl Set {
             hits.push(Hit {
                 detector: &self.detector,
                 span: passage.span,
-                score: 1.0 - 0.5_f32.powf(passage.shared as f32 / NEEDED as f32),
+                score: 1.0 - 0.5_f32.powf(passage.weight / NEEDED[0]),
                 evidence: "a passage of the company's own files",
                 region: true,
                 source: Arc::new(Source {
@@ -436,21 +446,29 @@ impl Set {
 /// A passage of a file.
 struct Passage {
     span: Range<usize>,
-    /// Prints of the file that it holds, of all that the file has.
+    /// Prints of the file that it holds, of all that the file has, and what they weigh.
     shared: usize,
+    weight: f32,
     total: usize,
     file: (usize, u32),
 }
 
-/// Where enough prints of one file stand near each other: how many different ones, and the span.
+/// Where enough prints of one file stand near each other: how many different ones, what they weigh, and the span.
 fn clusters(
     prints: &[(Print, u64)],
+    having: &[usize],
     shared: &[usize],
     channel: Channel,
     total: usize,
-) -> Vec<(usize, Range<usize>)> {
+) -> Vec<(usize, f32, Range<usize>)> {
     // Of a short file all that it has is wanted.
-    let needed = NEEDED.min(total).max(2);
+    let whole = NEEDED[channel as usize];
+    let is_short = (total as f32) < whole;
+    let needed = if is_short {
+        (total as f32 / 2.0).max(1.0)
+    } else {
+        whole
+    };
     let mut clusters = Vec::new();
     let mut at = 0;
     while at < shared.len() {
@@ -461,16 +479,33 @@ fn clusters(
             next += 1;
         }
         let part = &shared[at..next];
-        let different: HashSet<u64> = part.iter().map(|print| prints[*print].1).collect();
-        let mut covered = 0;
-        let mut reached = 0;
+        // The same letters in the same order are nobody's idiom, however many files have them. In code it is different:
+        // a file of which there are copies shares all its prints with them, an idiom shares its own only: what counts is
+        // how much more common a print is than most of its neighbours.
+        let mut commonness: Vec<usize> = part.iter().map(|print| having[*print]).collect();
+        commonness.sort_unstable();
+        let copies = commonness[commonness.len() / 4].max(1) as f32;
+        let mut different: HashSet<u64> = HashSet::new();
+        let (mut weight, mut covered, mut reached) = (0.0, 0, 0);
         for print in part {
-            let span = &prints[*print].0.span;
-            covered += span.end.saturating_sub(span.start.max(reached));
-            reached = reached.max(span.end);
+            let (
+                Print {
+                    units, weight: own, ..
+                },
+                hash,
+            ) = &prints[*print];
+            covered += units.end.saturating_sub(units.start.max(reached));
+            reached = reached.max(units.end);
+            if different.insert(*hash) {
+                let common = match channel {
+                    Channel::Letters => 1.0,
+                    Channel::Code => (having[*print] as f32 / copies).max(1.0),
+                };
+                weight += own * common.powf(-0.7).max(COMMON);
+            }
         }
-        if different.len() >= needed && (covered >= COVERED[channel as usize] || total < NEEDED) {
-            clusters.push((different.len(), prints[part[0]].0.span.start..end));
+        if different.len() >= 2 && weight >= needed && (covered >= COVERED[channel as usize] || is_short) {
+            clusters.push((different.len(), weight, prints[part[0]].0.span.start..end));
         }
         at = next;
     }

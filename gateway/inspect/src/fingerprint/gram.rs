@@ -29,9 +29,11 @@ const LETTERS_DISTINCT: u32 = 8;
 const LEXEMES: usize = 14;
 const LEXEMES_WINDOW: usize = 6;
 /// Different lexemes that a sequence needs.
-const LEXEMES_DISTINCT: usize = 7;
-/// Of them, those that are more than a shape: keywords, numbers, names used again.
-const LEXEMES_TELLING: usize = 4;
+const LEXEMES_DISTINCT: usize = 5;
+/// Of them, those that are more than a shape: keywords, numbers, strings, names used again.
+const LEXEMES_TELLING: usize = 2;
+/// From so many on it counts whole, below it counts half.
+const LEXEMES_WHOLE: (usize, usize) = (7, 4);
 /// Code is read in pieces of this size, to bound the memory that it takes.
 const PIECE: usize = 1 << 20;
 
@@ -44,14 +46,28 @@ pub(super) enum Channel {
     Code = 1,
 }
 
+impl Channel {
+    /// Letters or lexemes of a sequence.
+    fn units(self) -> usize {
+        match self {
+            Self::Letters => LETTERS,
+            Self::Code => LEXEMES,
+        }
+    }
+}
+
 /// A chosen sequence of a text.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Print {
     /// Its hash, without a key: what is written is derived from it by the index's key.
     pub(super) hash: u64,
     /// Where it stands.
     pub(super) span: Range<usize>,
     pub(super) channel: Channel,
+    /// How much it tells, half or whole.
+    pub(super) weight: f32,
+    /// The letter or lexeme that it begins with, counted from the text's start, and the one after its last.
+    pub(super) units: Range<usize>,
 }
 
 /// The prints of a text, those of each channel in order.
@@ -96,7 +112,7 @@ fn letters(text: &str, out: &mut Vec<Print>) {
         if count >= LETTERS {
             let start = ring[count % LETTERS].1;
             let tells = distinct >= LETTERS_DISTINCT;
-            winnow.push(tells.then(|| mixed(hash)), start..span.end, out);
+            winnow.push(tells.then(|| (mixed(hash), 1.0)), start..span.end, out);
         }
     });
     winnow.end(out);
@@ -152,7 +168,6 @@ fn code(text: &str, offset: usize, out: &mut Vec<Print>) {
                     None => (0x100, false),
                 },
                 Lexeme::Fixed(digest) => (0x1_0000_0000 | u64::from(digest), true),
-                Lexeme::Text => (0x101 + LEXEMES as u64, false),
                 Lexeme::Sign(byte) => (u64::from(byte), false),
             };
             codes[index] = code;
@@ -164,7 +179,9 @@ fn code(text: &str, offset: usize, out: &mut Vec<Print>) {
             .count();
         let tells = distinct >= LEXEMES_DISTINCT && telling >= LEXEMES_TELLING;
         let span = offset + lexemes[start].1.start..offset + lexemes[start + LEXEMES - 1].1.end;
-        winnow.push(tells.then_some(hash), span, out);
+        let whole = distinct >= LEXEMES_WHOLE.0 && telling >= LEXEMES_WHOLE.1;
+        let weight = if whole { 1.0 } else { 0.5 };
+        winnow.push(tells.then_some((hash, weight)), span, out);
     }
     winnow.end(out);
 }
@@ -176,12 +193,15 @@ pub(super) fn mixed(mut hash: u64) -> u64 {
     hash ^ (hash >> 33)
 }
 
+/// A hash, its number, where its sequence stands, and how much it tells.
+type Waiting = (u64, usize, Range<usize>, f32);
+
 /// Chooses the least of each window; of equals the last, so that a run of the same is told once.
 struct Winnow {
     window: usize,
     channel: Channel,
     /// Hashes that may still be the least of a window, with their numbers, the least first.
-    waiting: VecDeque<(u64, usize, Range<usize>)>,
+    waiting: VecDeque<Waiting>,
     next: usize,
     /// The number of the last that was chosen.
     chosen: Option<usize>,
@@ -199,20 +219,20 @@ impl Winnow {
     }
 
     /// A sequence without a hash tells nothing and is never chosen.
-    fn push(&mut self, hash: Option<u64>, span: Range<usize>, out: &mut Vec<Print>) {
+    fn push(&mut self, hash: Option<(u64, f32)>, span: Range<usize>, out: &mut Vec<Print>) {
         let number = self.next;
         self.next += 1;
-        if let Some(hash) = hash {
+        if let Some((hash, weight)) = hash {
             while self.waiting.back().is_some_and(|(waiting, ..)| *waiting >= hash) {
                 self.waiting.pop_back();
             }
-            self.waiting.push_back((hash, number, span));
+            self.waiting.push_back((hash, number, span, weight));
         }
         if self.next >= self.window {
             while self
                 .waiting
                 .front()
-                .is_some_and(|(_, old, _)| *old + self.window <= number)
+                .is_some_and(|(_, old, ..)| *old + self.window <= number)
             {
                 self.waiting.pop_front();
             }
@@ -221,7 +241,7 @@ impl Winnow {
     }
 
     fn choose(&mut self, out: &mut Vec<Print>) {
-        if let Some((hash, number, span)) = self.waiting.front()
+        if let Some((hash, number, span, weight)) = self.waiting.front()
             && self.chosen != Some(*number)
         {
             self.chosen = Some(*number);
@@ -229,6 +249,8 @@ impl Winnow {
                 hash: *hash,
                 span: span.clone(),
                 channel: self.channel,
+                weight: *weight,
+                units: *number..*number + self.channel.units(),
             });
         }
     }

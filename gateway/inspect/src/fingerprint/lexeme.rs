@@ -1,8 +1,8 @@
 //! Code as a sequence of lexemes in which only what a rewrite keeps is left.
 //!
-//! Comments, layout, closing brackets and separators are dropped, since formatters and translators change them;
-//! strings are all alike; identifiers are told apart by [`Lexeme::Name`]'s number only, so that a renamed
-//! program gives the same sequence. One lexer reads all languages: it need not be right about each, it has to
+//! Comments, layout, closing brackets and separators are dropped, since formatters and translators change them, and so are
+//! lines that name what is imported, which say nothing of what is done. Identifiers are told apart by [`Lexeme::Name`]'s
+//! number only, so that a renamed program gives the same sequence. One lexer reads all languages: it need not be right about each, it has to
 //! do the same with the excerpt as it did with the file.
 
 use std::{collections::HashMap, ops::Range};
@@ -12,10 +12,8 @@ use std::{collections::HashMap, ops::Range};
 pub(super) enum Lexeme {
     /// An identifier, numbered in the order of first use.
     Name(u32),
-    /// A word that many languages reserve, a number, or a sign, by its hash.
+    /// A word that many languages reserve, a number or a string, by its hash.
     Fixed(u32),
-    /// A string, whatever it says.
-    Text,
     /// A sign.
     Sign(u8),
 }
@@ -184,6 +182,19 @@ const DIRECTIVES: &[&str] = &[
     "error",
 ];
 
+/// What a line of imports starts with.
+const IMPORTS: &[&str] = &[
+    "export * ",
+    "from ",
+    "import ",
+    "include ",
+    "package ",
+    "require ",
+    "require_relative ",
+    "use ",
+    "using ",
+];
+
 /// Longest identifier that is compared with the keywords.
 const LONGEST_KEYWORD: usize = 12;
 
@@ -216,13 +227,13 @@ impl<'a> Reader<'a> {
             let start = self.at;
             if byte.is_ascii_whitespace() {
                 self.at += 1;
-            } else if let Some(end) = self.comment(byte) {
+            } else if let Some(end) = self.comment(byte).or_else(|| self.import()) {
                 self.at = end;
             } else if matches!(byte, b'"' | b'\'' | b'`') {
                 match self.string(byte) {
                     Some(end) => {
                         self.at = end;
-                        return Some((Lexeme::Text, start..end));
+                        return Some((Lexeme::Fixed(digest(&self.bytes[start..end])), start..end));
                     }
                     None => self.at += 1,
                 }
@@ -302,6 +313,14 @@ impl<'a> Reader<'a> {
         line.then(|| self.at + memchr::memchr(b'\n', rest).unwrap_or(rest.len()))
     }
 
+    /// Where a line of imports that starts here ends.
+    fn import(&self) -> Option<usize> {
+        let rest = &self.bytes[self.at..];
+        let begins = rest.first().is_some_and(u8::is_ascii_lowercase) && self.starts_line();
+        let imports = begins && IMPORTS.iter().any(|word| rest.starts_with(word.as_bytes()));
+        imports.then(|| self.at + memchr::memchr(b'\n', rest).unwrap_or(rest.len()))
+    }
+
     /// `#include` is code, and so is Rust's `#[derive]`; `# a note` is not.
     fn is_directive(&self, after: &[u8]) -> bool {
         if matches!(after.first(), Some(b'[' | b'!')) {
@@ -377,11 +396,16 @@ mod tests {
 
     #[test]
     fn strings_and_comments_of_many_languages() {
+        let text = |quoted: &str| Lexeme::Fixed(digest(quoted.as_bytes()));
         assert_eq!(
             sequence("'a' # x\n\"b\\\"c\" -- y\n% z\n; w\n"),
-            [Lexeme::Text, Lexeme::Text]
+            [text("'a'"), text("\"b\\\"c\"")]
         );
-        assert_eq!(sequence("\"\"\"doc\nstring\"\"\""), [Lexeme::Text]);
+        assert_eq!(
+            sequence("from a.b import c\n  import d\nimported"),
+            [Lexeme::Name(0)]
+        );
+        assert_eq!(sequence("\"\"\"doc\nstring\"\"\"").len(), 1);
         assert_eq!(
             sequence("#include x"),
             [

@@ -36,6 +36,8 @@ const MOST_DIGITS: usize = 24;
 const BETWEEN: usize = 3;
 /// Common values after another that it is paired with.
 const PAIRED: usize = 16;
+/// Bytes of a text that are compared at once.
+const PIECE: usize = 1 << 20;
 /// Columns that are read.
 pub const MOST_COLUMNS: usize = 32;
 
@@ -475,8 +477,32 @@ pub(super) struct RowHit {
     pub(super) columns: usize,
 }
 
-/// Finds rows of a segment in a text.
+/// Finds rows of a segment in a text, which is read in pieces that overlap by the window.
 pub(super) fn rows_in(
+    text: &str,
+    key: &FingerprintKey,
+    segment: &Segment,
+    needed: usize,
+    window: usize,
+) -> io::Result<Vec<RowHit>> {
+    let mut hits = Vec::new();
+    let mut start = 0;
+    loop {
+        let end = text.floor_char_boundary(start + PIECE);
+        for mut hit in rows_in_piece(&text[start..end], key, segment, needed, window)? {
+            for span in &mut hit.spans {
+                *span = start + span.start..start + span.end;
+            }
+            hits.push(hit);
+        }
+        if end == text.len() {
+            return Ok(hits);
+        }
+        start = text.floor_char_boundary(end - 2 * window.min(PIECE / 4));
+    }
+}
+
+fn rows_in_piece(
     text: &str,
     key: &FingerprintKey,
     segment: &Segment,

@@ -387,3 +387,32 @@ fn names_and_damage_are_checked() {
     ));
     assert!(Fingerprints::open(dir.path(), key()).unwrap().is_none());
 }
+
+#[test]
+fn long_texts_are_read_in_pieces() {
+    let dir = tempfile::tempdir().unwrap();
+    records(dir.path(), CUSTOMERS, &["first", "last", "city"], 3).unwrap();
+    add(
+        dir.path(),
+        "ours",
+        Kind::Documents,
+        &[("repo/minutes.txt", PROSE)],
+    );
+    let prints = open(dir.path());
+    let filler = "nothing of note was said that day ".repeat(1000);
+    // One row lies across the end of a piece, and a passage stands after it.
+    let before = (1 << 20) - filler.len() * 30 - 12;
+    let mut text = filler.repeat(30);
+    text.push_str(&" ".repeat(before));
+    text.push_str("Ana Jansson of Uppsala, ");
+    text.push_str(&filler.repeat(40));
+    text.push_str(PROSE);
+    let hits = prints.find(&text);
+    let found: Vec<&str> = hits
+        .iter()
+        .filter(|hit| !hit.region)
+        .map(|hit| &text[hit.span.clone()])
+        .collect();
+    assert_eq!(found, ["Ana", "Jansson", "Uppsala"]);
+    assert_eq!(hits.iter().filter(|hit| hit.region).count(), 1);
+}
