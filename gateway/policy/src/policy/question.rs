@@ -105,6 +105,7 @@ impl Question {
             detector: Arc::clone(&self.id),
             score,
             evidence: vec!["answered by the on-prem model"],
+            source: None,
         }
     }
 
