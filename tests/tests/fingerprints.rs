@@ -48,7 +48,7 @@ impl Scene {
     async fn fingerprint(&self, cordon: &Cordon, reloads: u32, arguments: &[&str]) -> String {
         let mut all = vec!["fingerprint"];
         all.extend(arguments);
-        let said = String::from_utf8(self.home.run(&all).stdout).unwrap();
+        let said = String::from_utf8(self.home.run(&all).stdout).expect("it prints UTF-8");
         let line = format!("cordon_reloads_total{{outcome=\"done\"}} {reloads}\n");
         let metrics = cordon
             .admin_until("/metrics", |reply| reply.text().contains(&line))

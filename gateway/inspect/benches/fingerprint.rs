@@ -86,6 +86,7 @@ fn reading(criterion: &mut Criterion) {
         .expect("what was written opens")
         .expect("two sets");
     for set in prints.summaries() {
+        #[expect(clippy::print_stdout, reason = "the size belongs to the figures")]
         println!(
             "{}: {} entries, {} prints, {} bytes on disk, {} an entry",
             set.name,

@@ -433,7 +433,7 @@ impl Segment {
         let prefix = (hash >> 48) as usize;
         let (first, end) = (u64::from(self.table[prefix]), u64::from(self.table[prefix + 1]));
         let wanted = (hash >> 16) as u32;
-        let guess = first + ((end - first) as u128 * u128::from(wanted) >> 32) as u64;
+        let guess = first + ((u128::from(end - first) * u128::from(wanted)) >> 32) as u64;
         let mut from = guess.saturating_sub(PAGE / 2).max(first);
         let mut to = (from + PAGE).min(end);
         let mut page = Vec::new();
