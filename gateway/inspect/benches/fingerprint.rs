@@ -78,6 +78,7 @@ fn make(folder: &Path, key: &FingerprintKey) {
     .expect("the table is read");
 }
 
+#[expect(clippy::print_stdout, reason = "the size belongs to the figures")]
 fn reading(criterion: &mut Criterion) {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let key = Arc::new(FingerprintKey::from_bytes(&[1; 32]));
@@ -86,7 +87,6 @@ fn reading(criterion: &mut Criterion) {
         .expect("what was written opens")
         .expect("two sets");
     for set in prints.summaries() {
-        #[expect(clippy::print_stdout, reason = "the size belongs to the figures")]
         println!(
             "{}: {} entries, {} prints, {} bytes on disk, {} an entry",
             set.name,
