@@ -166,6 +166,20 @@ struct Listed {
 }
 
 impl Listed {
+    /// The end of a word in small ASCII letters that begins as no given name does: what most words are.
+    fn passed_by(&self, bytes: &[u8], start: usize) -> Option<usize> {
+        let [a, b, c] = *bytes.get(start..start + 3)?.first_chunk()?;
+        if !(a.is_ascii_lowercase() && b.is_ascii_alphabetic() && c.is_ascii_alphabetic())
+            || self.beginnings.may_hold(Some(bit_of([a, b, c])))
+        {
+            return None;
+        }
+        let rest = &bytes[start + 3..];
+        let end = start + 3 + rest.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
+        // What goes on behind these is part of the word.
+        (!matches!(bytes.get(end), Some(b'\'' | b'-' | 0x80..))).then_some(end)
+    }
+
     fn begins(&self, word: &str) -> bool {
         // Letters from Greek on, and of the scripts of East Asia, are none of the Latin ones in any form.
         if word.starts_with(|c| matches!(c, '\u{370}'..='\u{1DFF}' | '\u{3040}'..='\u{D7FF}')) {
@@ -180,7 +194,7 @@ impl Listed {
         if let [a, b, c, ..] = word.as_bytes()
             && (a | b | c).is_ascii()
         {
-            return Some((usize::from(a % 32) * 32 + usize::from(b % 32)) * 32 + usize::from(c % 32));
+            return Some(bit_of([*a, *b, *c]));
         }
         for (slot, c) in letters.iter_mut().zip(word.chars()) {
             let plain = if c.is_ascii() {
@@ -188,12 +202,17 @@ impl Listed {
             } else {
                 *self.plain.get(c as usize).filter(|plain| **plain > 0)?
             };
-            *slot = usize::from(plain) % 32;
+            *slot = plain;
         }
         // What may follow the third letter is an accent of it, and is no letter of its own.
-        let [a, b, c] = letters;
-        Some((a * 32 + b) * 32 + c)
+        Some(bit_of(letters))
     }
+}
+
+fn bit_of(letters: [u8; 3]) -> usize {
+    letters
+        .iter()
+        .fold(0, |bit, letter| bit * 32 + usize::from(letter % 32))
 }
 
 fn plain_letter(code: u32) -> u8 {
@@ -261,6 +280,10 @@ impl Iterator for Words<'_> {
                 return None;
             }
             let start = self.at;
+            if let Some(end) = listed.passed_by(bytes, start) {
+                self.at = end;
+                continue;
+            }
             let end = word_end(self.text, start);
             self.at = end.max(start + 1);
             while !self.text.is_char_boundary(self.at) {
