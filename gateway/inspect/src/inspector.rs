@@ -4,7 +4,7 @@
 //! follow, so that what is past the limit is covered and not forgotten.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     ops::Range,
     sync::Arc,
     time::Instant,
@@ -20,7 +20,7 @@ use crate::{
     fingerprint::Fingerprints,
     join,
     load::{self, DetectorError},
-    names,
+    moment, names,
     ner::{Kind, Mention, Missed, Ner, Unspoken},
     normalise::normalise,
     opaque, organization,
@@ -160,7 +160,7 @@ impl Inspector {
                 })
             };
             let claims = across.remove(&index).unwrap_or_default();
-            findings.extend(self.inspect_as(segment.text.as_str(), segment.role, index, claims, &mut ask));
+            findings.extend(self.inspect_segment(segment, index, claims, &mut ask));
         }
         (findings, missed)
     }
@@ -173,8 +173,7 @@ impl Inspector {
             .zip(segments)
             .flat_map(|(index, segment)| {
                 let claims = across.remove(&index).unwrap_or_default();
-                let text = segment.text.as_str();
-                self.inspect_as(text, segment.role, index, claims, &mut |_, _| Arc::default())
+                self.inspect_segment(segment, index, claims, &mut |_, _| Arc::default())
             })
             .collect()
     }
@@ -257,6 +256,22 @@ impl Inspector {
         all
     }
 
+    fn inspect_segment(
+        &self,
+        segment: &Segment,
+        index: usize,
+        claims: Vec<Claim>,
+        mentions: Ask<'_>,
+    ) -> Vec<Finding> {
+        let text = segment.text.as_str();
+        let mut found = self.inspect_as(text, segment.role, index, claims, mentions);
+        // A number of a JSON body is a segment by itself, and only its key tells that it is a time.
+        if moment::is_unix_time(text.trim()) && moment::is_key_of_moment(segment.place.as_str()) {
+            found.retain(|finding| finding.source.is_some());
+        }
+        found
+    }
+
     fn inspect_as(
         &self,
         text: &str,
@@ -290,13 +305,19 @@ impl Inspector {
             |span, _| Some(normal.source_span(span)),
             &mut claims,
         );
+        let mut in_tables = Vec::new();
+        let mut moments = HashSet::new();
         table::each(normal.text(), |table| {
+            moments.extend(table.moments().map(|span| normal.source_span(span)));
             let back = |span: Range<usize>, _| {
                 let counts = table.is_in_cell(&span);
                 counts.then(|| normal.source_span(table.view.source_span(span)))
             };
-            self.patterns(&table.view, &[], segment, back, &mut claims);
+            self.patterns(&table.view, &[], segment, back, &mut in_tables);
         });
+        // The header of a column tells more than words in other cells, which the text itself has nearer.
+        claims.retain(|claim| !moments.contains(&claim.finding.span));
+        claims.append(&mut in_tables);
         decode::each(&normal, &opaque, Some(&self.disguises), &mut |view, trust| {
             let back = |span: Range<usize>, strong: bool| {
                 // What is not decoded, nor its neighbour is, was seen before, in the normalised view.

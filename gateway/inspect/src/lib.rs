@@ -47,6 +47,7 @@ mod needs;
 mod scan;
 
 mod gates;
+mod moment;
 
 mod table;
 mod validate;

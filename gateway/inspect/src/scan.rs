@@ -12,7 +12,7 @@ use regex_automata::{Anchored, PatternID, PatternSet};
 use crate::{
     detector::{Detector, Detectors, Gate, Gated, Near, Start, WordSet},
     gates::{self, boundary},
-    needs,
+    moment, needs,
     validate::{self, Verdict},
 };
 
@@ -299,6 +299,9 @@ impl Pass<'_> {
         if !detector.unless_near.is_empty() && self.word_near(&detector.unless_near, &span, 40, 10) {
             return None;
         }
+        if self.is_moment(detector, &span) {
+            return None;
+        }
         let mut score = detector.score;
         if let Some(Near {
             words,
@@ -325,6 +328,21 @@ impl Pass<'_> {
             validated: verdict == Verdict::Right,
             evidence,
         })
+    }
+
+    /// Whether what a detector of numbers found is a Unix time by its label, which holds no word for the number. A
+    /// pattern that begins at its keyword has its label in itself.
+    fn is_moment(&self, detector: &Detector, span: &Range<usize>) -> bool {
+        if matches!(detector.start, Start::AtKeyword) || !moment::is_unix_time(&self.text[span.clone()]) {
+            return false;
+        }
+        let Some(label) = moment::label_before(self.text, span.start) else {
+            return false;
+        };
+        !detector
+            .near
+            .as_ref()
+            .is_some_and(|near| self.word_near(&near.words, span, span.start - label.start, 0))
     }
 
     /// Whether a word of the set lies within so many bytes of the span.

@@ -15,7 +15,10 @@
 
 use std::ops::Range;
 
-use crate::view::{View, ViewWriter};
+use crate::{
+    moment,
+    view::{View, ViewWriter},
+};
 
 /// What stands between cells.
 const MARKS: [u8; 4] = *b",;\t|";
@@ -44,6 +47,18 @@ impl Table {
         self.cells
             .get(index)
             .is_some_and(|cell| cell.start <= span.start && span.end <= cell.end)
+    }
+
+    /// The cells that hold a Unix time and stand in a column of times, as spans of what the view was made of.
+    pub(crate) fn moments(&self) -> impl Iterator<Item = Range<usize>> {
+        let text = self.view.text();
+        let is_moment = |cell: &&Range<usize>| {
+            moment::is_unix_time(&text[(*cell).clone()]) && moment::label_before(text, cell.start).is_some()
+        };
+        self.cells
+            .iter()
+            .filter(is_moment)
+            .map(|cell| self.view.source_span(cell.clone()))
     }
 }
 

@@ -67,6 +67,7 @@ pub(crate) fn hinted(detectors: &Detectors, text: &str, number: &Range<usize>, r
             .saturating_sub(value.start.max(place.start));
         if common * 2 < place.len()
             || pass.word_near(&detector.unless_near, &value, 40, 10)
+            || pass.is_moment(detector, &value)
             || (detector.real && validate::is_stand_in(&around[value.clone()]))
         {
             continue;
