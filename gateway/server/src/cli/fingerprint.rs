@@ -33,7 +33,7 @@ use super::{
     Where, complain,
     progress::Progress,
     say,
-    scan::inputs::{Content, Input},
+    scan::inputs::{Content, Input, Rules},
 };
 use crate::{installation::Installation, rules};
 
@@ -245,7 +245,9 @@ impl Add {
                 base = tree.path().to_owned();
                 trees.push(tree);
             }
-            for input in Input::all(std::slice::from_ref(&base), self.all_files)? {
+            // What a scan need not report is the company's own nevertheless, so `.cordonignore` does not count.
+            let rules = if self.all_files { Rules::Nobody } else { Rules::Git };
+            for input in Input::all(std::slice::from_ref(&base), rules)? {
                 let name = match input.path().strip_prefix(&base) {
                     Ok(rest) if !rest.as_os_str().is_empty() => format!("{label}/{}", rest.display()),
                     _ => label.clone(),

@@ -37,7 +37,7 @@ use cordon_policy::{Facts, Policy, Upstream};
 use self::{
     baseline::Baseline,
     git::{Changes, Which},
-    inputs::{Content, Input},
+    inputs::{Content, Input, Rules},
     report::{Paint, Positions, Reported, Shown, around},
     sarif::Sarif,
 };
@@ -111,7 +111,7 @@ pub struct Scan {
     /// Also report what has `cordon:allow` in its line.
     #[arg(long)]
     ignore_allow: bool,
-    /// Also read what `.gitignore` leaves out.
+    /// Also read what `.gitignore` and `.cordonignore` leave out.
     #[arg(long)]
     all_files: bool,
     /// Largest file that is read, in MiB.
@@ -182,7 +182,14 @@ impl Scan {
         }
         let source = match which {
             Some(which) => Source::Git(Changes::of(&which)?),
-            None => Source::Files(Input::all(&self.files, self.all_files)?.into_iter()),
+            None => {
+                let rules = if self.all_files {
+                    Rules::Nobody
+                } else {
+                    Rules::GitAndScan
+                };
+                Source::Files(Input::all(&self.files, rules)?.into_iter())
+            }
         };
         search.all(source)
     }

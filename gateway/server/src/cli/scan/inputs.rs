@@ -1,4 +1,4 @@
-//! What a scan reads: files, folders walked by the rules of `.gitignore`, standard input.
+//! What a scan reads: files, folders walked by the rules of `.gitignore` and `.cordonignore`, standard input.
 //!
 //! Office files, PDF files, mails and archives are read part by part; see [`document`].
 //! In folders, binary files and files over the size limit are passed over and counted; a file that was
@@ -19,8 +19,23 @@ use ignore::WalkBuilder;
 
 use super::git::Change;
 
+/// Rules in the form of `.gitignore` for scans alone: what lies in the repository and need not be read, such as
+/// made-up data of tests. They come before those of `.gitignore`, so `!name` reads what git leaves out.
+const OWN_RULES: &str = ".cordonignore";
+
 /// So many bytes at a file's start tell whether it is binary, as git does it.
 const LOOKED_AT: usize = 8000;
+
+/// Whose rules leave out files that are met in folders.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in crate::cli) enum Rules {
+    /// All files are read.
+    Nobody,
+    /// Those of `.gitignore`.
+    Git,
+    /// Those of `.gitignore` and `.cordonignore`.
+    GitAndScan,
+}
 
 /// Something to scan.
 pub(in crate::cli) enum Input {
@@ -35,7 +50,7 @@ pub(in crate::cli) enum Input {
 
 impl Input {
     /// The inputs that arguments name, in order.
-    pub(in crate::cli) fn all(arguments: &[PathBuf], all_files: bool) -> Result<Vec<Self>> {
+    pub(in crate::cli) fn all(arguments: &[PathBuf], rules: Rules) -> Result<Vec<Self>> {
         if arguments.is_empty() {
             return Ok(vec![Self::Stdin]);
         }
@@ -44,7 +59,7 @@ impl Input {
             if path.as_os_str() == "-" {
                 inputs.push(Self::Stdin);
             } else if path.is_dir() {
-                walk(path, all_files, &mut inputs)?;
+                walk(path, rules, &mut inputs)?;
             } else {
                 inputs.push(Self::Named(path.clone()));
             }
@@ -91,15 +106,17 @@ pub(in crate::cli) enum Content {
     TooLarge,
 }
 
-fn walk(folder: &Path, all_files: bool, inputs: &mut Vec<Input>) -> Result<()> {
-    let walk = WalkBuilder::new(folder)
-        .standard_filters(!all_files)
+fn walk(folder: &Path, rules: Rules, inputs: &mut Vec<Input>) -> Result<()> {
+    let mut walk = WalkBuilder::new(folder);
+    walk.standard_filters(rules != Rules::Nobody)
         .hidden(false)
         .require_git(false)
         .filter_entry(|entry| entry.file_name() != ".git")
-        .sort_by_file_path(Ord::cmp)
-        .build();
-    for entry in walk {
+        .sort_by_file_path(Ord::cmp);
+    if rules == Rules::GitAndScan {
+        walk.add_custom_ignore_filename(OWN_RULES);
+    }
+    for entry in walk.build() {
         let entry = entry.with_context(|| format!("cannot read the folder {}", folder.display()))?;
         if entry.file_type().is_some_and(|kind| kind.is_file()) {
             inputs.push(Input::Met(entry.into_path()));
@@ -170,8 +187,15 @@ mod tests {
         write("out/made.txt", b"made");
         write("a/b.txt", b"text");
         write(".git/config", b"[a]");
-        let names = |all_files| -> Vec<String> {
-            Input::all(&[dir.path().to_owned()], all_files)
+        write("logs/.gitignore", b"*.log\n");
+        write("logs/a.log", b"text");
+        write("logs/b.log", b"text");
+        write("logs/.cordonignore", b"!b.log\n");
+        write(".cordonignore", b"# made up\nfixtures/**\n!fixtures/real.txt\n");
+        write("fixtures/made.txt", b"made");
+        write("fixtures/real.txt", b"real");
+        let names = |rules| -> Vec<String> {
+            Input::all(&[dir.path().to_owned()], rules)
                 .unwrap()
                 .iter()
                 .map(|input| {
@@ -180,8 +204,20 @@ mod tests {
                 })
                 .collect()
         };
-        assert_eq!(names(false), [".env", ".gitignore", "a/b.txt"]);
-        assert_eq!(names(true), [".env", ".gitignore", "a/b.txt", "out/made.txt"]);
+        let always = |name: &str| !matches!(name, "out/made.txt" | "fixtures/made.txt" | "logs/a.log");
+        let all = names(Rules::Nobody);
+        assert_eq!(all.len(), 11, "{all:?}");
+        let kept: Vec<String> = all.into_iter().filter(|name| always(name)).collect();
+        assert_eq!(names(Rules::GitAndScan), kept);
+        let git = names(Rules::Git);
+        assert!(git.contains(&"fixtures/made.txt".to_owned()), "{git:?}");
+        assert!(!git.contains(&"logs/b.log".to_owned()), "{git:?}");
+        // A file that is named is read whatever the rules say.
+        let named = dir.path().join("fixtures/made.txt");
+        assert!(matches!(
+            &Input::all(&[named], Rules::GitAndScan).unwrap()[..],
+            [Input::Named(_)]
+        ));
     }
 
     #[test]
