@@ -378,6 +378,23 @@ fn scans_of_git_tell_added_lines_alone() {
     );
     assert_eq!(scan(&["--staged"]), (Some(0), String::new()));
     assert_eq!(scan(&["--git", "no-such-branch"]).0, Some(2));
+    // A merge is told what none of its parents has, and its side's commits tell the rest, each thing once.
+    git(&["tag", "before"]);
+    git(&["checkout", "-q", "-b", "side"]);
+    write("nothing\nside mail@side.example.com\n");
+    git(&["commit", "-q", "-a", "-m", "four"]);
+    write("nothing\nside\n");
+    git(&["commit", "-q", "-a", "-m", "five"]);
+    git(&["checkout", "-q", "-b", "main-line", "before"]);
+    write("first\nnothing\n");
+    git(&["commit", "-q", "-a", "-m", "six"]);
+    git(&["merge", "-q", "--no-commit", "--no-ff", "-s", "ours", "side"]);
+    write("first\nnothing\nside\nmerged mail@merge.example.com\n");
+    git(&["commit", "-q", "-a", "-m", "seven"]);
+    let (code, told) = scan(&["--git", "before..HEAD"]);
+    assert_eq!((code, told.lines().count()), (Some(1), 2), "{told}");
+    assert!(told.starts_with("a.txt:4:8 EMAIL "), "{told}");
+    assert!(told.contains("\na.txt:2:6 EMAIL "), "{told}");
 }
 
 #[test]

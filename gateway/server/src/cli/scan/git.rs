@@ -2,7 +2,8 @@
 //!
 //! Each change keeps a few lines around what was added, since a word near a value counts; only findings
 //! that touch an added line are reported, under their line numbers in the new file. Commits are
-//! read one by one, so a secret that a later commit takes out again is found as well: it would be pushed.
+//! read one by one, so a secret that a later commit takes out again is found as well: it would be pushed. Those of
+//! merged branches are among them, so of a merge only the lines that none of its parents has are its own.
 //!
 //! Limits: [`LARGEST_CHANGE`] bytes of one change; what is beyond is a further change of the same file.
 //!
@@ -18,6 +19,9 @@ use anyhow::{Context, Result, bail};
 
 /// The largest text of one change.
 const LARGEST_CHANGE: usize = 16 << 20;
+
+/// Merges are held against all of their parents at once.
+const LOG: [&str; 4] = ["log", "-p", "--format=commit %h", "-c"];
 
 /// A part of a file that a commit adds.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,10 +56,8 @@ impl Changes {
         git.args(["-c", "core.quotePath=false"]);
         match which {
             Which::Staged => git.args(["diff", "--cached"]),
-            Which::Range(_) => git.args(["log", "-p", "--format=commit %h", "-m", "--first-parent"]),
-            Which::Since(date) => git
-                .args(["log", "-p", "--format=commit %h", "-m", "--first-parent"])
-                .arg(format!("--since={date}")),
+            Which::Range(_) => git.args(LOG),
+            Which::Since(date) => git.args(LOG).arg(format!("--since={date}")),
         };
         git.args([
             "--no-color",
@@ -117,13 +119,26 @@ impl Drop for Changes {
     }
 }
 
+/// How many lines of the present hunk are still to come.
+#[derive(Default)]
+struct Left {
+    /// In the old file of each parent, whose marks stand side by side.
+    old: Vec<usize>,
+    new: usize,
+}
+
+impl Left {
+    fn is_over(&self) -> bool {
+        self.new == 0 && self.old.iter().all(|left| *left == 0)
+    }
+}
+
 /// Takes the output of git apart.
 struct Lines<R> {
     source: R,
     commit: Option<String>,
     path: Option<PathBuf>,
-    /// How many lines of the present hunk are still to come, in the old and the new file.
-    left: (usize, usize),
+    left: Left,
     number: usize,
     text: Vec<u8>,
     lines: Vec<(usize, bool)>,
@@ -135,7 +150,7 @@ impl<R: BufRead> Lines<R> {
             source,
             commit: None,
             path: None,
-            left: (0, 0),
+            left: Left::default(),
             number: 0,
             text: Vec::new(),
             lines: Vec::new(),
@@ -153,7 +168,7 @@ impl<R: BufRead> Lines<R> {
             if read == 0 {
                 return Ok(self.taken());
             }
-            if self.left != (0, 0) {
+            if !self.left.is_over() {
                 self.within(&line)?;
                 if self.text.len() >= LARGEST_CHANGE {
                     return Ok(self.taken());
@@ -177,8 +192,8 @@ impl<R: BufRead> Lines<R> {
                 }
             } else if let Some(name) = head.strip_prefix("+++ ") {
                 self.path = new_name(name);
-            } else if let Some(hunk) = head.strip_prefix("@@ ") {
-                let Some((old, new, start)) = counts(hunk) else {
+            } else if let Some(hunk) = head.strip_prefix("@@") {
+                let Some((left, start)) = counts(hunk) else {
                     bail!("git printed a hunk that cannot be read");
                 };
                 if !self.lines.is_empty() {
@@ -188,7 +203,7 @@ impl<R: BufRead> Lines<R> {
                     self.lines.push((before, false));
                     self.lines.push((before, false));
                 }
-                self.left = (old, new);
+                self.left = left;
                 self.number = start;
             } else if head.starts_with("Binary files ") {
                 *binary += 1;
@@ -197,24 +212,27 @@ impl<R: BufRead> Lines<R> {
     }
 
     fn within(&mut self, line: &[u8]) -> Result<()> {
-        let Some((mark, rest)) = line.split_first() else {
+        // "\ No newline at end of file"
+        if line.starts_with(b"\\") {
             return Ok(());
+        }
+        let Some((marks, rest)) = line.split_at_checked(self.left.old.len()) else {
+            bail!("git printed a hunk that cannot be read");
         };
-        let added = match mark {
-            b'-' => {
-                self.left.0 = self.left.0.saturating_sub(1);
-                return Ok(());
-            }
-            b'+' => true,
-            b' ' => {
-                self.left.0 = self.left.0.saturating_sub(1);
-                false
-            }
-            // "\ No newline at end of file"
-            b'\\' => return Ok(()),
-            _ => bail!("git printed a hunk that cannot be read"),
-        };
-        self.left.1 = self.left.1.saturating_sub(1);
+        if !marks.iter().all(|mark| b" +-".contains(mark)) {
+            bail!("git printed a hunk that cannot be read");
+        }
+        let removed = marks.contains(&b'-');
+        // A blank is a line that the parent has: in a line that is removed, only its marks tell who had it.
+        let had = if removed { b'-' } else { b' ' };
+        for (left, mark) in self.left.old.iter_mut().zip(marks) {
+            *left = left.saturating_sub(usize::from(*mark == had));
+        }
+        if removed {
+            return Ok(());
+        }
+        let added = marks.iter().all(|mark| *mark == b'+');
+        self.left.new = self.left.new.saturating_sub(1);
         self.text.extend_from_slice(rest);
         self.lines.push((self.number, added));
         self.number += 1;
@@ -267,19 +285,26 @@ fn new_name(name: &str) -> Option<PathBuf> {
     plain.strip_prefix("b/").map(PathBuf::from)
 }
 
-/// `-1,2 +3,4 @@ ...`: the lines in the old and the new file, and the first in the new one.
-fn counts(hunk: &str) -> Option<(usize, usize, usize)> {
-    let mut words = hunk.split(' ');
-    let range = |word: &str, mark: char| -> Option<(usize, usize)> {
-        let word = word.strip_prefix(mark)?;
+/// ` -1,2 +3,4 @@ ...`, for a merge `@ -1,2 -1,3 +3,4 @@@ ...`, behind two `@`: the lines in the old files and the
+/// new one, and the first in the new one.
+fn counts(hunk: &str) -> Option<(Left, usize)> {
+    let range = |word: &str| -> Option<(usize, usize)> {
         match word.split_once(',') {
             None => Some((word.parse().ok()?, 1)),
             Some((start, count)) => Some((start.parse().ok()?, count.parse().ok()?)),
         }
     };
-    let (_, old) = range(words.next()?, '-')?;
-    let (start, new) = range(words.next()?, '+')?;
-    Some((old, new, start))
+    let mut left = Left::default();
+    for word in hunk.trim_start_matches('@').split_ascii_whitespace() {
+        if let Some(old) = word.strip_prefix('-') {
+            left.old.push(range(old)?.1);
+        } else {
+            let (start, new) = range(word.strip_prefix('+')?)?;
+            left.new = new;
+            return (!left.old.is_empty()).then_some((left, start));
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -318,6 +343,25 @@ mod tests {
                 (10, true)
             ]
         );
+    }
+
+    #[test]
+    fn of_a_merge_lines_of_no_parent_are_added() {
+        let printed = "commit abc1234\n\ndiff --combined a\nindex 1,2..3\n--- a/a\n+++ b/a\n@@@ -1,5 -1,4 +1,6 @@@\n \
+            +zero\n  one\n--two\n++evil\n  three\n- four\n -fourS\n++fourS\n++end\ndiff --combined n\n\
+            new file mode 100644\n--- /dev/null\n+++ b/n\n@@@ -1,0 -1,0 +1,1 @@@\n++new\n\
+            diff --combined p\nBinary files differ\n";
+        let (all, binary) = changes(printed);
+        assert_eq!((all.len(), binary), (2, 1));
+        assert_eq!(all[0].text, "zero\none\nevil\nthree\nfourS\nend\n");
+        let added: Vec<usize> = all[0]
+            .lines
+            .iter()
+            .filter(|line| line.1)
+            .map(|line| line.0)
+            .collect();
+        assert_eq!(added, [3, 5, 6]);
+        assert_eq!(all[1].lines, [(1, true)]);
     }
 
     #[test]
