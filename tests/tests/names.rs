@@ -1,5 +1,7 @@
 //! Names that no list holds, through the whole path, with the real token classifier.
 
+use std::process::Command;
+
 use cordon_tests::{
     Places,
     caller::{Caller, Door, Reply},
@@ -101,4 +103,34 @@ fn a_policy_that_needs_names_does_not_start_without_them() {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(said.contains("nowhere/model.onnx"), "{said}");
+}
+
+#[test]
+fn explanations_ask_the_classifier_when_told_to() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let config = folder.path().join("cordon.yaml");
+    std::fs::write(
+        &config,
+        format!("ner: {{ dir: '{}' }}\n", Places::names().display()),
+    )
+    .expect("the temporary folder takes files");
+    let explain = |further: &[&str]| {
+        let output = Command::new(Places::cordon())
+            .args(["detectors", "explain", "--text"])
+            .arg(format!("Please forward this to {NAME} before noon."))
+            .arg("--config")
+            .arg(&config)
+            .args(further)
+            .env_clear()
+            .output()
+            .expect("the binary can be run");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (text(&output.stdout), text(&output.stderr))
+    };
+    let (told, said) = explain(&[]);
+    assert!(!told.contains("person-recognised"), "{told}");
+    assert!(said.contains("--names"), "{said}");
+    let (told, said) = explain(&["--names"]);
+    assert!(told.contains("PERSON by person-recognised"), "{told}");
+    assert_eq!(said, "");
 }

@@ -5,11 +5,15 @@
 //!
 //! Limits: [`MAX_EXPLAINED`] matches, the strongest first.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use cordon_domain::{EntityType, Role};
 
-use crate::{Inspector, overlap, validate};
+use crate::{
+    Inspector,
+    ner::{Mention, Missed, Unspoken},
+    overlap, validate,
+};
 
 /// The most matches that are explained.
 pub const MAX_EXPLAINED: usize = 2000;
@@ -46,9 +50,33 @@ impl Inspector {
     /// Explains what is found in a text, the strongest match first, without the token classifier.
     #[must_use]
     pub fn explain(&self, text: &str) -> Vec<Explained> {
-        let mut claims = overlap::joined(self.claims(text, Role::User, 0, Vec::new(), &mut |_, _| {
-            std::sync::Arc::default()
-        }));
+        self.explained(text, &mut |_, _| Arc::default())
+    }
+
+    /// The same with what its token classifier finds, if it has one.
+    ///
+    /// # Errors
+    /// When the classifier could not answer.
+    pub fn explain_fully(&self, text: &str) -> Result<Vec<Explained>, Missed> {
+        let mut missed = None;
+        let all = self.explained(text, &mut |text, unspoken| {
+            let Some(ner) = self.ner() else {
+                return Arc::default();
+            };
+            ner.mentions(text, unspoken, None).unwrap_or_else(|why| {
+                missed = Some(why);
+                Arc::default()
+            })
+        });
+        missed.map_or(Ok(all), Err)
+    }
+
+    fn explained(
+        &self,
+        text: &str,
+        mentions: &mut dyn FnMut(&str, Unspoken<'_>) -> Arc<[Mention]>,
+    ) -> Vec<Explained> {
+        let mut claims = overlap::joined(self.claims(text, Role::User, 0, Vec::new(), mentions));
         overlap::strongest_first(&mut claims);
         let findings = overlap::resolve(text, claims.clone());
         let mut all = Vec::new();

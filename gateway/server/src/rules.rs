@@ -135,6 +135,12 @@ pub fn load_ner(config: &Config) -> Result<Option<Arc<Ner>>> {
     Ok(Some(Arc::new(ner)))
 }
 
+/// Whether there is a token classifier that [`load_ner`] would load.
+#[must_use]
+pub fn has_ner(config: &Config) -> bool {
+    ner_files(&config.ner).is_some()
+}
+
 fn ner_files(config: &config::Ner) -> Option<NerFiles> {
     if !config.enabled {
         return None;

@@ -1,7 +1,8 @@
 //! `cordon detectors`: what there is, whether it does what its files say, and why a text gives what it gives.
 //!
-//! All of it works without the token classifier and over the embedded detectors, those of the
-//! configuration and the files that are named.
+//! All of it works over the embedded detectors, those of the configuration and the files that are named, and without
+//! the token classifier unless `--names` asks for it: it takes a moment to load, and is of no use to whoever writes a
+//! detector.
 //!
 //! On failure: a mistake in a detector file is told as file:line:column.
 
@@ -16,7 +17,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use cordon_inspect::{DetectorInfo, Explained, Inspector};
 use serde_json::{Value, json};
 
-use super::{NO, Where, say};
+use super::{NO, Where, complain, say};
 use crate::rules;
 
 /// The largest text that is explained.
@@ -55,6 +56,9 @@ enum Command {
         /// A text instead; `-` is standard input. The output holds places of it, not the text.
         #[arg(long, conflicts_with = "id")]
         text: Option<String>,
+        /// Ask the token classifier as well, which finds names, addresses and places.
+        #[arg(long, requires = "text")]
+        names: bool,
         #[command(flatten)]
         from: From,
     },
@@ -86,8 +90,13 @@ impl Detectors {
         match self.action {
             Command::List { entity, from } => list(&from, entity.as_deref()),
             Command::Test { files, place } => test(&files, &place),
-            Command::Explain { id, text, from } => match (id, text) {
-                (_, Some(text)) => explain_text(&from, text),
+            Command::Explain {
+                id,
+                text,
+                names,
+                from,
+            } => match (id, text) {
+                (_, Some(text)) => explain_text(&from, text, names),
                 (Some(id), None) => explain_detector(&from, &id),
                 (None, None) => bail!("name a detector or a text"),
             },
@@ -170,8 +179,16 @@ fn explain_detector(from: &From, id: &str) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn explain_text(from: &From, text: String) -> Result<ExitCode> {
-    let inspector = load(&from.files, &from.place)?;
+fn explain_text(from: &From, text: String, names: bool) -> Result<ExitCode> {
+    let (mut config, installed) = from.place.load_if_named()?;
+    config.detectors.extend_from_slice(&from.files);
+    let mut inspector = rules::load_inspector(&config, installed)?;
+    if names {
+        let Some(ner) = rules::load_ner(&config)? else {
+            bail!("no token classifier is installed, so `--names` cannot be answered");
+        };
+        inspector = inspector.with_ner(Some(ner));
+    }
     let text = if text == "-" {
         let mut read = String::new();
         let stdin = stdin().lock().take(LARGEST + 1);
@@ -185,7 +202,12 @@ fn explain_text(from: &From, text: String) -> Result<ExitCode> {
     if text.len() as u64 > LARGEST {
         bail!("the text is larger than {} KiB", LARGEST >> 10);
     }
-    let all = inspector.explain(&text);
+    let all = inspector.explain_fully(&text)?;
+    if !names && rules::has_ner(&config) {
+        complain(
+            "cordon: the token classifier was not asked, which finds names, addresses and places; `--names` asks it",
+        );
+    }
     for one in &all {
         if from.format == Format::Json {
             say(&json!({
