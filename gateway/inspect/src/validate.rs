@@ -144,6 +144,7 @@ const ALL: &[(&str, Judge)] = &[
     ("es_cif", west::es_cif),
     ("es_nif", europe::es_nif),
     ("es_social", west::es_social),
+    ("ethereum", finance::ethereum),
     ("fi_firm", west::fi_firm),
     ("fi_hetu", europe::fi_hetu),
     ("fr_nir", europe::fr_nir),

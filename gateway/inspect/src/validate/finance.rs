@@ -1,6 +1,7 @@
 //! Cards, accounts, wallets, vehicles, dates.
 
 use sha2::{Digest, Sha256};
+use sha3::Keccak256;
 
 use super::{Verdict, code, digits, is_day, is_monotone, luhn, number, weigh};
 
@@ -214,6 +215,25 @@ pub(super) fn bitcoin(value: &str) -> Verdict {
     base58_check(value).into()
 }
 
+/// An Ethereum address, whose capitals are a checksum (EIP-55): a letter is one where the Keccak-256 of the small
+/// letters has a nibble of eight or more at its place. Capitals that are wrong are a typing error, or hexadecimal
+/// digits of something else, and letters of one case say nothing: both are left to what stands around them.
+pub(super) fn ethereum(value: &str) -> Verdict {
+    let Some(digits) = value.strip_prefix("0x").filter(|digits| digits.len() == 40) else {
+        return Verdict::Wrong;
+    };
+    let has = |case: fn(&u8) -> bool| digits.bytes().any(|byte| case(&byte));
+    if !(has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase)) {
+        return Verdict::Unknown;
+    }
+    let hash = Keccak256::digest(digits.to_ascii_lowercase());
+    let right = digits.bytes().enumerate().all(|(at, byte)| {
+        let nibble = hash[at / 2] >> (4 * ((at + 1) % 2)) & 0xf;
+        !byte.is_ascii_alphabetic() || byte.is_ascii_uppercase() == (nibble >= 8)
+    });
+    if right { Verdict::Right } else { Verdict::Unknown }
+}
+
 fn bech32(prefix: &str, data: &str) -> bool {
     const CHARS: &[u8] = b"qpzry9x8gf2tvdw0s3jn54khce6mua7l";
     let step = |check: u32, value: u32| {
@@ -281,5 +301,32 @@ pub(super) fn date(value: &str) -> Verdict {
         }
         // With the month as a word there is nothing more to check.
         _ => Verdict::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capitals_of_an_ethereum_address_are_its_checksum() {
+        // The examples of EIP-55.
+        for address in [
+            "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed",
+            "0xfB6916095ca1df60bB79Ce92cE3Ea74c37c5d359",
+            "0xdbF03B407c01E7cD3CBea99509d93f8DDDC8C6FB",
+            "0xD1220A0cf47c7B9Be7A2E6BA89F429762e7b9aDb",
+        ] {
+            assert_eq!(ethereum(address), Verdict::Right, "{address}");
+            assert_eq!(ethereum(&address.to_ascii_lowercase()), Verdict::Unknown);
+            let turned = address.replace('b', "B");
+            assert_eq!(ethereum(&turned), Verdict::Unknown, "{turned}");
+        }
+        // All of their letters are capitals by the checksum, which looks like no checksum.
+        assert_eq!(
+            ethereum("0x52908400098527886E0F7030069857D2E4169EE7"),
+            Verdict::Unknown
+        );
+        assert_eq!(ethereum("0x5290"), Verdict::Wrong);
     }
 }
