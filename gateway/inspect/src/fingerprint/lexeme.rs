@@ -205,6 +205,8 @@ pub(super) fn lexemes(text: &str) -> Vec<(Lexeme, Range<usize>)> {
         bytes: text.as_bytes(),
         at: 0,
         names: HashMap::new(),
+        open_until: [0; 3],
+        comments_end: true,
     };
     let mut all = Vec::with_capacity(text.len() / 5);
     while let Some(next) = reader.next() {
@@ -218,6 +220,11 @@ struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
     names: HashMap<&'a str, u32>,
+    /// For each kind of quote, up to where it is known that none that opens is closed. Without it, text that is full of
+    /// escaped quotes would be read again to its end from each of them.
+    open_until: [usize; 3],
+    /// Whether a `*/` may still come.
+    comments_end: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -287,15 +294,17 @@ impl<'a> Reader<'a> {
     }
 
     /// Where a comment that starts here ends.
-    fn comment(&self, byte: u8) -> Option<usize> {
+    fn comment(&mut self, byte: u8) -> Option<usize> {
         let rest = &self.bytes[self.at..];
         let before = self.at.checked_sub(1).map(|at| self.bytes[at]);
         let apart = before.is_none_or(|byte| byte.is_ascii_whitespace());
         let next = rest.get(1).copied().unwrap_or(b'\n');
         let line = match byte {
             b'/' if next == b'*' => {
-                let end = memchr::memmem::find(&rest[2..], b"*/").map_or(2, |end| end + 4);
-                return Some(self.at + end);
+                let close = self.comments_end.then(|| memchr::memmem::find(&rest[2..], b"*/"));
+                let close = close.flatten();
+                self.comments_end = close.is_some();
+                return Some(self.at + close.map_or(2, |close| close + 4));
             }
             b'/' => next == b'/' && before != Some(b':'),
             b'#' => apart && !self.is_directive(&rest[1..]),
@@ -339,7 +348,7 @@ impl<'a> Reader<'a> {
 
     /// Where a string that starts here ends. A quote that is never closed in its line is none: an excerpt can
     /// begin within a string, and prose has apostrophes.
-    fn string(&self, quote: u8) -> Option<usize> {
+    fn string(&mut self, quote: u8) -> Option<usize> {
         let rest = &self.bytes[self.at..];
         if quote != b'`' && rest.len() >= 3 && rest[1] == quote && rest[2] == quote {
             let end = memchr::memmem::find(&rest[3..], &rest[..3])?;
@@ -348,13 +357,25 @@ impl<'a> Reader<'a> {
         if quote == b'\'' && self.at > 0 && self.bytes[self.at - 1].is_ascii_alphanumeric() {
             return None;
         }
+        let kind = match quote {
+            b'"' => 0,
+            b'\'' => 1,
+            _ => 2,
+        };
+        // All quotes in a string that was found to stay open are escaped, so what opens at one of them stays open, too.
+        if self.at < self.open_until[kind] {
+            return None;
+        }
         let mut at = 1;
         loop {
-            match *rest.get(at)? {
-                b'\n' => return None,
-                b'\\' => at += 2,
-                byte if byte == quote => return Some(self.at + at + 1),
-                _ => at += 1,
+            match rest.get(at) {
+                None | Some(b'\n') => {
+                    self.open_until[kind] = self.at + at;
+                    return None;
+                }
+                Some(b'\\') => at += 2,
+                Some(byte) if *byte == quote => return Some(self.at + at + 1),
+                Some(_) => at += 1,
             }
         }
     }
@@ -421,5 +442,21 @@ mod tests {
         for (_, span) in lexemes("ü = 'é' + \"日本\" \\é 'x") {
             assert!(!span.is_empty());
         }
+    }
+
+    #[test]
+    fn what_never_closes_is_read_once() {
+        let started = std::time::Instant::now();
+        for text in ["\\\"", "/* ", "x\\' ", "`\\", "# ", " % ", "\"\"\" ' "] {
+            lexemes(&text.repeat((1 << 20) / text.len()));
+        }
+        // Reading again from each quote takes minutes.
+        assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+        // Within a line alone, and only for the quote that stays open.
+        let string = |quoted: &str| Lexeme::Fixed(digest(quoted.as_bytes()));
+        assert_eq!(
+            sequence("\\\" 'a' \\\"\n\"b\""),
+            [string("'a'"), string("\"b\"")]
+        );
     }
 }
