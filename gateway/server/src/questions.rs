@@ -31,10 +31,13 @@ use cordon_policy::Question;
 use http::{HeaderName, HeaderValue, StatusCode};
 use tokio::sync::Semaphore;
 
-use self::memory::{Memory, Purse};
+use self::{
+    memory::{Memory, Purse},
+    wording::windows,
+};
 use crate::{config, upstream::OnPrem};
 
-pub use self::wording::{is_packed, windows};
+pub use self::wording::parts;
 
 /// A part of a text that is not cut any further, in bytes.
 const LEAST_WINDOW: usize = 256;

@@ -2,8 +2,8 @@
 //!
 //! It is the part of inspection that needs to know who would answer: asking is costly, so a question is
 //! asked only where its answer could change the decision. A yes is a finding over the whole text. Texts are
-//! asked about one by one, the last first, long ones in parts; headers, path and query are not, nor data that is no
-//! language.
+//! asked about one by one, the last first, long ones in parts; headers, path and query are not, nor parts that
+//! are no language.
 //!
 //! The model that is asked stands in the building ([`crate::upstream::OnPrem`]); the texts are not cleared yet.
 //!
@@ -29,7 +29,7 @@ use super::{
 use crate::{
     gate::Gate,
     metrics::Stage,
-    questions::{Answered, Missing, Round, is_packed, windows},
+    questions::{Answered, Missing, Round, parts},
     refusal::Cause,
     rules::Rules,
     supervise::EngineState,
@@ -105,37 +105,38 @@ struct Told {
 async fn one(gate: &Gate, round: &Round<'_>, question: &Question, segments: &[Segment]) -> Told {
     let started = Instant::now();
     let limits = gate.questions.config();
-    let concerned: Vec<(usize, &str)> = segments
+    let concerned: Vec<(usize, usize, Vec<&str>)> = segments
         .iter()
         .enumerate()
         .rev()
         .filter(|(_, segment)| question.concerns(segment.role, segment.text.len()))
-        .filter(|(_, segment)| !is_packed(segment.text.as_str()))
         .map(|(at, segment)| (at, segment.text.as_str()))
+        .map(|(at, text)| (at, text.len(), parts(text, limits.window_bytes)))
+        .filter(|(.., parts)| !parts.is_empty())
         .collect();
     let mut texts: Vec<(usize, usize, Answered)> = Vec::with_capacity(concerned.len());
     let down = gate.questions.ask_engine() && gate.engine.state() != EngineState::Ready;
     if down {
-        texts.extend(concerned.iter().map(|(at, text)| {
+        texts.extend(concerned.iter().map(|(at, bytes, _)| {
             let nothing = Answered {
                 texts: 1,
                 missing: Some(Missing::Down),
                 ..Answered::default()
             };
-            (*at, text.len(), nothing)
+            (*at, *bytes, nothing)
         }));
     } else {
         texts.extend(
             concerned
                 .iter()
-                .map(|(at, text)| (*at, text.len(), Answered::default())),
+                .map(|(at, bytes, _)| (*at, *bytes, Answered::default())),
         );
-        let mut parts = Vec::new();
-        for (nth, (_, text)) in concerned.iter().enumerate() {
-            for part in windows(text, limits.window_bytes) {
-                parts.push(about(gate, round, question, nth, part));
-            }
-        }
+        let parts: Vec<_> = concerned
+            .iter()
+            .enumerate()
+            .flat_map(|(nth, (.., parts))| parts.iter().map(move |part| (nth, part)))
+            .map(|(nth, part)| about(gate, round, question, nth, part))
+            .collect();
         let mut answers = stream::iter(parts).buffer_unordered(limits.at_once);
         while let Some((nth, answered)) = answers.next().await {
             texts[nth].2.join(answered);

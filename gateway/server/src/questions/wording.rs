@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 
 /// The bytes of each part of a long text that the next one begins with again.
 const OVERLAP: usize = 16;
+/// Bytes that are looked at together for whether they are language.
+const STRETCH: usize = 256;
 
 /// Every answer that the model can give: no, then yes with each reason.
 pub fn answers(question: &Question) -> Vec<String> {
@@ -82,15 +84,33 @@ pub fn windows(text: &str, most: usize) -> Vec<&str> {
     parts
 }
 
-/// Whether a text is data in letters (an image in base64, a key, a compressed file) and no language: a model could
-/// only guess, and at a great cost. Detectors unpack such data and read what is inside.
-pub fn is_packed(text: &str) -> bool {
-    // Prose has a blank every few letters, or letters outside ASCII; code and JSON have many signs.
-    const STRETCH: usize = 256;
-    let blanks = text.bytes().filter(u8::is_ascii_whitespace).count();
-    let of_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=-_".contains(byte);
-    let signs = text.len() - blanks - text.bytes().filter(of_base64).count();
-    text.len() >= STRETCH && blanks * 60 < text.len() && signs * 30 < text.len()
+/// The parts of a text that are language; none of one that is all data in letters (an image in base64, a key, a
+/// compressed file): a model could only guess, and at a great cost. Detectors unpack such data and read what is inside.
+pub fn parts(text: &str, most: usize) -> Vec<&str> {
+    let mut parts = windows(text, most);
+    if text.len() >= STRETCH {
+        parts.retain(|part| !is_packed(part));
+    }
+    parts
+}
+
+/// Whether each stretch of a text is packed: prose beside an image is still prose.
+fn is_packed(text: &str) -> bool {
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (stretch, after) = rest.split_at(rest.floor_char_boundary(STRETCH));
+        // Prose has a blank every few letters, or letters outside ASCII; code and JSON have many signs.
+        let blanks = stretch.bytes().filter(u8::is_ascii_whitespace).count();
+        let of_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=-_".contains(byte);
+        let signs = stretch.len() - blanks - stretch.bytes().filter(of_base64).count();
+        // Base64 has one of its signs in 32 letters; words joined by `_` or `+` have more.
+        let joints = stretch.bytes().filter(|byte| b"+/-_".contains(byte)).count();
+        if blanks * 60 >= STRETCH || signs * 30 >= STRETCH || joints * 10 >= STRETCH {
+            return false;
+        }
+        rest = after;
+    }
+    true
 }
 
 #[cfg(test)]
@@ -140,13 +160,27 @@ mod tests {
     #[test]
     fn packed_data_is_told_from_language() {
         let line = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGA";
-        assert!(is_packed(&format!("data:image/png;base64,{}", line.repeat(9))));
+        let packed = |text: &str| parts(text, 1000).is_empty();
+        assert!(packed(&format!("data:image/png;base64,{}", line.repeat(9))));
+        assert!(packed(&line.repeat(100)));
         // As mails wrap it.
-        assert!(is_packed(&format!("{line}\n").repeat(9)));
-        assert!(!is_packed(&"We earned 1.31 a share. ".repeat(20)));
-        assert!(!is_packed(&"{\"revenue\":42000,\"eps\":131}".repeat(20)));
-        assert!(!is_packed(&"제3분기매출은42억달러".repeat(20)));
-        assert!(!is_packed(line));
+        assert!(packed(&format!("{line}\n").repeat(9)));
+        assert!(!packed(&"We earned 1.31 a share. ".repeat(20)));
+        assert!(!packed(&"{\"revenue\":42000,\"eps\":131}".repeat(20)));
+        assert!(!packed(&"제3분기매출은42억달러".repeat(20)));
+        assert!(!packed(line));
+        assert!(!packed(&"we+will+miss+the+guidance+by+forty+million+".repeat(20)));
+        // Prose beside a large image is asked about, wherever it stands, and most of the image is not.
+        let prose = "We will miss the guidance for the quarter by forty million, and nobody knows it yet.";
+        for text in [
+            format!("{prose}\n{}", line.repeat(500)),
+            format!("{}\n{prose}", line.repeat(500)),
+            format!("{}\n{prose}\n{}", line.repeat(250), line.repeat(250)),
+        ] {
+            let parts = parts(&text, 1000);
+            assert!(parts.iter().any(|part| part.contains(prose)));
+            assert!(parts.len() <= 2, "{}", parts.len());
+        }
     }
 
     #[test]
