@@ -178,6 +178,13 @@ pub fn load_inspector(config: &Config, installed: bool) -> Result<Inspector> {
 pub fn load_fingerprints(config: &Config) -> Result<Option<Arc<Fingerprints>>> {
     let installation = Installation::of(config);
     let folder = installation.fingerprints();
+    if config.fingerprints.is_some() && !folder.is_dir() {
+        // A volume that is not mounted must not mean that nothing is recognised.
+        bail!(
+            "`fingerprints`: there is no folder {}; make it, or mount it",
+            folder.display()
+        );
+    }
     if fingerprint::set_names(folder)?.is_empty() {
         return Ok(None);
     }
@@ -342,4 +349,24 @@ fn digest(config: &Config, config_file: Option<&Path>) -> [u8; 32] {
         digest.update([0]);
     }
     digest.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configured_folder_of_fingerprints_must_be_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Config {
+            dir: dir.path().to_owned(),
+            ..Config::default()
+        };
+        assert!(load_fingerprints(&config).unwrap().is_none());
+        config.fingerprints = Some(dir.path().join("mounted"));
+        let told = load_fingerprints(&config).err().unwrap().to_string();
+        assert!(told.starts_with("`fingerprints`: there is no folder"), "{told}");
+        std::fs::create_dir(dir.path().join("mounted")).unwrap();
+        assert!(load_fingerprints(&config).unwrap().is_none());
+    }
 }

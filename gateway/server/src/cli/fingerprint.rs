@@ -282,7 +282,7 @@ impl Add {
                 progress.step();
                 match read {
                     Ok(read) => {
-                        passed_over += usize::from(read.prepared.is_empty());
+                        passed_over += usize::from(read.prepared.is_empty() && read.unread.is_empty());
                         failed += read.unread.len();
                         for line in read.unread {
                             progress.suspend(|| complain(&format!("cordon: {line}")));
@@ -304,6 +304,8 @@ impl Add {
         if !self.keep && failed == 0 {
             for label in &labels {
                 writer.remove_unseen(&format!("{label}/"));
+                // What is in an archive or a mailbox that was named itself.
+                writer.remove_unseen(&format!("{label}!/"));
             }
         }
         let change = writer.commit()?;
@@ -326,7 +328,14 @@ fn read(key: &FingerprintKey, name: &str, input: Input, largest: u64) -> Result<
     let path = input.path().to_owned();
     let mut unread = Vec::new();
     let prepared = match input.read(largest)? {
-        Content::Binary | Content::TooLarge => Vec::new(),
+        Content::Binary => Vec::new(),
+        Content::TooLarge => {
+            unread.push(format!(
+                "{name} is larger than {} MiB; `--max-size` says how much is read",
+                largest >> 20
+            ));
+            Vec::new()
+        }
         Content::Text(text) => {
             // A page is pasted as it looks, or as it is written.
             let file = path.file_name().unwrap_or_default().to_string_lossy();
@@ -524,6 +533,20 @@ mod tests {
         let (one, other) = (fresh_canary().unwrap(), fresh_canary().unwrap());
         assert_ne!(one, other);
         assert_eq!((one.len(), one.matches('-').count()), (17, 2));
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_counts_as_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("large.txt");
+        std::fs::write(&path, "x".repeat((1 << 20) + 1)).unwrap();
+        let key = FingerprintKey::from_bytes(&[1; 32]);
+        let read = read(&key, "repo/large.txt", Input::Met(path), 1 << 20).unwrap();
+        assert!(read.prepared.is_empty());
+        assert_eq!(
+            read.unread,
+            ["repo/large.txt is larger than 1 MiB; `--max-size` says how much is read"]
+        );
     }
 
     #[test]
