@@ -5,7 +5,8 @@
 //! kept of a text are hashes under the installation's key; see `docs/decisions/0005-fingerprints.md`.
 //!
 //! A file is recognised where enough of its prints stand near each other ([`Fingerprints::find`]): about 60 words or ten
-//! lines, in any layout, with names changed. Limits: [`MOST_HITS`] findings of a text.
+//! lines, in any layout, with names changed. Limits: of each set [`MOST_HITS`] findings of a text or of a piece of a
+//! long one; what is beyond is covered by one more.
 //!
 //! On failure: opening tells which file is damaged or was made under another key. A read that fails while a text is
 //! inspected panics the inspection, which refuses the exchange: an index that cannot be read must not mean
@@ -43,11 +44,13 @@ pub use self::{
 };
 use crate::detector::DetectorInfo;
 
-/// The most findings of one text.
+/// The most findings of one set in a text; one more covers all that are beyond.
 pub const MOST_HITS: usize = 1000;
 
-/// Prints that are compared at once: those of some 2 MiB of text.
-const AT_ONCE: usize = 1 << 17;
+/// Bytes of a text that are compared with files at once, so that a long one takes no more memory than a short one.
+const PIECE: usize = 2 << 20;
+/// Bytes of the piece before that each begins with, so that a passage across the border is whole in one of them.
+const AGAIN: usize = 8 << 10;
 /// What prints of one file must weigh together to make a finding, when they stand near each other, by channel.
 const NEEDED: [f32; 2] = [4.0, 3.0];
 /// What a print that many files have weighs at least.
@@ -89,6 +92,16 @@ pub enum FingerprintError {
     OtherKind {
         /// What it holds.
         holds: &'static str,
+    },
+    /// The set holds other tables, of which another number of columns makes a finding.
+    #[error(
+        "the set wants {needed} columns within {window} bytes already; say the same, or name another set"
+    )]
+    OtherLimits {
+        /// How many columns.
+        needed: usize,
+        /// Within how many bytes.
+        window: usize,
     },
     /// The set has another entity type.
     #[error("the set has the entity type {0} already")]
@@ -236,38 +249,50 @@ impl Fingerprints {
             set.records(text, &self.key, &mut hits)?;
         }
         if is(Kind::Documents).next().is_some() {
-            let mut prints: Vec<(Print, u64)> = prints(text)
-                .into_iter()
-                .filter(|print| !shipped::holds(print.hash))
-                .map(|print| {
-                    let of = match print.channel {
-                        Channel::Letters => Use::Letters,
-                        Channel::Code => Use::Code,
-                    };
-                    let hash = self.key.hash(of, print.hash);
-                    (print, hash)
-                })
-                .collect();
-            let mut found = Vec::new();
-            for segment in is(Kind::Background).flat_map(|set| &set.segments) {
-                let mut kept = Vec::with_capacity(prints.len());
-                for print in prints {
-                    segment.lookup(print.1, &mut found)?;
-                    if found.is_empty() {
-                        kept.push(print);
+            for (start, piece) in pieces(text, PIECE, AGAIN) {
+                let prints = self.private(piece)?;
+                for set in is(Kind::Documents) {
+                    let before = hits.len();
+                    set.documents(&prints, &mut hits)?;
+                    for hit in &mut hits[before..] {
+                        hit.span = start + hit.span.start..start + hit.span.end;
                     }
-                }
-                prints = kept;
-            }
-            for set in is(Kind::Documents) {
-                // In parts, so that a long text of ours takes no more memory than a short one.
-                for part in prints.chunks(AT_ONCE) {
-                    set.documents(part, &mut hits)?;
                 }
             }
         }
-        hits.truncate(MOST_HITS);
         Ok(hits)
+    }
+
+    /// The prints of a text that are of nothing public, with their keyed hashes.
+    fn private(&self, text: &str) -> io::Result<Vec<(Print, u64)>> {
+        let mut prints: Vec<(Print, u64)> = prints(text)
+            .into_iter()
+            .filter(|print| !shipped::holds(print.hash))
+            .map(|print| {
+                let of = match print.channel {
+                    Channel::Letters => Use::Letters,
+                    Channel::Code => Use::Code,
+                };
+                let hash = self.key.hash(of, print.hash);
+                (print, hash)
+            })
+            .collect();
+        let public = self
+            .sets
+            .iter()
+            .filter(|set| set.manifest.kind == Kind::Background);
+        let mut found = Vec::new();
+        for segment in public.flat_map(|set| &set.segments) {
+            let mut kept = Vec::with_capacity(prints.len());
+            for print in prints {
+                segment.lookup(print.1, &mut found)?;
+                if found.is_empty() {
+                    kept.push(print);
+                }
+            }
+            prints = kept;
+        }
+        Ok(prints)
     }
 }
 
@@ -276,7 +301,7 @@ impl Set {
         let folder = folder_of(folder, name)?;
         let mut again = true;
         loop {
-            let Some(manifest) = Manifest::read(&folder)? else {
+            let Some(manifest) = Manifest::read(&folder, key)? else {
                 return Ok(None);
             };
             let open = |listed: &Listed| Segment::open(&folder.join(&listed.file), key);
@@ -338,18 +363,27 @@ impl Set {
         let Manifest { needed, window, .. } = self.manifest;
         // The same cell may belong to several rows; it is told once, for the row that agrees best.
         let mut best: HashMap<(usize, usize), (usize, usize)> = HashMap::new();
+        // What is past the limit is covered by one finding more, since `redact` must leave none of it.
+        let mut beyond: Option<((usize, usize), (usize, usize))> = None;
         for (at, segment) in self.segments.iter().enumerate() {
-            for row in records::rows_in(text, key, segment, needed, window)? {
+            records::rows_in(text, key, segment, needed, window, &mut |row| {
                 for span in row.spans {
-                    let known = best.entry((span.start, span.end)).or_insert((0, at));
+                    let span = (span.start, span.end);
+                    if best.len() >= MOST_HITS && !best.contains_key(&span) {
+                        let ((start, end), _) = beyond.get_or_insert((span, (row.columns, at)));
+                        (*start, *end) = (span.0.min(*start), span.1.max(*end));
+                        continue;
+                    }
+                    let known = best.entry(span).or_insert((0, at));
                     if known.0 < row.columns {
                         *known = (row.columns, at);
                     }
                 }
-            }
+            })?;
         }
         let mut best: Vec<_> = best.into_iter().collect();
         best.sort_unstable();
+        best.extend(beyond);
         for ((start, end), (columns, at)) in best {
             let segment = &self.segments[at];
             hits.push(Hit {
@@ -413,6 +447,7 @@ impl Set {
         passages
             .sort_unstable_by(|a, b| (b.shared, a.span.start, a.file).cmp(&(a.shared, b.span.start, b.file)));
         let mut told: Vec<Passage> = Vec::new();
+        let mut beyond: Option<Range<usize>> = None;
         for passage in passages {
             let overlaps =
                 |other: &Passage| other.span.start < passage.span.end && passage.span.start < other.span.end;
@@ -421,7 +456,13 @@ impl Set {
                 *better = better.start.min(passage.span.start)..better.end.max(passage.span.end);
             } else if told.len() < MOST_HITS {
                 told.push(passage);
+            } else {
+                let span = beyond.get_or_insert(passage.span.clone());
+                *span = span.start.min(passage.span.start)..span.end.max(passage.span.end);
             }
+        }
+        if let (Some(beyond), Some(last)) = (beyond, told.last_mut()) {
+            last.span = last.span.start.min(beyond.start)..last.span.end.max(beyond.end);
         }
         told.sort_unstable_by_key(|passage| passage.span.start);
         for passage in told {
@@ -512,6 +553,17 @@ fn clusters(
     clusters
 }
 
+/// Parts of a text, with where each begins: all but the first begin with the last `again` bytes of the one before.
+fn pieces(text: &str, size: usize, again: usize) -> impl Iterator<Item = (usize, &str)> {
+    let mut next = Some(0);
+    std::iter::from_fn(move || {
+        let start = next?;
+        let end = text.floor_char_boundary(start + size);
+        next = (end < text.len()).then(|| text.floor_char_boundary(end - again));
+        Some((start, &text[start..end]))
+    })
+}
+
 fn percent(part: usize, whole: usize) -> u8 {
     (part * 100).checked_div(whole).unwrap_or(100).clamp(1, 100) as u8
 }
@@ -556,11 +608,26 @@ pub fn set_names(folder: &Path) -> Result<Vec<String>, FingerprintError> {
         Err(absent) if absent.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(source) => return Err(FingerprintError::io(folder, source)),
     };
-    let mut names: Vec<String> = entries
-        .flatten()
-        .filter(|entry| entry.path().join("set.json").is_file())
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect();
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|source| FingerprintError::io(folder, source))?;
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
+        match fs::metadata(entry.path().join("set.json")) {
+            Ok(_) => names.push(name),
+            Err(absent)
+                if matches!(
+                    absent.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) => {}
+            // A set of somebody else's that cannot be read must not pass for none; `lost+found` is no set.
+            Err(source) if folder_of(folder, &name).is_ok() => {
+                return Err(FingerprintError::io(&entry.path(), source));
+            }
+            Err(_) => {}
+        }
+    }
     names.sort();
     Ok(names)
 }

@@ -22,8 +22,7 @@ pub(super) enum Use {
 
 /// The secret of an installation's fingerprints.
 ///
-/// What an index holds of a text are SipHash-2-4 values under this key, 40 bits of each and more where the index is
-/// larger: without the key nobody can try candidates against them. Names of files are sealed with AES-256-GCM.
+/// What an index holds of a text are SipHash-2-4 values under this key, 48 bits of each: without the key nobody can try candidates against them. Names of files are sealed with AES-256-GCM.
 pub struct FingerprintKey {
     hashes: [u8; 16],
     digests: [u8; 16],

@@ -454,9 +454,6 @@ mod tests {
         assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
         // Within a line alone, and only for the quote that stays open.
         let string = |quoted: &str| Lexeme::Fixed(digest(quoted.as_bytes()));
-        assert_eq!(
-            sequence("\\\" 'a' \\\"\n\"b\""),
-            [string("'a'"), string("\"b\"")]
-        );
+        assert_eq!(sequence("\\\" 'a' \\\"\n\"b\""), [string("'a'"), string("\"b\"")]);
     }
 }

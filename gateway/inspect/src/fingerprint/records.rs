@@ -6,7 +6,7 @@
 //! which the neighbourhood of such a value is compared.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write},
     ops::Range,
     path::Path,
@@ -19,6 +19,7 @@ use super::{
     FingerprintError,
     gram::folded,
     key::{FingerprintKey, Use},
+    pieces,
     segment::{self, CELL, Draft, Rows, Segment, kept},
     set::{Held, Kind, Listed, Manifest},
     sorter::Sorter,
@@ -30,14 +31,20 @@ const MOST_ROWS: usize = 64;
 const LEAST: usize = 3;
 /// Words of one cell.
 const MOST_WORDS: usize = 8;
-/// Digits that may be written in groups.
-const MOST_DIGITS: usize = 24;
+/// Letters and digits that may be written in groups, as those of an IBAN.
+const MOST_GROUPED: usize = 34;
+/// Letters of a group that has no digits.
+const GROUP_LETTERS: usize = 4;
 /// Bytes between two words of one cell.
 const BETWEEN: usize = 3;
 /// Common values after another that it is paired with.
 const PAIRED: usize = 16;
 /// Bytes of a text that are compared at once.
 const PIECE: usize = 1 << 20;
+/// Bytes that a cell may take in a text and still be whole in one of two pieces.
+const CELL_BYTES: usize = 1 << 10;
+/// Bytes of one row.
+const ROW_BYTES: usize = 1 << 20;
 /// Columns that are read.
 pub const MOST_COLUMNS: usize = 32;
 
@@ -141,6 +148,13 @@ pub fn add_records(
         .map_err(|source| FingerprintError::io(Path::new(name), source))?;
     let mut row = csv::ByteRecord::new();
     while reader.read_byte_record(&mut row).map_err(wrong)? {
+        if row.as_slice().len() > ROW_BYTES {
+            return Err(FingerprintError::Table {
+                name: name.to_owned(),
+                line: row.position().map_or(0, csv::Position::line),
+                what: "this row has more than a MiB; is a quote in it never closed?".to_owned(),
+            });
+        }
         let cells = columns.iter().map(|column| row.get(*column).unwrap_or_default());
         build
             .row(cells)
@@ -193,13 +207,19 @@ fn store(
     build: Build<'_>,
 ) -> Result<RecordsSummary, FingerprintError> {
     let new = Manifest::new(entity, kind).with(options.needed, options.window);
-    let mut held = Held::take(super::folder_of(folder, set)?, new)?;
+    let mut held = Held::take(super::folder_of(folder, set)?, new, key)?;
     let name = name.replace(|c: char| c.is_control(), "?");
     let mut kept = Vec::new();
     for listed in std::mem::take(&mut held.manifest.segments) {
         if Segment::open(&held.folder.join(&listed.file), key)?.name(0) != name {
             kept.push(listed);
         }
+    }
+    // One number holds for all tables of a set: another would change what is found of those that are there.
+    let (old, limits) = (held.before, (options.needed, options.window));
+    if !kept.is_empty() && old.is_some_and(|old| old != limits) {
+        let (needed, window) = old.unwrap_or(limits);
+        return Err(FingerprintError::OtherLimits { needed, window });
     }
     held.manifest.segments = kept;
     let summary = build.summary;
@@ -215,10 +235,10 @@ fn store(
                 .unwrap_or_default()
                 .to_string_lossy()
                 .into_owned(),
-            dead: HashSet::new(),
+            dead: BTreeSet::new(),
         });
     }
-    held.publish()?;
+    held.publish(key)?;
     Ok(summary)
 }
 
@@ -411,6 +431,15 @@ struct Word {
 }
 
 impl Word {
+    /// Whether it may be one of the groups in which a number is written.
+    fn is_group(&self) -> bool {
+        self.has_digit() || self.letters.len() <= GROUP_LETTERS
+    }
+
+    fn has_digit(&self) -> bool {
+        self.letters.iter().any(u8::is_ascii_digit)
+    }
+
     fn is_number(&self) -> bool {
         self.letters.iter().all(u8::is_ascii_digit)
     }
@@ -477,29 +506,24 @@ pub(super) struct RowHit {
     pub(super) columns: usize,
 }
 
-/// Finds rows of a segment in a text, which is read in pieces that overlap by the window.
+/// Finds rows of a segment in a text, which is read in pieces that overlap by the window and a cell.
 pub(super) fn rows_in(
     text: &str,
     key: &FingerprintKey,
     segment: &Segment,
     needed: usize,
     window: usize,
-) -> io::Result<Vec<RowHit>> {
-    let mut hits = Vec::new();
-    let mut start = 0;
-    loop {
-        let end = text.floor_char_boundary(start + PIECE);
-        for mut hit in rows_in_piece(&text[start..end], key, segment, needed, window)? {
+    each: &mut dyn FnMut(RowHit),
+) -> io::Result<()> {
+    for (start, piece) in pieces(text, PIECE, 2 * window.min(PIECE / 8) + CELL_BYTES) {
+        rows_in_piece(piece, key, segment, needed, window, &mut |mut hit| {
             for span in &mut hit.spans {
                 *span = start + span.start..start + span.end;
             }
-            hits.push(hit);
-        }
-        if end == text.len() {
-            return Ok(hits);
-        }
-        start = text.floor_char_boundary(end - 2 * window.min(PIECE / 4));
+            each(hit);
+        })?;
     }
+    Ok(())
 }
 
 fn rows_in_piece(
@@ -508,62 +532,73 @@ fn rows_in_piece(
     segment: &Segment,
     needed: usize,
     window: usize,
-) -> io::Result<Vec<RowHit>> {
+    each: &mut dyn FnMut(RowHit),
+) -> io::Result<()> {
     let candidates = candidates(text, key, segment);
     let mut places: HashMap<u64, Vec<usize>> = HashMap::new();
     for (at, candidate) in candidates.iter().enumerate() {
         places.entry(candidate.hash).or_default().push(at);
     }
-    // Where each row is seen first: a row and the place of one of its values.
-    let mut starts: Vec<(u32, usize)> = Vec::new();
+    // Rows of which a value is seen in a place.
+    let mut rows: Vec<u32> = Vec::new();
     let mut found = Vec::new();
     let mut common: Vec<usize> = Vec::new();
-    for (at, candidate) in candidates.iter().enumerate() {
-        segment.lookup(candidate.hash, &mut found)?;
-        if !found.is_empty() {
-            starts.extend(found.iter().map(|row| (*row, at)));
-            continue;
-        }
-        for other in common.iter().rev().take(PAIRED) {
-            let other = &candidates[*other];
-            if other.span.end + window < candidate.span.start {
-                break;
-            }
-            let both = pair(key, other.hash, candidate.hash);
-            if other.hash != candidate.hash && segment.may_hold(both) {
-                segment.lookup(both, &mut found)?;
-                starts.extend(found.iter().map(|row| (*row, at)));
-            }
-        }
-        common.push(at);
-    }
-    let mut hits = Vec::new();
     let mut cells = Vec::new();
-    for (row, at) in starts {
-        segment.row(row, &mut cells)?;
-        let here = candidates[at].span.clone();
-        let near = |other: &Range<usize>| other.start < here.end + window && here.start < other.end + window;
-        let mut spans: Vec<Range<usize>> = Vec::new();
-        let mut columns = 0;
-        for cell in cells.iter().filter(|cell| **cell != 0) {
-            let Some(known) = places.get(cell) else { continue };
-            // The nearest on either side, of those that no other column has taken.
-            let next = known.partition_point(|place| *place < at);
-            let beside = known[next.saturating_sub(1)..]
-                .iter()
-                .take(2)
-                .map(|place| &candidates[*place].span);
-            let mut fresh = beside.filter(|span| near(span) && !spans.contains(span));
-            if let Some(span) = fresh.next() {
-                columns += 1;
-                spans.push(span.clone());
+    for (at, candidate) in candidates.iter().enumerate() {
+        segment.lookup(candidate.hash, &mut rows)?;
+        if rows.is_empty() {
+            for other in common.iter().rev().take(PAIRED) {
+                let other = &candidates[*other];
+                if other.span.end + window < candidate.span.start {
+                    break;
+                }
+                let both = pair(key, other.hash, candidate.hash);
+                if other.hash != candidate.hash && segment.may_hold(both) {
+                    segment.lookup(both, &mut found)?;
+                    rows.append(&mut found);
+                }
+            }
+            common.push(at);
+        }
+        for row in &rows {
+            segment.row(*row, &mut cells)?;
+            let hit = agreeing(&cells, &candidates, &places, at, window);
+            if hit.columns >= needed {
+                each(hit);
             }
         }
-        if columns >= needed {
-            hits.push(RowHit { spans, columns });
+    }
+    Ok(())
+}
+
+/// The cells of a row that stand near the place `at` of one of its values.
+fn agreeing(
+    cells: &[u64],
+    candidates: &[Candidate],
+    places: &HashMap<u64, Vec<usize>>,
+    at: usize,
+    window: usize,
+) -> RowHit {
+    let here = &candidates[at].span;
+    let near = |other: &Range<usize>| other.start < here.end + window && here.start < other.end + window;
+    let mut spans: Vec<Range<usize>> = Vec::new();
+    for cell in cells.iter().filter(|cell| **cell != 0) {
+        let Some(known) = places.get(cell) else { continue };
+        // The nearest on either side, of those that no other column has taken.
+        let next = known.partition_point(|place| *place < at);
+        let beside = known[next.saturating_sub(1)..]
+            .iter()
+            .take(2)
+            .map(|place| &candidates[*place].span);
+        let mut fresh = beside.filter(|span| near(span) && !spans.contains(span));
+        if let Some(span) = fresh.next() {
+            spans.push(span.clone());
         }
     }
-    Ok(hits)
+    RowHit {
+        columns: spans.len(),
+        spans,
+    }
 }
 
 fn candidates(text: &str, key: &FingerprintKey, segment: &Segment) -> Vec<Candidate> {
@@ -572,14 +607,13 @@ fn candidates(text: &str, key: &FingerprintKey, segment: &Segment) -> Vec<Candid
     let mut letters = Vec::new();
     for (start, first) in words.iter().enumerate() {
         letters.clear();
-        let mut digits = true;
+        let mut grouped = true;
         for (count, word) in words[start..].iter().take(MOST_WORDS).enumerate() {
             let before = words[start + count].span.start.saturating_sub(BETWEEN + 1);
             if count > 0 && words[start + count - 1].span.end <= before {
                 break;
             }
             letters.extend_from_slice(&word.letters);
-            digits &= word.is_number();
             let hash = kept(key.hash_bytes(Use::Cell, &letters));
             if letters.len() >= LEAST && segment.may_hold(hash) {
                 all.push(Candidate {
@@ -587,8 +621,10 @@ fn candidates(text: &str, key: &FingerprintKey, segment: &Segment) -> Vec<Candid
                     span: first.span.start..word.span.end,
                 });
             }
-            // Digits may be grouped in another way than in the table.
-            let goes_on = digits && letters.len() < MOST_DIGITS;
+            // Numbers of accounts and the like may be grouped in another way than in the table.
+            let next = words.get(start + count + 1);
+            grouped &= word.is_group() && (word.has_digit() || next.is_some_and(Word::has_digit));
+            let goes_on = grouped && letters.len() < MOST_GROUPED;
             if !goes_on && !segment.may_hold(kept(key.hash_bytes(Use::Prefix, &letters))) {
                 break;
             }

@@ -1,7 +1,7 @@
 //! A set on disk: a folder with `set.json` and segments. Writers hold `lock`; readers see one manifest or the next.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
@@ -68,14 +68,18 @@ pub(super) struct Manifest {
     #[serde(default)]
     pub(super) window: usize,
     pub(super) segments: Vec<Listed>,
+    /// A keyed digest of all of it: who may write into the folder and does not have the key cannot declare a set
+    /// public or its files removed.
+    #[serde(default)]
+    check: String,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Listed {
     pub(super) file: String,
     /// Documents that were replaced or removed since.
-    #[serde(default, skip_serializing_if = "HashSet::is_empty")]
-    pub(super) dead: HashSet<u32>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) dead: BTreeSet<u32>,
 }
 
 impl Manifest {
@@ -88,6 +92,7 @@ impl Manifest {
             needed: 0,
             window: 0,
             segments: Vec::new(),
+            check: String::new(),
         }
     }
 
@@ -101,7 +106,7 @@ impl Manifest {
     }
 
     /// The manifest of a folder; none where there is none.
-    pub(super) fn read(folder: &Path) -> Result<Option<Self>, FingerprintError> {
+    pub(super) fn read(folder: &Path, key: &FingerprintKey) -> Result<Option<Self>, FingerprintError> {
         let path = folder.join(MANIFEST);
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
@@ -117,6 +122,11 @@ impl Manifest {
         if manifest.format != FORMAT {
             return Err(damaged("another version of Cordon wrote it"));
         }
+        if manifest.digest(key).as_ref() != Some(&manifest.check) {
+            return Err(damaged(
+                "it was made with another installation key, or was altered",
+            ));
+        }
         // A name with a path in it would open a file elsewhere.
         let plain = |listed: &Listed| {
             Path::new(&listed.file)
@@ -129,10 +139,20 @@ impl Manifest {
         Ok(Some(manifest))
     }
 
-    fn write(&mut self, folder: &Path) -> Result<(), FingerprintError> {
+    fn digest(&self, key: &FingerprintKey) -> Option<String> {
+        let plain = Self {
+            check: String::new(),
+            ..self.clone()
+        };
+        let bytes = serde_json::to_vec(&plain).ok()?;
+        Some(format!("{:032x}", key.digest(&[MANIFEST.as_bytes(), &bytes])))
+    }
+
+    fn write(&mut self, folder: &Path, key: &FingerprintKey) -> Result<(), FingerprintError> {
         self.changed = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
+        self.check = self.digest(key).unwrap_or_default();
         let path = folder.join(MANIFEST);
         let written = (|| -> io::Result<()> {
             let mut file = tempfile::NamedTempFile::new_in(folder)?;
@@ -202,19 +222,27 @@ pub struct Change {
 pub(super) struct Held {
     pub(super) folder: PathBuf,
     pub(super) manifest: Manifest,
+    /// How many columns of one row made a finding before, and within how many bytes; none of a new set.
+    pub(super) before: Option<(usize, usize)>,
     _lock: File,
 }
 
 impl Held {
     /// Takes hold of a set, which is made if it is not there.
-    pub(super) fn take(folder: PathBuf, new: Manifest) -> Result<Self, FingerprintError> {
+    pub(super) fn take(
+        folder: PathBuf,
+        new: Manifest,
+        key: &FingerprintKey,
+    ) -> Result<Self, FingerprintError> {
         let failed = |source| FingerprintError::io(&folder, source);
         make_private(&folder).map_err(failed)?;
         let lock = File::create(folder.join("lock")).map_err(failed)?;
         if lock.try_lock().is_err() {
             return Err(FingerprintError::Busy(folder));
         }
-        let manifest = match Manifest::read(&folder)? {
+        let old = Manifest::read(&folder, key)?;
+        let before = old.as_ref().map(|old| (old.needed, old.window));
+        let manifest = match old {
             None => new,
             Some(old) if old.kind != new.kind => {
                 return Err(FingerprintError::OtherKind {
@@ -233,21 +261,25 @@ impl Held {
         Ok(Self {
             folder,
             manifest,
+            before,
             _lock: lock,
         })
     }
 
-    /// A name that no segment has.
+    /// A name that no segment has, nor one had that the manifest names: a reader that has yet to open what an older
+    /// manifest names must not find something else there.
     pub(super) fn free_path(&self) -> PathBuf {
-        (1_u32..)
-            .map(|number| self.folder.join(format!("{number:06}.seg")))
-            .find(|path| !path.exists())
-            .unwrap_or_else(|| self.folder.join("0.seg"))
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let number = |entry: fs::DirEntry| -> Option<u32> {
+            Path::new(&entry.file_name()).file_stem()?.to_str()?.parse().ok()
+        };
+        let last = entries.filter_map(number).max().unwrap_or(0);
+        self.folder.join(format!("{:06}.seg", last.saturating_add(1)))
     }
 
     /// Makes the manifest true, then removes what it no longer names.
-    pub(super) fn publish(&mut self) -> Result<(), FingerprintError> {
-        self.manifest.write(&self.folder)?;
+    pub(super) fn publish(&mut self, key: &FingerprintKey) -> Result<(), FingerprintError> {
+        self.manifest.write(&self.folder, key)?;
         let entries =
             fs::read_dir(&self.folder).map_err(|source| FingerprintError::io(&self.folder, source))?;
         for entry in entries.flatten() {
@@ -297,7 +329,7 @@ impl<'a> DocumentsWriter<'a> {
         kind: Kind,
         key: &'a FingerprintKey,
     ) -> Result<Self, FingerprintError> {
-        let held = Held::take(super::folder_of(folder, name)?, Manifest::new(entity, kind))?;
+        let held = Held::take(super::folder_of(folder, name)?, Manifest::new(entity, kind), key)?;
         let mut segments = Vec::new();
         let mut known = HashMap::new();
         for (index, listed) in held.manifest.segments.iter().enumerate() {
@@ -431,10 +463,10 @@ impl<'a> DocumentsWriter<'a> {
                     .unwrap_or_default()
                     .to_string_lossy()
                     .into_owned(),
-                dead: HashSet::new(),
+                dead: BTreeSet::new(),
             });
         }
-        self.held.publish()?;
+        self.held.publish(self.key)?;
         Ok(self.change)
     }
 }

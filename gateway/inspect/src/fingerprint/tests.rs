@@ -416,3 +416,160 @@ fn long_texts_are_read_in_pieces() {
     assert_eq!(found, ["Ana", "Jansson", "Uppsala"]);
     assert_eq!(hits.iter().filter(|hit| hit.region).count(), 1);
 }
+
+#[test]
+fn pieces_hold_all_and_overlap() {
+    let text = "Größe ".repeat(40);
+    let mut end = 0;
+    for (start, piece) in pieces(&text, 50, 10) {
+        assert_eq!(&text[start..start + piece.len()], piece);
+        assert!(start <= end && piece.len() <= 50);
+        assert!(end == 0 || end - start >= 10);
+        end = start + piece.len();
+    }
+    assert_eq!(end, text.len());
+    assert_eq!(pieces("", 50, 10).collect::<Vec<_>>(), [(0, "")]);
+}
+
+#[test]
+fn what_is_past_the_limit_is_covered() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows: Vec<String> = (1..=MOST_HITS)
+        .map(|row| {
+            let name = |salt: u64| format!("n{:x}", gram::mixed(row as u64 * 2 + salt) >> 24);
+            format!("{},{}", name(0), name(1))
+        })
+        .collect();
+    let table = format!("first,last\n{}\n", rows.join("\n"));
+    records(dir.path(), &table, &["first", "last"], 2).unwrap();
+    let text = rows.join("\n");
+    let prints = open(dir.path());
+    let hits = prints.find(&text);
+    assert_eq!(hits.len(), MOST_HITS + 1);
+    for value in text.split([',', '\n']) {
+        let at = text.find(value).unwrap();
+        let covers = |hit: &Hit<'_>| hit.span.start <= at && at + value.len() <= hit.span.end;
+        assert!(hits.iter().any(covers), "{value}");
+    }
+}
+
+#[test]
+fn numbers_may_be_grouped_in_another_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let table =
+        "name,iban,vat\nJansson,SE3550000000054910000003,DE123456789\nTran,GB29 NWBK 6016 1331 9268 19,x\n";
+    records(dir.path(), table, &["iban", "vat"], 1).unwrap();
+    let prints = open(dir.path());
+    for value in [
+        "SE35 5000 0000 0549 1000 0003",
+        "SE3550000000054910000003",
+        "se35-5000-0000-0549-1000-0003",
+        "DE 123 456 789",
+        "GB29NWBK60161331926819",
+        "GB29 NWBK 60161331 926819",
+    ] {
+        let text = format!("Pay to {value} in May.");
+        let hits = prints.find(&text);
+        assert!(
+            hits.iter().any(|hit| &text[hit.span.clone()] == value),
+            "{value}: {hits:?}"
+        );
+    }
+}
+
+#[test]
+fn a_canary_across_two_pieces_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let entity = entity_of("planted").unwrap();
+    add_canaries(
+        dir.path(),
+        "planted",
+        entity,
+        &key(),
+        "canaries",
+        &["cdn-7f3q-m2xk-9p".to_owned()],
+    )
+    .unwrap();
+    let prints = open(dir.path());
+    for before in (1 << 20) - 18..(1 << 20) + 2 {
+        let text = format!("{} cdn-7f3q-m2xk-9p end", " ".repeat(before));
+        let hits = prints.find(&text);
+        assert!(
+            hits.iter()
+                .any(|hit| &text[hit.span.clone()] == "cdn-7f3q-m2xk-9p"),
+            "{before}"
+        );
+    }
+}
+
+#[test]
+fn one_number_of_columns_holds_for_all_tables_of_a_set() {
+    let dir = tempfile::tempdir().unwrap();
+    let add = |name: &str, needed: usize| {
+        let options = RecordsOptions {
+            columns: Vec::new(),
+            needed,
+            window: 400,
+            delimiter: None,
+        };
+        let entity = entity_of("customers").unwrap();
+        let table = &b"first,last,city\nEva,Lind,Uppsala\n"[..];
+        add_records(dir.path(), "customers", entity, &key(), &options, name, table)
+    };
+    add("one.csv", 2).unwrap();
+    add("one.csv", 3).unwrap();
+    let told = add("other.csv", 2).unwrap_err().to_string();
+    assert!(
+        told.starts_with("the set wants 3 columns within 400 bytes already"),
+        "{told}"
+    );
+    add("other.csv", 3).unwrap();
+}
+
+#[test]
+fn a_quote_that_is_never_closed_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let table = format!(
+        "first,last\nEva,Lind\n\"Ana,Jansson\n{}",
+        "Chi,Tran\n".repeat(1 << 17)
+    );
+    let told = records(dir.path(), &table, &["first", "last"], 2).unwrap_err();
+    assert!(told.to_string().starts_with("customers.csv:3: "), "{told}");
+}
+
+#[test]
+fn who_has_no_key_cannot_alter_a_set() {
+    let dir = tempfile::tempdir().unwrap();
+    add(
+        dir.path(),
+        "ours",
+        Kind::Documents,
+        &[("repo/minutes.txt", PROSE)],
+    );
+    let manifest = dir.path().join("ours/set.json");
+    let whole = fs::read_to_string(&manifest).unwrap();
+    for (from, to) in [
+        ("\"documents\"", "\"background\""),
+        ("CONFIDENTIAL.OURS", "EMAIL"),
+        ("000001.seg\"", "000001.seg\",\"dead\":[0]"),
+        ("\"check\"", "\"other\""),
+    ] {
+        assert!(whole.contains(from), "{from}");
+        fs::write(&manifest, whole.replace(from, to)).unwrap();
+        assert!(Fingerprints::open(dir.path(), key()).is_err(), "{to}");
+    }
+    fs::write(&manifest, &whole).unwrap();
+    assert!(Fingerprints::open(dir.path(), key()).is_ok());
+}
+
+#[test]
+fn a_set_that_cannot_be_looked_at_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, is_set) in [("lost+found", false), ("ours", true)] {
+        let folder = dir.path().join(name);
+        fs::create_dir(&folder).unwrap();
+        // A link to itself stands for a folder that only its owner may enter, which holds nobody off who runs tests as root.
+        std::os::unix::fs::symlink("set.json", folder.join("set.json")).unwrap();
+        assert_eq!(set_names(dir.path()).is_err(), is_set, "{name}");
+    }
+}
