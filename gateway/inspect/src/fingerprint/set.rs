@@ -13,9 +13,10 @@ use cordon_domain::EntityType;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    FingerprintError,
+    AGAIN, FingerprintError, PIECE,
     gram::{Channel, prints},
     key::{FingerprintKey, Use},
+    pieces,
     segment::{self, Draft, Segment},
     shipped,
     sorter::{Sorted, Sorter},
@@ -179,7 +180,9 @@ pub fn prepare(key: &FingerprintKey, name: &str, texts: &[&str]) -> Prepared {
     for text in texts {
         // The same view that a prompt is read in.
         let view = crate::normalise(text);
-        for print in prints(view.text()) {
+        // In pieces, as a prompt is read, so that a dump of a database takes no more memory than its hashes.
+        let pieces = pieces(view.text(), PIECE, AGAIN);
+        for print in pieces.flat_map(|(_, piece)| prints(piece)) {
             if shipped::holds(print.hash) {
                 continue;
             }

@@ -389,18 +389,26 @@ fn is_bare_repository(path: &Path) -> bool {
     path.join("HEAD").is_file() && path.join("objects").is_dir() && path.join("refs").is_dir()
 }
 
-/// The files of a bare repository's newest commit, in a folder that goes with the value.
+/// The files of a bare repository's newest commit, in a folder that goes with the value. They come by a clone, since
+/// git runs what the configuration and the hooks of a repository say that it works in, and this one is somebody else's.
 fn checked_out(repository: &Path) -> Result<tempfile::TempDir> {
     let tree = tempfile::tempdir().context("cannot make a temporary folder")?;
-    let index = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let repository = repository
+        .canonicalize()
+        .with_context(|| format!("cannot read {}", repository.display()))?;
     let git = Command::new("git")
-        .arg("--git-dir")
-        .arg(repository)
-        .arg("--work-tree")
+        .args([
+            "clone",
+            "--quiet",
+            "--depth",
+            "1",
+            "--no-local",
+            "--template=",
+            "--",
+        ])
+        .arg(&repository)
         .arg(tree.path())
-        .args(["checkout", "--quiet", "--force", "HEAD", "--", "."])
-        // The repository's own index is left alone.
-        .env("GIT_INDEX_FILE", index.path().join("index"))
+        .env("GIT_LFS_SKIP_SMUDGE", "1")
         .output()
         .context("cannot run git")?;
     if !git.status.success() {
@@ -409,6 +417,11 @@ fn checked_out(repository: &Path) -> Result<tempfile::TempDir> {
             repository.display(),
             String::from_utf8_lossy(&git.stderr).trim()
         );
+    }
+    // With no commit there is nothing to read, which must not pass for files that are gone.
+    let mut entries = std::fs::read_dir(tree.path()).context("cannot read a temporary folder")?;
+    if !entries.any(|entry| entry.is_ok_and(|entry| entry.file_name() != ".git")) {
+        bail!("{} has no commit with files", repository.display());
     }
     Ok(tree)
 }
@@ -547,6 +560,55 @@ mod tests {
             read.unread,
             ["repo/large.txt is larger than 1 MiB; `--max-size` says how much is read"]
         );
+    }
+
+    #[test]
+    fn bare_repositories_are_read_and_their_hooks_not_run() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let git = |arguments: &[&str]| {
+            let done = Command::new("git")
+                .args(["-c", "user.name=a", "-c", "user.email=a@example.com"])
+                .args(arguments)
+                .current_dir(dir.path())
+                .output()
+                .unwrap();
+            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        };
+        git(&["init", "--quiet", "--bare", "bare.git"]);
+        let bare = dir.path().join("bare.git");
+        assert!(is_bare_repository(&bare));
+        assert!(checked_out(&bare).is_err());
+        git(&["init", "--quiet", "work"]);
+        std::fs::write(dir.path().join("work/etch.c"), "int etch;").unwrap();
+        std::fs::write(dir.path().join("work/.gitattributes"), "* filter=own").unwrap();
+        git(&["-C", "work", "add", "."]);
+        git(&["-C", "work", "commit", "--quiet", "-m", "first"]);
+        git(&[
+            "-C",
+            "work",
+            "push",
+            "--quiet",
+            "../bare.git",
+            "HEAD:refs/heads/kept",
+        ]);
+        git(&["-C", "bare.git", "symbolic-ref", "HEAD", "refs/heads/kept"]);
+        let mark = dir.path().join("ran");
+        let script = format!("#!/bin/sh\ntouch {}\ncat\n", mark.display());
+        std::fs::create_dir_all(bare.join("hooks")).unwrap();
+        for hook in ["hooks/post-checkout", "smudge"] {
+            let hook = bare.join(hook);
+            std::fs::write(&hook, &script).unwrap();
+            std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let smudge = bare.join("smudge").display().to_string();
+        git(&["-C", "bare.git", "config", "filter.own.smudge", &smudge]);
+        let tree = checked_out(&bare).unwrap();
+        assert_eq!(
+            std::fs::read_to_string(tree.path().join("etch.c")).unwrap(),
+            "int etch;"
+        );
+        assert!(!mark.exists());
     }
 
     #[test]
