@@ -174,8 +174,7 @@ impl Listed {
         {
             return None;
         }
-        let rest = &bytes[start + 3..];
-        let end = start + 3 + rest.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
+        let end = letters_end(bytes, start + 3);
         // What goes on behind these is part of the word.
         (!matches!(bytes.get(end), Some(b'\'' | b'-' | 0x80..))).then_some(end)
     }
@@ -242,21 +241,32 @@ impl Bits {
         bit.is_none_or(|bit| self.0[bit / 64] >> (bit % 64) & 1 == 1)
     }
 
-    /// The bit of a word by its first letters in lower case (FNV-1a), up to the hyphen of a double name. Letters
-    /// with accents can be written in more than one way, so such words have none.
+    /// The bit of a word by its first letters in lower case, up to the hyphen of a double name: by their number, and the
+    /// first and last eight. Letters with accents can be written in more than one way, so such words have none.
     fn of(word: &str) -> Option<usize> {
-        let mut hash: u32 = 0x811C_9DC5;
-        let mut first = true;
-        for byte in word.bytes() {
-            if !byte.is_ascii() {
-                return None;
-            }
-            first &= byte.is_ascii_alphabetic();
-            if first {
-                hash = (hash ^ u32::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0193);
-            }
+        const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
+        const SMALL: u64 = 0x2020_2020_2020_2020;
+        let bytes = word.as_bytes();
+        let (letters, rest) = bytes.split_at(letters_end(bytes, 0));
+        if !rest.is_ascii() {
+            return None;
         }
-        Some((hash ^ (hash >> 15)) as usize % BITS)
+        let (first, last) = if let (Some(first), Some(last)) =
+            (letters.first_chunk::<8>(), letters.last_chunk::<8>())
+        {
+            (u64::from_le_bytes(*first), u64::from_le_bytes(*last))
+        } else if let (Some(first), Some(last)) = (letters.first_chunk::<4>(), letters.last_chunk::<4>()) {
+            (
+                u64::from(u32::from_le_bytes(*first)),
+                u64::from(u32::from_le_bytes(*last)),
+            )
+        } else {
+            let all = letters.iter().fold(0, |all, byte| all << 8 | u64::from(*byte));
+            (all, 0)
+        };
+        let mixed =
+            (first | SMALL).wrapping_mul(FACTOR).rotate_left(29) ^ (last | SMALL) ^ letters.len() as u64;
+        Some((mixed.wrapping_mul(FACTOR) >> 40) as usize % BITS)
     }
 }
 
@@ -308,12 +318,31 @@ impl Iterator for Words<'_> {
     }
 }
 
+/// Where the ASCII letters end that begin at a place. Eight bytes are looked at together, as where a word ends cannot be
+/// foretold and a wrong guess at each costs more than the look.
+fn letters_end(bytes: &[u8], start: usize) -> usize {
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let each = |byte: u8| u64::from(byte) * 0x0101_0101_0101_0101;
+    let mut at = start;
+    while let Some(eight) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let eight = u64::from_le_bytes(*eight);
+        let small = eight & !HIGH | each(0x20);
+        // The additions carry into the highest bit of each byte from `a` on, and from behind `z` on.
+        let letters = (small + each(0x80 - b'a')) & !(small + each(0x7F - b'z')) & !eight & HIGH;
+        if letters != HIGH {
+            return at + (letters ^ HIGH).trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    at + bytes[at..]
+        .iter()
+        .take_while(|byte| byte.is_ascii_alphabetic())
+        .count()
+}
+
 fn word_end(text: &str, start: usize) -> usize {
     let bytes = text.as_bytes();
-    let letters = bytes[start..]
-        .iter()
-        .take_while(|byte| byte.is_ascii_alphabetic());
-    let mut end = start + letters.count();
+    let mut end = letters_end(bytes, start);
     if !matches!(bytes.get(end), Some(b'\'' | b'-' | 0x80..)) {
         return end;
     }
@@ -478,6 +507,28 @@ mod tests {
 
     fn found(text: &str) -> Vec<&str> {
         names(text).into_iter().map(|name| &text[name.span]).collect()
+    }
+
+    #[test]
+    fn letters_end_where_another_byte_is() {
+        for byte in 0..=255u8 {
+            for at in 0..20 {
+                let mut bytes = *b"abcXYZmnopqrstuvwxAZ";
+                bytes[at] = byte;
+                let end = if byte.is_ascii_alphabetic() { 20 } else { at };
+                assert_eq!(letters_end(&bytes, 0), end, "{byte} at {at}");
+            }
+        }
+        assert_eq!(letters_end(b"ab", 2), 2);
+    }
+
+    #[test]
+    fn a_word_has_one_bit_in_any_case() {
+        for word in ["jo", "anna", "Dominik", "Maximilian", "Anna-Maria", "O'Neill"] {
+            assert_eq!(Bits::of(word), Bits::of(&word.to_uppercase()), "{word}");
+        }
+        assert_eq!(Bits::of("Anna-Maria"), Bits::of("anna"));
+        assert_eq!(Bits::of("Zo\u{eb}"), None);
     }
 
     #[test]
