@@ -1,5 +1,6 @@
 //! Prints how long single inspections of a prompt of 4 KiB take: the fifth percentile and the median of many. On a
-//! machine that does other things as well, these say more than a mean does (`cargo bench`).
+//! machine that does other things as well, these say more than a mean does (`cargo bench`). Names of texts as arguments
+//! leave the others out, so that a profile shows one of them.
 
 use std::{
     hint::black_box,
@@ -17,7 +18,11 @@ const ROUNDS: usize = 12_000;
 fn main() -> io::Result<()> {
     let mut out = io::stdout().lock();
     let inspector = Inspector::embedded().unwrap_or_else(|_| panic!("the embedded detectors compile"));
+    let only: Vec<String> = std::env::args().skip(1).collect();
     for (name, text) in texts::all() {
+        if !only.is_empty() && !only.iter().any(|other| other == name) {
+            continue;
+        }
         let mut times: Vec<f64> = (0..ROUNDS)
             .map(|_| {
                 let start = Instant::now();

@@ -15,7 +15,7 @@ use regex_syntax::{
     hir::{Hir, HirKind, Look},
 };
 
-use crate::needs::Needs;
+use crate::needs::{Beginnings, Needs};
 
 /// The largest compiled pattern.
 pub(crate) const MAX_PATTERN_BYTES: usize = 4 << 20;
@@ -41,6 +41,7 @@ pub(crate) struct Compiled {
     /// The pattern without borders of words in all scripts, if it has such.
     borderless: Option<Borderless>,
     pub(crate) needs: Needs,
+    beginnings: Option<Beginnings>,
 }
 
 /// A pattern that matches wherever another one does, and perhaps elsewhere; compiled when it is first needed.
@@ -112,6 +113,7 @@ impl Compiled {
             group,
             edges: Edge::around_value(&pattern),
             needs: Needs::of(&pattern),
+            beginnings: Beginnings::of(&pattern),
             borderless: pattern
                 .properties()
                 .look_set()
@@ -153,6 +155,13 @@ impl Compiled {
             Some(value) => Some((start, value)),
             None => self.find_by_group(&input.span(start..end).anchored(Anchored::Yes)),
         }
+    }
+
+    /// Whether a match could begin with these bytes.
+    pub(crate) fn may_begin(&self, bytes: &[u8]) -> bool {
+        self.beginnings
+            .as_ref()
+            .is_none_or(|beginnings| beginnings.allow(bytes))
     }
 
     fn find_by_group(&self, input: &Input<'_>) -> Option<(usize, Range<usize>)> {

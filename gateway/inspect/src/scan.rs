@@ -221,7 +221,10 @@ impl Pass<'_> {
         let detector = &self.detectors.all[usize::from(index)];
         let mut from = window.start.max((*done).min(window.end));
         let pattern = detector.pattern.compiled();
-        if anchored == Anchored::Yes && pattern.needs.word_start && !starts_word(self.text, from) {
+        if anchored == Anchored::Yes
+            && (pattern.needs.word_start && !starts_word(self.text, from)
+                || !pattern.may_begin(&self.text.as_bytes()[from..window.end]))
+        {
             return;
         }
         if !self.is_possible(detector, &(from..window.end)) {
