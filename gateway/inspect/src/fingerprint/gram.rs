@@ -34,6 +34,8 @@ const LEXEMES_DISTINCT: usize = 5;
 const LEXEMES_TELLING: usize = 2;
 /// From so many on it counts whole, below it counts half.
 const LEXEMES_WHOLE: (usize, usize) = (7, 4);
+/// An odd number whose multiples are spread evenly: 2^64 by the golden ratio.
+const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
 /// Code is read in pieces of this size, to bound the memory that it takes.
 const PIECE: usize = 1 << 20;
 
@@ -87,9 +89,8 @@ pub(super) fn prints(text: &str) -> Vec<Print> {
 }
 
 fn letters(text: &str, out: &mut Vec<Print>) {
-    // B^LETTERS, by which the byte that leaves is taken out of the rolling hash.
-    const BASE: u64 = 0x9E37_79B9_7F4A_7C15 | 1;
-    let leaves = (0..LETTERS).fold(1_u64, |power, _| power.wrapping_mul(BASE));
+    // SPREAD^LETTERS, by which the byte that leaves is taken out of the rolling hash.
+    let leaves = (0..LETTERS).fold(1_u64, |power, _| power.wrapping_mul(SPREAD));
     let mut ring = [(0_u8, 0_usize); LETTERS];
     let mut count = 0_usize;
     let mut hash = 0_u64;
@@ -98,7 +99,7 @@ fn letters(text: &str, out: &mut Vec<Print>) {
     let mut winnow = Winnow::new(LETTERS_WINDOW, Channel::Letters);
     folded(text, |byte, span| {
         let slot = count % LETTERS;
-        hash = hash.wrapping_mul(BASE).wrapping_add(u64::from(byte) + 1);
+        hash = hash.wrapping_mul(SPREAD).wrapping_add(u64::from(byte) + 1);
         if count >= LETTERS {
             let old = ring[slot].0;
             hash = hash.wrapping_sub(leaves.wrapping_mul(u64::from(old) + 1));
@@ -170,9 +171,10 @@ fn code(text: &str, offset: usize, out: &mut Vec<Print>) {
                 Lexeme::Fixed(digest) => (0x1_0000_0000 | u64::from(digest), true),
                 Lexeme::Sign(byte) => (u64::from(byte), false),
             };
-            codes[index] = code;
+            let spread = (code + 1).wrapping_mul(SPREAD);
+            codes[index] = spread;
             telling += usize::from(tells);
-            hash = mixed(hash.rotate_left(5) ^ code);
+            hash = (hash.rotate_left(7) ^ spread).wrapping_mul(SPREAD);
         }
         let distinct = (0..LEXEMES)
             .filter(|at| !codes[..*at].contains(&codes[*at]))
@@ -181,7 +183,7 @@ fn code(text: &str, offset: usize, out: &mut Vec<Print>) {
         let span = offset + lexemes[start].1.start..offset + lexemes[start + LEXEMES - 1].1.end;
         let whole = distinct >= LEXEMES_WHOLE.0 && telling >= LEXEMES_WHOLE.1;
         let weight = if whole { 1.0 } else { 0.5 };
-        winnow.push(tells.then_some((hash, weight)), span, out);
+        winnow.push(tells.then(|| (mixed(hash), weight)), span, out);
     }
     winnow.end(out);
 }

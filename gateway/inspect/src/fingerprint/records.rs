@@ -287,10 +287,9 @@ impl<'a> Build<'a> {
                 hashes.push(0);
                 continue;
             };
-            let mut so_far = Vec::new();
-            for word in words(&text).iter().take(MOST_WORDS) {
-                so_far.extend_from_slice(&word.letters);
-                prefixes.push(self.key.hash_bytes(Use::Prefix, &so_far));
+            let words = Words::of(&text);
+            for last in 0..words.all.len().min(MOST_WORDS) {
+                prefixes.push(self.key.hash_bytes(Use::Prefix, words.joined(0, last)));
             }
             hashes.push(kept(self.key.hash_bytes(Use::Cell, &cell)));
         }
@@ -410,87 +409,105 @@ fn pair(key: &FingerprintKey, one: u64, other: u64) -> u64 {
 
 /// The folded letters of a value; none when it tells nothing.
 fn cell_of(value: &str) -> Option<Vec<u8>> {
-    let words = words(value);
-    if words.is_empty() || words.len() > MOST_WORDS {
+    let words = Words::of(value);
+    if words.all.is_empty() || words.all.len() > MOST_WORDS {
         return None;
     }
-    if let Some((date, _)) = dates(&words).into_iter().next()
-        && words.len() == 3
+    if let Some((date, _)) = words.dates(0).into_iter().next()
+        && words.all.len() == 3
     {
         return Some(date.to_vec());
     }
-    let cell: Vec<u8> = words.into_iter().flat_map(|word| word.letters).collect();
-    (cell.len() >= LEAST).then_some(cell)
+    (words.letters.len() >= LEAST).then_some(words.letters)
 }
 
-/// A run of letters and digits.
-#[derive(Debug)]
-struct Word {
+/// The runs of letters and digits of a text.
+struct Words {
+    /// Their folded letters, one after another.
     letters: Vec<u8>,
+    all: Vec<Word>,
+}
+
+struct Word {
+    /// Where its letters are.
+    letters: Range<usize>,
+    /// Where it stands in the text.
     span: Range<usize>,
 }
 
-impl Word {
-    /// Whether it may be one of the groups in which a number is written.
-    fn is_group(&self) -> bool {
-        self.has_digit() || self.letters.len() <= GROUP_LETTERS
+impl Words {
+    fn of(text: &str) -> Self {
+        let mut letters = Vec::with_capacity(text.len());
+        let mut all: Vec<Word> = Vec::with_capacity(text.len() / 5);
+        folded(text, |byte, span| {
+            letters.push(byte);
+            match all.last_mut() {
+                Some(word) if word.span.end == span.start || word.span.end == span.end => {
+                    word.letters.end = letters.len();
+                    word.span.end = span.end;
+                }
+                _ => all.push(Word {
+                    letters: letters.len() - 1..letters.len(),
+                    span,
+                }),
+            }
+        });
+        Self { letters, all }
     }
 
-    fn has_digit(&self) -> bool {
-        self.letters.iter().any(u8::is_ascii_digit)
+    /// The letters of the words from one to another, that one too.
+    fn joined(&self, first: usize, last: usize) -> &[u8] {
+        &self.letters[self.all[first].letters.start..self.all[last].letters.end]
     }
 
-    fn is_number(&self) -> bool {
-        self.letters.iter().all(u8::is_ascii_digit)
+    /// Whether a word may be one of the groups in which a number is written.
+    fn is_group(&self, word: usize) -> bool {
+        self.has_digit(word) || self.joined(word, word).len() <= GROUP_LETTERS
     }
 
-    fn number(&self, digits: Range<usize>) -> Option<u32> {
-        if !self.is_number() || !digits.contains(&self.letters.len()) {
+    /// Whether there is such a word, with a digit.
+    fn has_digit(&self, word: usize) -> bool {
+        word < self.all.len() && self.joined(word, word).iter().any(u8::is_ascii_digit)
+    }
+
+    fn is_number(&self, word: usize) -> bool {
+        self.joined(word, word).iter().all(u8::is_ascii_digit)
+    }
+
+    fn number(&self, word: usize, digits: Range<usize>) -> Option<u32> {
+        let letters = self.joined(word, word);
+        if !digits.contains(&letters.len()) || !self.is_number(word) {
             return None;
         }
-        std::str::from_utf8(&self.letters).ok()?.parse().ok()
+        std::str::from_utf8(letters).ok()?.parse().ok()
     }
-}
 
-fn words(text: &str) -> Vec<Word> {
-    let mut all: Vec<Word> = Vec::new();
-    folded(text, |byte, span| match all.last_mut() {
-        Some(word) if word.span.end == span.start || word.span.end == span.end => {
-            word.letters.push(byte);
-            word.span.end = span.end;
+    /// What dates the three words from one on can be, likeliest first, as year, month and day, with their span.
+    fn dates(&self, first: usize) -> Vec<([u8; 8], Range<usize>)> {
+        let mut found = Vec::new();
+        if first + 3 > self.all.len() {
+            return found;
         }
-        _ => all.push(Word {
-            letters: vec![byte],
-            span,
-        }),
-    });
-    all
-}
-
-/// What dates the first three of some words can be, likeliest first, as year, month and day, with their span.
-fn dates(words: &[Word]) -> Vec<([u8; 8], Range<usize>)> {
-    let [first, second, third, ..] = words else {
-        return Vec::new();
-    };
-    let numbers = |a: &Word, b: &Word, c: &Word, lengths: [Range<usize>; 3]| {
-        let [x, y, z] = lengths;
-        Some((a.number(x)?, b.number(y)?, c.number(z)?))
-    };
-    let mut found = Vec::new();
-    let mut take = |year: u32, month: u32, day: u32| {
-        if (1..=12).contains(&month) && (1..=31).contains(&day) && (1000..3000).contains(&year) {
-            let mut text = [0; 8];
-            text.copy_from_slice(format!("{year:04}{month:02}{day:02}").as_bytes());
-            found.push((text, first.span.start..third.span.end));
+        let numbers = |lengths: [Range<usize>; 3]| {
+            let [x, y, z] = lengths;
+            let one = self.number(first, x)?;
+            Some((one, self.number(first + 1, y)?, self.number(first + 2, z)?))
+        };
+        let mut take = |year: u32, month: u32, day: u32| {
+            if (1..=12).contains(&month) && (1..=31).contains(&day) && (1000..3000).contains(&year) {
+                let mut text = [0; 8];
+                text.copy_from_slice(format!("{year:04}{month:02}{day:02}").as_bytes());
+                found.push((text, self.all[first].span.start..self.all[first + 2].span.end));
+            }
+        };
+        if let Some((year, month, day)) = numbers([4..5, 1..3, 1..3]) {
+            take(year, month, day);
+        } else if let Some((one, other, year)) = numbers([1..3, 1..3, 4..5]) {
+            take(year, other, one);
+            take(year, one, other);
         }
-    };
-    if let Some((year, month, day)) = numbers(first, second, third, [4..5, 1..3, 1..3]) {
-        take(year, month, day);
-    } else if let Some((one, other, year)) = numbers(first, second, third, [1..3, 1..3, 4..5]) {
-        take(year, other, one);
-        take(year, one, other);
+        found
     }
-    found
 }
 
 /// A value of a text that may be a cell.
@@ -602,39 +619,36 @@ fn agreeing(
 }
 
 fn candidates(text: &str, key: &FingerprintKey, segment: &Segment) -> Vec<Candidate> {
-    let words = words(text);
-    let mut all = Vec::new();
-    let mut letters = Vec::new();
-    for (start, first) in words.iter().enumerate() {
-        letters.clear();
+    let words = Words::of(text);
+    let mut found = Vec::new();
+    for (first, begin) in words.all.iter().enumerate() {
         let mut grouped = true;
-        for (count, word) in words[start..].iter().take(MOST_WORDS).enumerate() {
-            let before = words[start + count].span.start.saturating_sub(BETWEEN + 1);
-            if count > 0 && words[start + count - 1].span.end <= before {
+        for last in first..(first + MOST_WORDS).min(words.all.len()) {
+            let word = &words.all[last];
+            if last > first && word.span.start > words.all[last - 1].span.end + BETWEEN {
                 break;
             }
-            letters.extend_from_slice(&word.letters);
-            let hash = kept(key.hash_bytes(Use::Cell, &letters));
+            let letters = words.joined(first, last);
+            let hash = kept(key.hash_bytes(Use::Cell, letters));
             if letters.len() >= LEAST && segment.may_hold(hash) {
-                all.push(Candidate {
+                found.push(Candidate {
                     hash,
-                    span: first.span.start..word.span.end,
+                    span: begin.span.start..word.span.end,
                 });
             }
             // Numbers of accounts and the like may be grouped in another way than in the table.
-            let next = words.get(start + count + 1);
-            grouped &= word.is_group() && (word.has_digit() || next.is_some_and(Word::has_digit));
+            grouped &= words.is_group(last) && (words.has_digit(last) || words.has_digit(last + 1));
             let goes_on = grouped && letters.len() < MOST_GROUPED;
-            if !goes_on && !segment.may_hold(kept(key.hash_bytes(Use::Prefix, &letters))) {
+            if !goes_on && !segment.may_hold(kept(key.hash_bytes(Use::Prefix, letters))) {
                 break;
             }
         }
-        for (date, span) in dates(&words[start..]) {
+        for (date, span) in words.dates(first) {
             let hash = kept(key.hash_bytes(Use::Cell, &date));
             if segment.may_hold(hash) {
-                all.push(Candidate { hash, span });
+                found.push(Candidate { hash, span });
             }
         }
     }
-    all
+    found
 }

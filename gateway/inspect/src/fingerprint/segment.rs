@@ -436,12 +436,12 @@ impl Segment {
         let guess = first + ((u128::from(end - first) * u128::from(wanted)) >> 32) as u64;
         let mut from = guess.saturating_sub(PAGE / 2).max(first);
         let mut to = (from + PAGE).min(end);
-        let mut page = Vec::new();
+        let mut read = Vec::new();
         loop {
             if from >= to {
                 return Ok(());
             }
-            self.read(HEADER as u64 + from * POSTING, (to - from) * POSTING, &mut page)?;
+            let page = self.read(HEADER as u64 + from * POSTING, (to - from) * POSTING, &mut read)?;
             let remainder =
                 |at: usize| u32::from_le_bytes(page[at * 8..at * 8 + 4].try_into().expect("four bytes"));
             let count = page.len() / 8;
@@ -475,24 +475,23 @@ impl Segment {
         let width = self.columns() * CELL;
         let start = HEADER as u64 + self.header.postings * POSTING + u64::from(row) * width as u64;
         let mut bytes = Vec::new();
-        self.read(start, width as u64, &mut bytes)?;
-        cells.extend(bytes.chunks_exact(CELL).map(cell));
+        let row = self.read(start, width as u64, &mut bytes)?;
+        cells.extend(row.chunks_exact(CELL).map(cell));
         Ok(())
     }
 
-    fn read(&self, at: u64, length: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
+    /// Bytes of the file: where they are in memory, or read into the vector.
+    fn read<'a>(&'a self, at: u64, length: u64, read: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
         let length = usize::try_from(length).map_err(io::Error::other)?;
         match &self.body {
             Body::Memory(all) => {
                 let at = usize::try_from(at).map_err(io::Error::other)?;
-                let part = all.get(at..at + length).ok_or(io::ErrorKind::UnexpectedEof)?;
-                bytes.clear();
-                bytes.extend_from_slice(part);
-                Ok(())
+                Ok(all.get(at..at + length).ok_or(io::ErrorKind::UnexpectedEof)?)
             }
             Body::File(file) => {
-                bytes.resize(length, 0);
-                file.read_exact_at(bytes, at)
+                read.resize(length, 0);
+                file.read_exact_at(read, at)?;
+                Ok(read)
             }
         }
     }
@@ -510,9 +509,16 @@ impl Segment {
                 }
                 if within * 8 >= page.len() {
                     let count = (self.header.postings - at).min(PAGE * 64);
-                    if let Err(error) = self.read(HEADER as u64 + at * POSTING, count * POSTING, &mut page) {
-                        at = self.header.postings;
-                        return Some(Err(error));
+                    let mut fresh = Vec::new();
+                    match self.read(HEADER as u64 + at * POSTING, count * POSTING, &mut fresh) {
+                        Ok(read) => {
+                            page.clear();
+                            page.extend_from_slice(read);
+                        }
+                        Err(error) => {
+                            at = self.header.postings;
+                            return Some(Err(error));
+                        }
                     }
                     within = 0;
                 }
