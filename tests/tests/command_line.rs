@@ -325,6 +325,40 @@ fn scans_show_lines_with_the_values_hidden() {
 }
 
 #[test]
+fn scans_of_pages_read_what_markup_divides() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let page = folder.path().join("page.html");
+    let write = |text: &str| std::fs::write(&page, text).expect("the temporary folder takes files");
+    let file = page.to_str().expect("a plain name");
+    write(
+        "<html><body>\n<p>card <b>41</b>11 11<i>11</i> 1111 1111</p>\n<p>write to ann@corp.example.com</p>\n",
+    );
+    let told = ends(1, &["scan", "--no-names", file], "");
+    let places: Vec<&str> = told
+        .lines()
+        .filter_map(|line| line.rsplit_once(' '))
+        .map(|(place, _)| place)
+        .collect();
+    assert_eq!(
+        places,
+        [
+            format!("{file}:3:13 EMAIL"),
+            format!("{file}!/text:1:6 CREDIT_CARD")
+        ],
+        "{told}"
+    );
+    let told = ends(1, &["scan", "--no-names", "--format", "json", file], "");
+    assert!(told.contains("\"inside\":\"!/text\""), "{told}");
+    // What the source shows is told by its line there, and once.
+    write(
+        "<p>&#52;111 1111&nbsp;1111 1111</p><a href=\"mailto:ann@corp.example.com\">ann@corp.example.com</a>\n",
+    );
+    let told = ends(1, &["scan", "--no-names", file], "");
+    assert!(!told.contains("!/"), "{told}");
+    assert_eq!(told.matches("CREDIT_CARD").count(), 1, "{told}");
+}
+
+#[test]
 fn scans_of_git_tell_added_lines_alone() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let git = |arguments: &[&str]| {

@@ -20,7 +20,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use cordon_domain::EntityType;
 use cordon_inspect::{
-    document::{self, Kind as DocumentKind, Limits},
+    document,
     fingerprint::{
         self, DocumentsWriter, FingerprintKey, Fingerprints, Kind, Prepared, RecordsOptions, add_canaries,
         add_records, prepare,
@@ -325,7 +325,6 @@ struct Read {
 
 /// Reads a file: as one, or for archives and mailboxes each thing in it by itself.
 fn read(key: &FingerprintKey, name: &str, input: Input, largest: u64) -> Result<Read> {
-    let path = input.path().to_owned();
     let mut unread = Vec::new();
     let prepared = match input.read(largest)? {
         Content::Binary => Vec::new(),
@@ -336,14 +335,11 @@ fn read(key: &FingerprintKey, name: &str, input: Input, largest: u64) -> Result<
             ));
             Vec::new()
         }
-        Content::Text(text) => {
+        Content::Text(text) => vec![prepare(key, name, &[text.as_str()])],
+        Content::Page(source, page) => {
             // A page is pasted as it looks, or as it is written.
-            let file = path.file_name().unwrap_or_default().to_string_lossy();
-            let is_page = matches!(document::kind(&file, text.as_bytes()), Ok(DocumentKind::Html));
-            let page = is_page.then(|| document::extract(&file, text.as_bytes(), &Limits::default()));
-            let parts = page.and_then(Result::ok).map_or_else(Vec::new, |page| page.parts);
-            let texts: Vec<&str> = std::iter::once(text.as_str())
-                .chain(parts.iter().map(|part| part.text.as_str()))
+            let texts: Vec<&str> = std::iter::once(source.as_str())
+                .chain(page.parts.iter().map(|part| part.text.as_str()))
                 .collect();
             vec![prepare(key, name, &texts)]
         }

@@ -12,6 +12,7 @@ mod baseline;
 mod git;
 pub(super) mod inputs;
 mod jsonl;
+mod page;
 mod report;
 mod sarif;
 
@@ -38,6 +39,7 @@ use self::{
     baseline::Baseline,
     git::{Changes, Which},
     inputs::{Content, Input, Rules},
+    page::Seen,
     report::{Paint, Positions, Reported, Shown, around},
     sarif::Sarif,
 };
@@ -367,14 +369,25 @@ impl Search<'_> {
             lines: lines.as_deref(),
         };
         match input.read(self.scan.max_size << 20)? {
-            Content::Text(text) => self.text(&whole, &text, &mut outcome)?,
+            Content::Text(text) => {
+                self.text(&whole, &text, None, &mut outcome)?;
+            }
+            Content::Page(source, page) => {
+                let mut seen = Seen::default();
+                seen.add(&source, &self.text(&whole, &source, None, &mut outcome)?);
+                for (inside, text) in page::beside_source(&page.parts) {
+                    let place = Origin { inside, ..whole };
+                    let found = self.text(&place, text, Some(&seen), &mut outcome)?;
+                    seen.add(text, &found);
+                }
+            }
             Content::Document(document) => {
                 for part in document.parts {
                     let place = Origin {
                         inside: inputs::inside(&part.path),
                         ..whole
                     };
-                    self.text(&place, part.text.as_str(), &mut outcome)?;
+                    self.text(&place, part.text.as_str(), None, &mut outcome)?;
                 }
                 for error in document.unread {
                     if error.problem == Problem::NotText {
@@ -394,8 +407,15 @@ impl Search<'_> {
         Ok(outcome)
     }
 
-    /// Scans one text: a file, what was added to it, or a part of a document.
-    fn text(&self, place: &Origin<'_>, text: &str, outcome: &mut Outcome) -> Result<()> {
+    /// Scans one text: a file, what was added to it, or a part of a document. What was seen before is not reported.
+    /// Returns all that was found but passages that nobody asked for.
+    fn text(
+        &self,
+        place: &Origin<'_>,
+        text: &str,
+        seen: Option<&Seen>,
+        outcome: &mut Outcome,
+    ) -> Result<Vec<Finding>> {
         let findings = inspect(&self.inspector, text.to_owned())?;
         let wanted = self.wanted.of(&findings);
         // What hides values in the lines that are shown: everything that was found, wanted or not.
@@ -415,7 +435,7 @@ impl Search<'_> {
         for (index, (finding, wanted)) in findings.iter().zip(wanted).enumerate() {
             let mut start = position.of(finding.span.start);
             let mut end = position.of(finding.span.end);
-            if !wanted {
+            if !wanted || seen.is_some_and(|seen| seen.has(text, finding)) {
                 continue;
             }
             if let Some(lines) = place.lines {
@@ -455,7 +475,7 @@ impl Search<'_> {
                 finding: finding.clone(),
             });
         }
-        Ok(())
+        Ok(findings)
     }
 
     fn tell(&self, outcome: Result<Outcome>, total: &mut Total, sarif: &mut Sarif) {

@@ -1,6 +1,7 @@
 //! What a scan reads: files, folders walked by the rules of `.gitignore` and `.cordonignore`, standard input.
 //!
-//! Office files, PDF files, mails and archives are read part by part; see [`document`].
+//! Office files, PDF files, mails and archives are read part by part; see [`document`]. Web pages are read as the
+//! source that they are, and beside it as the text that a reader sees.
 //! In folders, binary files and files over the size limit are passed over and counted; a file that was
 //! named is read whatever it holds, and is an error when it is too large. Hidden files are read, as
 //! `.env` is where secrets live; links are not followed.
@@ -101,6 +102,8 @@ impl Input {
 /// What reading an input gave.
 pub(in crate::cli) enum Content {
     Text(String),
+    /// A web page: its source, and what a reader sees of it.
+    Page(String, Document),
     Document(Document),
     Binary,
     TooLarge,
@@ -131,7 +134,6 @@ fn limited(source: impl Read, largest: u64) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Web pages are read as the source that they are, so that lines are those of the file.
 fn content(path: &Path, bytes: Vec<u8>, met: bool, largest: u64) -> Result<Content> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let limits = Limits {
@@ -139,7 +141,16 @@ fn content(path: &Path, bytes: Vec<u8>, met: bool, largest: u64) -> Result<Conte
         ..Limits::default()
     };
     match document::kind(&name, &bytes) {
-        Ok(Kind::Html) => return Ok(text(bytes, met)),
+        // Lines are those of the source, so that is what is read first.
+        Ok(Kind::Html) => {
+            return match (
+                text(bytes.clone(), met),
+                document::extract(&name, &bytes, &limits),
+            ) {
+                (Content::Text(source), Ok(document)) => Ok(Content::Page(source, document)),
+                (other, _) => Ok(other),
+            };
+        }
         Ok(kind) if kind.is_plain() => return Ok(text(bytes, met)),
         _ => {}
     }
@@ -240,7 +251,13 @@ mod tests {
             panic!("rich text is a document");
         };
         assert_eq!(document.parts[0].text.as_str(), "Card");
-        assert!(matches!(read("a.html", b"<p>x", true), Ok(Content::Text(text)) if text == "<p>x"));
+        let Ok(Content::Page(source, page)) = read("a.html", b"<p><b>x</b>y", true) else {
+            panic!("a page is one");
+        };
+        assert_eq!(
+            (source.as_str(), page.parts[0].text.as_str()),
+            ("<p><b>x</b>y", "xy")
+        );
         let packed = b"7z\xBC\xAF\x27\x1C\0";
         assert!(matches!(read("a.7z", packed, true), Ok(Content::Binary)));
         let told = read("a.7z", packed, false).err().unwrap().to_string();
