@@ -15,6 +15,7 @@ mod jsonl;
 mod page;
 mod report;
 mod sarif;
+mod wanted;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,11 +30,8 @@ use std::{
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use cordon_domain::{
-    Action, Actor, Dialect, Door, Finding, Identity, Place, Role, Segment, Text, UpstreamKind,
-};
+use cordon_domain::{Finding, Place, Role, Segment, Text};
 use cordon_inspect::{Inspector, document::Problem};
-use cordon_policy::{Facts, Policy, Upstream};
 
 use self::{
     baseline::Baseline,
@@ -42,6 +40,7 @@ use self::{
     page::Seen,
     report::{Paint, Positions, Reported, Shown, around},
     sarif::Sarif,
+    wanted::Wanted,
 };
 use super::{NO, Where, complain, progress::Progress, say};
 use crate::{
@@ -550,66 +549,6 @@ impl Search<'_> {
         }
         Ok(ExitCode::from(if total.found > 0 { NO } else { 0 }))
     }
-}
-
-/// What of all that is found is asked for.
-struct Wanted<'a> {
-    policy: Option<Policy>,
-    groups: &'a [String],
-    regions: bool,
-}
-
-impl Wanted<'_> {
-    /// For each finding, whether it is reported.
-    fn of(&self, findings: &[Finding]) -> Vec<bool> {
-        let mut wanted: Vec<bool> = findings
-            .iter()
-            .map(|finding| {
-                // What the company made fingerprints of is what it wants to hear of.
-                self.regions || finding.source.is_some() || !REGIONS.contains(&finding.entity.family())
-            })
-            .collect();
-        if let Some(policy) = &self.policy {
-            let asked: Vec<usize> = (0..findings.len()).filter(|index| wanted[*index]).collect();
-            let own: Vec<Finding> = asked.iter().map(|index| findings[*index].clone()).collect();
-            for (index, acts) in asked.into_iter().zip(acted_on(policy, self.groups, &own)) {
-                wanted[index] = acts;
-            }
-        }
-        wanted
-    }
-}
-
-/// For each finding, whether a policy does anything but allow when the text goes to a cloud.
-fn acted_on(policy: &Policy, groups: &[String], findings: &[Finding]) -> Vec<bool> {
-    let cloud = Upstream {
-        name: "cloud".into(),
-        kind: UpstreamKind::Cloud,
-    };
-    let actor = Actor {
-        user: "scan".to_owned(),
-        groups: groups.iter().cloned().collect(),
-        identity: Identity::Unidentified,
-    };
-    let facts = Facts {
-        actor: &actor,
-        dialect: Dialect::OpenaiChat,
-        door: Door::Proxy,
-        host: None,
-        method: "POST",
-        path: "/v1/chat/completions",
-        model: None,
-        requested: Some(&cloud),
-        upstreams: std::slice::from_ref(&cloud),
-        roles: &[Role::User],
-        unanswered: &[],
-        acknowledged: None,
-    };
-    let mut acts = vec![false; findings.len()];
-    for verdict in policy.decide(&facts, findings).verdicts {
-        acts[verdict.finding] |= verdict.action != Action::Allow;
-    }
-    acts
 }
 
 /// Everything found in a text.
