@@ -576,6 +576,9 @@ pub struct PolicyReloaded {
     pub policy_hash: String,
     /// Whether it took effect; otherwise the one before it runs on.
     pub accepted: bool,
+    /// The sets of fingerprints in force, and how many files or rows each has.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sets: BTreeMap<String, u64>,
 }
 
 /// The gateway started.
@@ -771,6 +774,7 @@ mod tests {
             Body::PolicyReloaded(PolicyReloaded {
                 policy_hash: "c".repeat(64),
                 accepted: false,
+                sets: BTreeMap::from([("board".into(), 3)]),
             }),
             Body::Started(Started {
                 version: "0.1.0".into(),

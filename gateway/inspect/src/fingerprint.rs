@@ -106,6 +106,11 @@ pub enum FingerprintError {
     /// The set has another entity type.
     #[error("the set has the entity type {0} already")]
     OtherEntity(EntityType),
+    /// Another folder is called the same.
+    #[error(
+        "the set has files of another folder called `{0}`, none of which is here; give this one another name with --label, or keep both with --keep"
+    )]
+    OtherFolder(String),
     /// Somebody else writes.
     #[error("another `cordon fingerprint` is changing {path}; try again when it is done", path = .0.display())]
     Busy(PathBuf),

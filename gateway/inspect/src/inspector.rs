@@ -127,6 +127,12 @@ impl Inspector {
         self
     }
 
+    /// Its fingerprints.
+    #[must_use]
+    pub fn fingerprints(&self) -> Option<&Fingerprints> {
+        self.fingerprints.as_deref()
+    }
+
     /// Its token classifier.
     #[must_use]
     pub fn ner(&self) -> Option<&Arc<Ner>> {
@@ -328,10 +334,10 @@ impl Inspector {
             self.patterns(view, &[], segment, back, &mut claims);
             if trust == Trust::Full {
                 let back = |span: Range<usize>| view.is_derived(span.clone()).then(|| view.source_span(span));
-                self.fingerprints(view, segment, back, &mut claims);
+                self.own(view, segment, back, &mut claims);
             }
         });
-        self.fingerprints(
+        self.own(
             &normal,
             segment,
             |span| Some(normal.source_span(span)),
@@ -411,7 +417,7 @@ impl Inspector {
     }
 
     /// What of the company's own stands in a view.
-    fn fingerprints(
+    fn own(
         &self,
         view: &View<'_>,
         segment: usize,

@@ -303,7 +303,7 @@ async fn load(gate: &Gate, config: Config) -> Result<Rules, String> {
 /// Puts rules in force, once that is on record. Whether it is settled and need not be tried again.
 async fn install(gate: &Gate, rules: Rules) -> bool {
     let policy = rules.policy.hash().to_owned();
-    if !record(gate, policy.clone(), true).await {
+    if !record(gate, &rules, true).await {
         // Rules that cannot be recorded must not come into force unseen.
         gate.metrics.reload("refused");
         error!("the reload cannot be recorded; the old rules stay in force");
@@ -319,13 +319,23 @@ async fn install(gate: &Gate, rules: Rules) -> bool {
 async fn refused(gate: &Gate, reason: &str) -> bool {
     gate.metrics.reload("refused");
     error!(%reason, "what changed is invalid; the old rules stay in force");
-    record(gate, gate.rules.load().policy.hash().to_owned(), false).await
+    let rules = gate.rules.load_full();
+    record(gate, &rules, false).await
 }
 
-async fn record(gate: &Gate, policy_hash: String, accepted: bool) -> bool {
+/// Puts on record which rules are in force, so that no set of fingerprints is taken away unseen.
+async fn record(gate: &Gate, rules: &Rules, accepted: bool) -> bool {
+    let sets = rules
+        .inspector
+        .fingerprints()
+        .map_or_else(Vec::new, |sets| sets.summaries());
     let reloaded = PolicyReloaded {
-        policy_hash,
+        policy_hash: rules.policy.hash().to_owned(),
         accepted,
+        sets: sets
+            .into_iter()
+            .map(|set| (set.name, set.entries as u64))
+            .collect(),
     };
     gate.recorder.event(Event::PolicyReloaded(reloaded)).await.is_ok()
 }

@@ -24,6 +24,8 @@ const ENTITY_TYPES: usize = 256;
 /// More than a policy can hold.
 const QUESTIONS: usize = 64;
 const SOURCES: usize = 32;
+/// Their names have 40 bytes at most.
+const SETS: usize = 256;
 const FILE_BYTES: usize = 512;
 /// The largest integer that every JSON reader keeps exact.
 const MAX_INTEGER: u64 = (1 << 53) - 1;
@@ -141,7 +143,14 @@ impl Body {
             Self::PolicyReloaded(PolicyReloaded {
                 policy_hash,
                 accepted: _,
-            }) => bound(policy_hash, NAME_BYTES),
+                sets,
+            }) => {
+                bound(policy_hash, NAME_BYTES);
+                while sets.len() > SETS {
+                    sets.pop_last();
+                }
+                sets.values_mut().for_each(bound_number);
+            }
             Self::Started(Started {
                 version,
                 policy_hash,

@@ -18,6 +18,7 @@ pub(super) enum Use {
     Cell = 2,
     Pair = 3,
     Prefix = 4,
+    Row = 5,
 }
 
 /// The secret of an installation's fingerprints.

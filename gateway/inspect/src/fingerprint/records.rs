@@ -2,11 +2,12 @@
 //!
 //! A cell is the folded letters and digits of a value, so that spelling, spaces and separators do not matter; dates are
 //! turned to year, month and day. A value that few rows have leads to its rows; one that many have (a first name, a
-//! town) leads nowhere alone, but two of them together do. Each row keeps the hashes of all its cells, against
-//! which the neighbourhood of such a value is compared.
+//! town) leads nowhere alone, but two of them together do. Each row keeps the hashes of all its cells, each hashed again
+//! with the row, so that no two rows show that they have the same; the neighbourhood of a value is compared with them.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashSet},
+    fs::File,
     io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write},
     ops::Range,
     path::Path,
@@ -26,7 +27,7 @@ use super::{
 };
 
 /// Rows that a value may have and still lead to them.
-const MOST_ROWS: usize = 64;
+const MOST_ROWS: usize = 16;
 /// Bytes of folded letters below which a cell is too common to tell anything.
 const LEAST: usize = 3;
 /// Words of one cell.
@@ -39,6 +40,8 @@ const GROUP_LETTERS: usize = 4;
 const BETWEEN: usize = 3;
 /// Common values after another that it is paired with.
 const PAIRED: usize = 16;
+/// Values on either side that are compared with a row.
+const NEIGHBOURS: usize = 128;
 /// Bytes of a text that are compared at once.
 const PIECE: usize = 1 << 20;
 /// Bytes that a cell may take in a text and still be whole in one of two pieces.
@@ -259,7 +262,7 @@ struct Build<'a> {
     columns: usize,
     needed: usize,
     postings: Sorter,
-    cells: BufWriter<std::fs::File>,
+    cells: BufWriter<File>,
     /// Hashes of the beginnings of cells, by which a text is read no further than needed.
     prefixes: Sorter,
     summary: RecordsSummary,
@@ -360,6 +363,7 @@ impl<'a> Build<'a> {
                 }
             }
         }
+        let rows = bound_rows(self.key, self.columns, self.summary.rows, &mut cells)?;
         // Counted first: the size of a filter follows from how many it holds.
         let (mut prefixes, mut beginnings) = (Sorter::default(), 0);
         let mut sorted = self.prefixes.sorted()?;
@@ -393,11 +397,36 @@ impl<'a> Build<'a> {
             rows: Some(Rows {
                 columns: self.columns as u8,
                 count: self.summary.rows as u32,
-                cells,
+                cells: rows,
                 filter,
             }),
         })
     }
+}
+
+/// The cells of all rows, each as its row keeps it.
+fn bound_rows(key: &FingerprintKey, columns: usize, count: usize, cells: &mut File) -> io::Result<File> {
+    cells.seek(SeekFrom::Start(0))?;
+    let mut read = BufReader::with_capacity(1 << 16, cells);
+    let mut rows = BufWriter::with_capacity(1 << 16, tempfile::tempfile()?);
+    let mut bytes = [0; CELL];
+    for row in 0..count as u32 {
+        for _ in 0..columns {
+            read.read_exact(&mut bytes)?;
+            let cell = segment::cell(&bytes);
+            let kept = if cell == 0 { 0 } else { in_row(key, cell, row) };
+            rows.write_all(&segment::cell_bytes(kept))?;
+        }
+    }
+    rows.into_inner().map_err(io::IntoInnerError::into_error)
+}
+
+/// A cell as a row keeps it.
+fn in_row(key: &FingerprintKey, cell: u64, row: u32) -> u64 {
+    let mut bytes = [0; 12];
+    bytes[..8].copy_from_slice(&cell.to_le_bytes());
+    bytes[8..].copy_from_slice(&row.to_le_bytes());
+    kept(key.hash_bytes(Use::Row, &bytes))
 }
 
 fn pair(key: &FingerprintKey, one: u64, other: u64) -> u64 {
@@ -552,10 +581,6 @@ fn rows_in_piece(
     each: &mut dyn FnMut(RowHit),
 ) -> io::Result<()> {
     let candidates = candidates(text, key, segment);
-    let mut places: HashMap<u64, Vec<usize>> = HashMap::new();
-    for (at, candidate) in candidates.iter().enumerate() {
-        places.entry(candidate.hash).or_default().push(at);
-    }
     // Rows of which a value is seen in a place.
     let mut rows: Vec<u32> = Vec::new();
     let mut found = Vec::new();
@@ -579,7 +604,7 @@ fn rows_in_piece(
         }
         for row in &rows {
             segment.row(*row, &mut cells)?;
-            let hit = agreeing(&cells, &candidates, &places, at, window);
+            let hit = agreeing(key, *row, &cells, &candidates, at, window);
             if hit.columns >= needed {
                 each(hit);
             }
@@ -590,26 +615,27 @@ fn rows_in_piece(
 
 /// The cells of a row that stand near the place `at` of one of its values.
 fn agreeing(
+    key: &FingerprintKey,
+    row: u32,
     cells: &[u64],
     candidates: &[Candidate],
-    places: &HashMap<u64, Vec<usize>>,
     at: usize,
     window: usize,
 ) -> RowHit {
     let here = &candidates[at].span;
-    let near = |other: &Range<usize>| other.start < here.end + window && here.start < other.end + window;
+    let near =
+        |other: &&Candidate| other.span.start < here.end + window && here.start < other.span.end + window;
+    let before = candidates[..at].iter().rev().take(NEIGHBOURS).take_while(near);
+    let after = candidates[at..].iter().take(NEIGHBOURS).take_while(near);
     let mut spans: Vec<Range<usize>> = Vec::new();
-    for cell in cells.iter().filter(|cell| **cell != 0) {
-        let Some(known) = places.get(cell) else { continue };
-        // The nearest on either side, of those that no other column has taken.
-        let next = known.partition_point(|place| *place < at);
-        let beside = known[next.saturating_sub(1)..]
-            .iter()
-            .take(2)
-            .map(|place| &candidates[*place].span);
-        let mut fresh = beside.filter(|span| near(span) && !spans.contains(span));
-        if let Some(span) = fresh.next() {
-            spans.push(span.clone());
+    let mut agreed = [false; MOST_COLUMNS];
+    // This one itself is the first of those after.
+    for candidate in after.chain(before) {
+        let cell = in_row(key, candidate.hash, row);
+        let column = (0..cells.len().min(MOST_COLUMNS)).find(|at| cells[*at] == cell && !agreed[*at]);
+        if let (Some(column), false) = (column, spans.contains(&candidate.span)) {
+            agreed[column] = true;
+            spans.push(candidate.span.clone());
         }
     }
     RowHit {

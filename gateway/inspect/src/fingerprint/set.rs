@@ -394,7 +394,20 @@ impl<'a> DocumentsWriter<'a> {
     }
 
     /// Takes the files out whose names begin so and which were not added again.
-    pub fn remove_unseen(&mut self, prefix: &str) {
+    ///
+    /// # Errors
+    /// When none of them was: it is another folder that is called the same.
+    pub fn remove_unseen(&mut self, prefix: &str) -> Result<(), FingerprintError> {
+        let mut old = self
+            .known
+            .keys()
+            .filter(|name| name.starts_with(prefix))
+            .peekable();
+        if old.peek().is_some() && !old.any(|name| self.seen.contains(name)) {
+            return Err(FingerprintError::OtherFolder(
+                prefix.trim_end_matches('/').to_owned(),
+            ));
+        }
         let gone: Vec<(usize, u32)> = self
             .known
             .iter()
@@ -404,6 +417,7 @@ impl<'a> DocumentsWriter<'a> {
         for (index, document) in gone {
             self.change.removed += usize::from(self.held.manifest.segments[index].dead.insert(document));
         }
+        Ok(())
     }
 
     /// Puts all of it into force.

@@ -19,7 +19,7 @@ fn add(folder: &Path, set: &str, kind: Kind, files: &[(&str, &str)]) -> Change {
     for (name, text) in files {
         writer.add(prepare(&key, name, &[text])).unwrap();
     }
-    writer.remove_unseen("repo/");
+    writer.remove_unseen("repo/").unwrap();
     writer.commit().unwrap()
 }
 
@@ -572,4 +572,39 @@ fn a_set_that_cannot_be_looked_at_is_told() {
         std::os::unix::fs::symlink("set.json", folder.join("set.json")).unwrap();
         assert_eq!(set_names(dir.path()).is_err(), is_set, "{name}");
     }
+}
+
+#[test]
+fn another_folder_of_the_same_name_takes_nothing_away() {
+    let dir = tempfile::tempdir().unwrap();
+    add(
+        dir.path(),
+        "ours",
+        Kind::Documents,
+        &[("repo/minutes.txt", PROSE)],
+    );
+    let key = key();
+    let entity = entity_of("ours").unwrap();
+    let mut writer = DocumentsWriter::open(dir.path(), "ours", entity, Kind::Documents, &key).unwrap();
+    writer.add(prepare(&key, "repo/other.txt", &[CODE])).unwrap();
+    let told = writer.remove_unseen("repo/").unwrap_err().to_string();
+    assert!(told.contains("another folder called `repo`"), "{told}");
+    drop(writer);
+    assert_eq!(known(&inspector(dir.path()).inspect(PROSE)).len(), 1);
+}
+
+#[test]
+fn rows_with_the_same_cells_do_not_show_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut table = "first,last,town\n".to_owned();
+    for row in 0..500 {
+        table.push_str(&format!("First{row},Last{row},Uppsala\n"));
+    }
+    records(dir.path(), &table, &["first", "last", "town"], 2).unwrap();
+    let bytes = fs::read(dir.path().join("customers/000001.seg")).unwrap();
+    // Behind the header and the postings, whose number it holds, are the rows: six bytes a cell.
+    let postings = u64::from_le_bytes(bytes[40..48].try_into().unwrap()) as usize;
+    let rows = &bytes[80 + postings * 8..][..500 * 3 * 6];
+    let different: std::collections::HashSet<&[u8]> = rows.chunks_exact(6).collect();
+    assert_eq!(different.len(), 1500);
 }

@@ -303,9 +303,9 @@ impl Add {
         // What could not be read is not gone.
         if !self.keep && failed == 0 {
             for label in &labels {
-                writer.remove_unseen(&format!("{label}/"));
+                writer.remove_unseen(&format!("{label}/"))?;
                 // What is in an archive or a mailbox that was named itself.
-                writer.remove_unseen(&format!("{label}!/"));
+                writer.remove_unseen(&format!("{label}!/"))?;
             }
         }
         let change = writer.commit()?;
