@@ -619,7 +619,7 @@ pub fn set_names(folder: &Path) -> Result<Vec<String>, FingerprintError> {
         let Ok(name) = entry.file_name().into_string() else {
             continue;
         };
-        match fs::metadata(entry.path().join("set.json")) {
+        match fs::metadata(entry.path().join("set.yaml")) {
             Ok(_) => names.push(name),
             Err(absent)
                 if matches!(
@@ -643,7 +643,7 @@ pub fn set_names(folder: &Path) -> Result<Vec<String>, FingerprintError> {
 /// When there is none of that name, somebody holds it, or it cannot be removed.
 pub fn remove_set(folder: &Path, name: &str) -> Result<(), FingerprintError> {
     let path = folder_of(folder, name)?;
-    if !path.join("set.json").is_file() {
+    if !path.join("set.yaml").is_file() {
         return Err(FingerprintError::NoSet(name.to_owned()));
     }
     let failed = |source| FingerprintError::io(&path, source);
@@ -652,7 +652,7 @@ pub fn remove_set(folder: &Path, name: &str) -> Result<(), FingerprintError> {
         return Err(FingerprintError::Busy(path));
     }
     // Without its manifest it is no set, so a removal that is cut short leaves none behind that looks whole.
-    fs::remove_file(path.join("set.json")).map_err(failed)?;
+    fs::remove_file(path.join("set.yaml")).map_err(failed)?;
     fs::remove_dir_all(&path).map_err(failed)
 }
 

@@ -350,7 +350,7 @@ fn digest(config: &Config, config_file: Option<&Path>) -> [u8; 32] {
     let sets = fingerprint::set_names(installation.fingerprints()).unwrap_or_default();
     files.extend(
         sets.iter()
-            .map(|set| installation.fingerprints().join(set).join("set.json")),
+            .map(|set| installation.fingerprints().join(set).join("set.yaml")),
     );
     let mut digest = Sha256::new();
     for file in files {

@@ -1,4 +1,4 @@
-//! A set on disk: a folder with `set.json` and segments. Writers hold `lock`; readers see one manifest or the next.
+//! A set on disk: a folder with `set.yaml` and segments. Writers hold `lock`; readers see one manifest or the next.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -23,7 +23,7 @@ use super::{
 };
 
 const FORMAT: u32 = 1;
-const MANIFEST: &str = "set.json";
+const MANIFEST: &str = "set.yaml";
 /// Segments from which on all are merged into one.
 const MERGED_FROM: usize = 8;
 /// Documents of one print; of the files that share it, some are enough to name.
@@ -118,8 +118,12 @@ impl Manifest {
             path: path.clone(),
             what,
         };
-        let manifest: Self =
-            serde_json::from_slice(&bytes).map_err(|_| damaged("it is no description of a set"))?;
+        let text = std::str::from_utf8(&bytes).map_err(|_| damaged("it is no description of a set"))?;
+        // A large set has long lists of what was replaced; ours has no anchors, by which a small file could grow.
+        let budget = serde_saphyr::budget! { max_events: 100_000_000, max_nodes: 100_000_000, max_anchors: 0, max_aliases: 0 };
+        let options = serde_saphyr::options! { budget: budget };
+        let manifest: Self = serde_saphyr::from_str_with_options(text, options)
+            .map_err(|_| damaged("it is no description of a set"))?;
         if manifest.format != FORMAT {
             return Err(damaged("another version of Cordon wrote it"));
         }
@@ -145,8 +149,11 @@ impl Manifest {
             check: String::new(),
             ..self.clone()
         };
-        let bytes = serde_json::to_vec(&plain).ok()?;
-        Some(format!("{:032x}", key.digest(&[MANIFEST.as_bytes(), &bytes])))
+        let text = serde_saphyr::to_string(&plain).ok()?;
+        Some(format!(
+            "{:032x}",
+            key.digest(&[MANIFEST.as_bytes(), text.as_bytes()])
+        ))
     }
 
     fn write(&mut self, folder: &Path, key: &FingerprintKey) -> Result<(), FingerprintError> {
@@ -157,7 +164,8 @@ impl Manifest {
         let path = folder.join(MANIFEST);
         let written = (|| -> io::Result<()> {
             let mut file = tempfile::NamedTempFile::new_in(folder)?;
-            file.write_all(&serde_json::to_vec(self)?)?;
+            let text = serde_saphyr::to_string(self).map_err(io::Error::other)?;
+            file.write_all(text.as_bytes())?;
             file.as_file().sync_all()?;
             file.persist(&path).map_err(|error| error.error)?;
             File::open(folder)?.sync_all()

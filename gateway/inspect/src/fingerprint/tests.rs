@@ -378,7 +378,7 @@ fn names_and_damage_are_checked() {
     );
     let other = Arc::new(FingerprintKey::from_bytes(&[4; 32]));
     assert!(Fingerprints::open(dir.path(), other).is_err());
-    fs::write(dir.path().join("ours/set.json"), b"{}").unwrap();
+    fs::write(dir.path().join("ours/set.yaml"), b"{}").unwrap();
     assert!(Fingerprints::open(dir.path(), key()).is_err());
     remove_set(dir.path(), "ours").unwrap();
     assert!(matches!(
@@ -546,13 +546,13 @@ fn who_has_no_key_cannot_alter_a_set() {
         Kind::Documents,
         &[("repo/minutes.txt", PROSE)],
     );
-    let manifest = dir.path().join("ours/set.json");
+    let manifest = dir.path().join("ours/set.yaml");
     let whole = fs::read_to_string(&manifest).unwrap();
     for (from, to) in [
-        ("\"documents\"", "\"background\""),
+        ("kind: documents", "kind: background"),
         ("CONFIDENTIAL.OURS", "EMAIL"),
-        ("000001.seg\"", "000001.seg\",\"dead\":[0]"),
-        ("\"check\"", "\"other\""),
+        ("000001.seg", "000002.seg"),
+        ("check:", "other:"),
     ] {
         assert!(whole.contains(from), "{from}");
         fs::write(&manifest, whole.replace(from, to)).unwrap();
@@ -569,7 +569,7 @@ fn a_set_that_cannot_be_looked_at_is_told() {
         let folder = dir.path().join(name);
         fs::create_dir(&folder).unwrap();
         // A link to itself stands for a folder that only its owner may enter, which holds nobody off who runs tests as root.
-        std::os::unix::fs::symlink("set.json", folder.join("set.json")).unwrap();
+        std::os::unix::fs::symlink("set.yaml", folder.join("set.yaml")).unwrap();
         assert_eq!(set_names(dir.path()).is_err(), is_set, "{name}");
     }
 }
