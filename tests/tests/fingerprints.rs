@@ -1,12 +1,7 @@
 //! The company's own files, records and planted strings, through the real gateway: sets are made by the command line while it
 //! runs, and what is recognised is stopped and put on record by name, without the text.
 
-use cordon_tests::{
-    caller::{Caller, Door, Reply},
-    cordon::{Cordon, Home, OnPrem, Plan},
-    replies::{Deltas, Talk, echo_divided},
-    upstream::Upstream,
-};
+use cordon_tests::{cordon::Cordon, scene::Scene};
 use serde_json::{Value, json};
 
 /// Minutes that nobody marked as anything.
@@ -18,54 +13,27 @@ const MINUTES: &str = "Right, the yield of the second line is at 61 percent sinc
 const CUSTOMERS: &str =
     "number,first,last,town\n1,Ana,Jansson,Uppsala\n2,Björn,Öberg,Lund\n3,Chi,Tran,Lund\n";
 
-struct Scene {
-    cloud: Upstream,
-    on_prem: Upstream,
-    home: Home,
+/// Waits until the gateway has read its rules again so many times.
+async fn reloaded(cordon: &Cordon, reloads: u32) {
+    let line = format!("cordon_reloads_total{{outcome=\"done\"}} {reloads}\n");
+    let metrics = cordon
+        .admin_until("/metrics", |reply| reply.text().contains(&line))
+        .await;
+    assert!(metrics.text().contains(&line), "{}", metrics.text());
 }
 
-impl Scene {
-    async fn new() -> Self {
-        let cloud = Upstream::behind_tls().await;
-        let on_prem = Upstream::in_place_of_engine().await;
-        for upstream in [&cloud, &on_prem] {
-            upstream.answer(|seen| echo_divided(seen, Deltas::Of(40)));
-        }
-        let home = Home::new(&Plan {
-            policy: None,
-            ..Plan::with_cloud(OnPrem::StandIn(&on_prem), &cloud)
-        });
-        Self { cloud, on_prem, home }
-    }
-
-    async fn paste(&self, cordon: &Cordon, key: &str, text: &str) -> Reply {
-        let caller = Caller::new(cordon, Door::Proxy, key);
-        let reply = caller.post(Talk::Chat, &Talk::Chat.request(text, false)).await;
-        reply.expect("Cordon answers")
-    }
-
-    /// Runs `cordon fingerprint` and waits until the gateway has taken it up.
-    async fn fingerprint(&self, cordon: &Cordon, reloads: u32, arguments: &[&str]) -> String {
-        let mut all = vec!["fingerprint"];
-        all.extend(arguments);
-        let said = String::from_utf8(self.home.run(&all).stdout).expect("it prints UTF-8");
-        let line = format!("cordon_reloads_total{{outcome=\"done\"}} {reloads}\n");
-        let metrics = cordon
-            .admin_until("/metrics", |reply| reply.text().contains(&line))
-            .await;
-        assert!(metrics.text().contains(&line), "{}", metrics.text());
-        said
-    }
-
-    /// A path in the installation's folder.
-    fn path(&self, name: &str) -> String {
-        self.home.path().join(name).display().to_string()
-    }
+/// Runs `cordon fingerprint` and waits until the gateway has taken it up.
+async fn fingerprint(scene: &Scene, cordon: &Cordon, reloads: u32, arguments: &[&str]) -> String {
+    let mut all = vec!["fingerprint"];
+    all.extend(arguments);
+    let said = String::from_utf8(scene.home.run(&all).stdout).expect("it prints UTF-8");
+    reloaded(cordon, reloads).await;
+    said
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_the_companys_own_stays_and_is_on_record_by_name() {
-    let scene = Scene::new().await;
+    let scene = Scene::new("").await;
     let key = scene.home.key("jiwoo", "cloud-users");
     let cordon = scene.home.serve().await;
     let excerpt: Vec<&str> = MINUTES.split(' ').skip(15).take(60).collect();
@@ -79,9 +47,7 @@ async fn what_is_the_companys_own_stays_and_is_on_record_by_name() {
 
     std::fs::create_dir(scene.home.path().join("minutes")).unwrap();
     scene.home.write("minutes/2026-11.txt", MINUTES);
-    let said = scene
-        .fingerprint(&cordon, 1, &["add", "board", &scene.path("minutes")])
-        .await;
+    let said = fingerprint(&scene, &cordon, 1, &["add", "board", &scene.path("minutes")]).await;
     assert!(said.starts_with("board: 1 added, 0 changed"), "{said}");
 
     let reply = scene.paste(&cordon, &key, &excerpt).await;
@@ -110,7 +76,7 @@ async fn what_is_the_companys_own_stays_and_is_on_record_by_name() {
         "--columns",
         "first,last,town",
     ];
-    let said = scene.fingerprint(&cordon, 2, &add).await;
+    let said = fingerprint(&scene, &cordon, 2, &add).await;
     assert!(said.starts_with("customers.csv: 3 rows"), "{said}");
     let reply = scene
         .paste(&cordon, &key, "What does one write to BJORN OBERG of all people?")
@@ -124,23 +90,31 @@ async fn what_is_the_companys_own_stays_and_is_on_record_by_name() {
     assert!(scene.cloud.asked().is_empty());
 
     // A canary is printed once, and found in whatever form it comes.
-    let canary = scene
-        .fingerprint(&cordon, 3, &["canary", "planted", "--make", "1"])
-        .await;
+    let canary = fingerprint(&scene, &cordon, 3, &["canary", "planted", "--make", "1"]).await;
     let text = format!("what is {}?", canary.trim().to_uppercase().replace('-', " "));
     let reply = scene.paste(&cordon, &key, &text).await;
     assert_eq!(reply.decision(), "reroute", "{}", reply.text());
     assert!(scene.cloud.asked().is_empty());
 
     // A set that is gone recognises nothing.
-    scene.fingerprint(&cordon, 4, &["remove", "board"]).await;
+    fingerprint(&scene, &cordon, 4, &["remove", "board"]).await;
     let reply = scene.paste(&cordon, &key, &excerpt).await;
+    assert_eq!(reply.decision(), "allow", "{}", reply.text());
+
+    // So does another folder that the configuration names, once it is read again.
+    std::fs::create_dir(scene.home.path().join("elsewhere")).unwrap();
+    let config = std::fs::read_to_string(scene.path("cordon.yaml")).unwrap();
+    scene
+        .home
+        .write("cordon.yaml", &format!("{config}fingerprints: elsewhere\n"));
+    reloaded(&cordon, 5).await;
+    let reply = scene.paste(&cordon, &key, &text).await;
     assert_eq!(reply.decision(), "allow", "{}", reply.text());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sets_are_listed_scanned_for_and_kept_private() {
-    let scene = Scene::new().await;
+    let scene = Scene::new("").await;
     let _ = scene.home.key("jiwoo", "cloud-users");
     std::fs::create_dir_all(scene.home.path().join("minutes/old")).unwrap();
     scene.home.write("minutes/old/november.txt", MINUTES);

@@ -3,12 +3,7 @@
 //! Everything runs under the default policy, for an employee who may use a provider outside the company. What
 //! left is what the provider received; what the auditor sees is what `cordon audit search` prints.
 
-use cordon_tests::{
-    caller::{Caller, Door, Reply},
-    cordon::{Cordon, Home, OnPrem, Plan},
-    replies::{Deltas, Talk, echo_divided},
-    upstream::Upstream,
-};
+use cordon_tests::scene::Scene;
 use serde_json::Value;
 
 /// Measuring software of a fab, its variables renamed before it was pasted, amid a question.
@@ -82,33 +77,11 @@ const PROJECTS: &str = "detectors:
     counter_examples: ['a blue fin']
 ";
 
-struct Scene {
-    cloud: Upstream,
-    on_prem: Upstream,
-    home: Home,
-}
-
-impl Scene {
-    async fn new() -> Self {
-        let cloud = Upstream::behind_tls().await;
-        let on_prem = Upstream::in_place_of_engine().await;
-        for upstream in [&cloud, &on_prem] {
-            upstream.answer(|seen| echo_divided(seen, Deltas::Of(40)));
-        }
-        let home = Home::new(&Plan {
-            policy: None,
-            further: "detectors: [projects.yaml]\n".to_owned(),
-            ..Plan::with_cloud(OnPrem::StandIn(&on_prem), &cloud)
-        });
-        home.write("projects.yaml", PROJECTS);
-        Self { cloud, on_prem, home }
-    }
-
-    async fn paste(&self, cordon: &Cordon, key: &str, text: &str) -> Reply {
-        let caller = Caller::new(cordon, Door::Proxy, key);
-        let reply = caller.post(Talk::Chat, &Talk::Chat.request(text, false)).await;
-        reply.expect("Cordon answers")
-    }
+/// The scene, in which the company knows its projects by name.
+async fn scene() -> Scene {
+    let scene = Scene::new("detectors: [projects.yaml]\n").await;
+    scene.home.write("projects.yaml", PROJECTS);
+    scene
 }
 
 /// The entity types that a record names.
@@ -118,7 +91,7 @@ fn found(record: &Value) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn none_of_the_three_leaves_and_each_is_on_record() {
-    let scene = Scene::new().await;
+    let scene = scene().await;
     let key = scene.home.key("jiwoo", "cloud-users");
     let cordon = scene.home.serve().await;
     for (text, secret, entity) in [
@@ -147,7 +120,7 @@ async fn none_of_the_three_leaves_and_each_is_on_record() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_harmless_question_of_the_same_employee_reaches_the_provider() {
-    let scene = Scene::new().await;
+    let scene = scene().await;
     let key = scene.home.key("jiwoo", "cloud-users");
     let cordon = scene.home.serve().await;
     let reply = scene
@@ -203,7 +176,7 @@ const APRIL: &str = "Minutes, second week of April.
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fingerprints_recognise_what_no_marking_gives_away() {
-    let scene = Scene::new().await;
+    let scene = scene().await;
     let key = scene.home.key("jiwoo", "cloud-users");
     for (set, file, text) in [
         ("fab", "fab/gauge.c", GAUGE),
