@@ -6,6 +6,8 @@
 //!
 //! On failure: one [`ConfigError`] a problem, each with file, line and column.
 
+mod read;
+
 use std::{
     collections::BTreeMap,
     fmt,
@@ -37,13 +39,6 @@ const DEFAULT_HOSTS: [&str; 14] = [
     "api.cohere.com",
     "openrouter.ai",
 ];
-
-/// A spool smaller than this would have no room for new exchanges beside what it keeps for the ends of
-/// those under way.
-const LEAST_SPOOL: u64 = 32 << 20;
-
-/// Shorter parts of a text would tell a language model too little.
-const LEAST_WINDOW: usize = 400;
 
 /// The whole configuration.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -497,224 +492,7 @@ impl fmt::Debug for Setting {
     }
 }
 
-/// A problem with its line and column, before the file's name is known.
-type Located = ((u64, u64), String);
-
-/// A problem in the configuration, where it is.
-#[derive(Debug, thiserror::Error)]
-#[error("{file}:{line}:{column}: {message}")]
-pub struct ConfigError {
-    /// The file as it was named.
-    pub file: String,
-    /// Line, from 1.
-    pub line: u64,
-    /// Column, from 1.
-    pub column: u64,
-    /// What is wrong and what to write instead.
-    pub message: String,
-}
-
 impl Config {
-    /// Reads and checks a file. Relative paths in it count from its folder.
-    pub fn load(path: &Path) -> Result<Self, Vec<ConfigError>> {
-        let name = path.display().to_string();
-        let error = |line, column, message: String| ConfigError {
-            file: name.clone(),
-            line,
-            column,
-            message,
-        };
-        let source = std::fs::read_to_string(path)
-            .map_err(|fault| vec![error(1, 1, format!("cannot be read: {}", fault.kind()))])?;
-        let base = path.parent().unwrap_or(Path::new("."));
-        Self::parse(&source, base).map_err(|faults| {
-            faults
-                .into_iter()
-                .map(|(at, message)| error(at.0, at.1, message))
-                .collect()
-        })
-    }
-
-    /// Parses a source text; errors are ((line, column), message).
-    fn parse(source: &str, base: &Path) -> Result<Self, Vec<Located>> {
-        let blank = source.lines().all(|line| {
-            let line = line.trim();
-            line.is_empty() || line.starts_with('#') || line == "---"
-        });
-        let mut config: Self = if blank {
-            Self::default()
-        } else {
-            serde_saphyr::from_str(source).map_err(|fault| {
-                let at = fault.location().map_or((1, 1), |at| (at.line(), at.column()));
-                vec![(at, first_line(&fault.to_string()))]
-            })?
-        };
-        config.anchor(base);
-        let mut faults = Vec::new();
-        let mut fault = |key: &str, message: String| faults.push((position(source, key), message));
-        if let Err(message) = config.store.resolve(base) {
-            fault("store", message);
-        }
-        let intercepted = config.intercept.hosts.clone();
-        for (name, upstream) in &mut config.upstreams {
-            // A listed provider whose host is not intercepted would be a tunnel that nobody reads.
-            for host in upstream
-                .hosts
-                .iter()
-                .filter(|_| upstream.kind == UpstreamKind::Cloud)
-            {
-                if !intercepted.iter().any(|listed| host_within(host, listed)) {
-                    let why =
-                        "is not under `intercept.hosts`, so callers would pass it unread; list it there";
-                    faults.push((
-                        position(source, name),
-                        format!("host `{host}` of upstream `{name}` {why}"),
-                    ));
-                }
-            }
-            let mut fault = |key: &str, message: String| faults.push((position(source, key), message));
-            if let Err(message) = upstream.credentials.resolve(base) {
-                fault(name, format!("credentials of upstream `{name}`: {message}"));
-            }
-            if name == "engine" || name == "requested" {
-                fault(
-                    name,
-                    format!("`{name}` has a meaning of its own in policies; name the upstream otherwise"),
-                );
-            }
-            match upstream.kind {
-                UpstreamKind::Engine => fault(
-                    name,
-                    format!(
-                        "upstream `{name}`: kind is `cloud` or `cluster`; the engine has its own section"
-                    ),
-                ),
-                UpstreamKind::Cloud if upstream.hosts.is_empty() => {
-                    fault(name, format!("cloud upstream `{name}` needs `hosts`"));
-                }
-                UpstreamKind::Cluster if upstream.hosts.is_empty() && upstream.url.is_none() => {
-                    fault(name, format!("cluster upstream `{name}` needs `url` or `hosts`"));
-                }
-                _ => {}
-            }
-            if let Some(url) = &upstream.url
-                && !(url.starts_with("http://") || url.starts_with("https://"))
-            {
-                fault(
-                    name,
-                    format!("`url` of upstream `{name}` must begin with http:// or https://"),
-                );
-            }
-            if upstream.model.is_some()
-                && upstream
-                    .dialects
-                    .iter()
-                    .any(|dialect| *dialect != Dialect::OpenaiChat)
-            {
-                fault(
-                    name,
-                    format!(
-                        "`model` of upstream `{name}` can be set in openai-chat only; list that dialect alone"
-                    ),
-                );
-            }
-            if upstream.kind == UpstreamKind::Cloud
-                && upstream
-                    .url
-                    .as_deref()
-                    .is_some_and(|url| url.starts_with("http://"))
-            {
-                fault(
-                    name,
-                    format!("cloud upstream `{name}` must be reached over https"),
-                );
-            }
-        }
-        let mut fault = |key: &str, message: String| faults.push((position(source, key), message));
-        if config.gateway.certificate.is_some() != config.gateway.key.is_some() {
-            fault("gateway", "`certificate` and `key` go together".to_owned());
-        }
-        let store = config.store.value();
-        if store != "sqlite" && !store.starts_with("postgres://") && !store.starts_with("postgresql://") {
-            fault(
-                "store",
-                "write `sqlite` or a postgres:// URL (best as ${env:DATABASE_URL})".to_owned(),
-            );
-        }
-        if config.limits.spool_bytes < LEAST_SPOOL {
-            fault(
-                "spool_bytes",
-                format!(
-                    "`limits.spool_bytes` must be at least {LEAST_SPOOL}: the spool is written in segments, and keeps room for the ends of exchanges"
-                ),
-            );
-        }
-        for (key, value) in [
-            ("body_bytes", config.limits.body_bytes),
-            ("reply_bytes", config.limits.reply_bytes),
-            ("json_depth", config.limits.json_depth),
-            ("segments", config.limits.segments),
-            ("exchanges", config.limits.exchanges),
-            ("expansion_ratio", config.limits.expansion_ratio),
-        ] {
-            if value == 0 {
-                fault(key, format!("`{key}` must be at least 1"));
-            }
-        }
-        if config.questions.at_once == 0 || config.questions.window_bytes < LEAST_WINDOW {
-            fault(
-                "questions",
-                format!("`at_once` must be at least 1, `window_bytes` at least {LEAST_WINDOW}"),
-            );
-        }
-        let asked = &config.questions.upstream;
-        let in_building = config.upstreams.get(asked).is_some_and(|upstream| {
-            upstream.kind == UpstreamKind::Cluster && upstream.dialects.contains(&Dialect::OpenaiChat)
-        });
-        if asked != "engine" && !in_building {
-            fault(
-                "questions",
-                format!(
-                    "`upstream: {asked}` must be `engine` or a cluster of `upstreams` that speaks openai-chat: texts that are asked about are not cleared for any other"
-                ),
-            );
-        }
-        if config.engine.slots == 0 || config.engine.context == 0 {
-            fault("engine", "`slots` and `context` must be at least 1".to_owned());
-        }
-        if faults.is_empty() {
-            Ok(config)
-        } else {
-            Err(faults)
-        }
-    }
-
-    /// Makes relative paths count from `base`.
-    fn anchor(&mut self, base: &Path) {
-        let mut fix = |path: &mut PathBuf| {
-            if path.is_relative() {
-                *path = base.join(&*path);
-            }
-        };
-        fix(&mut self.dir);
-        self.detectors.iter_mut().for_each(&mut fix);
-        self.intercept.extra_roots.iter_mut().for_each(&mut fix);
-        for path in [
-            &mut self.policy,
-            &mut self.fingerprints,
-            &mut self.engine.binary,
-            &mut self.engine.model,
-            &mut self.gateway.certificate,
-            &mut self.gateway.key,
-            &mut self.ner.dir,
-            &mut self.ner.runtime,
-            &mut self.identity.keys,
-            &mut self.identity.installation_key,
-        ] {
-            path.iter_mut().for_each(&mut fix);
-        }
-    }
-
     /// Reads the extra CA files that upstreams are verified against.
     pub fn extra_roots(&self) -> Result<Vec<String>, (PathBuf, std::io::Error)> {
         self.intercept
@@ -836,28 +614,9 @@ pub fn proxy_environment() -> BTreeMap<String, String> {
         .collect()
 }
 
-fn first_line(message: &str) -> String {
-    message.lines().next().unwrap_or_default().to_owned()
-}
-
-/// Where a key first stands in a source, for errors that are found after parsing.
-fn position(source: &str, key: &str) -> (u64, u64) {
-    source
-        .lines()
-        .enumerate()
-        .find_map(|(number, line)| {
-            let start = line.len() - line.trim_start().len();
-            let rest = line.trim_start().strip_prefix(key)?;
-            rest.trim_start()
-                .starts_with(':')
-                .then_some((number as u64 + 1, start as u64 + 1))
-        })
-        .unwrap_or((1, 1))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{read::Located, *};
 
     fn parse(source: &str) -> Result<Config, Vec<Located>> {
         Config::parse(source, Path::new("/etc/cordon"))

@@ -258,6 +258,7 @@ pub async fn keep_fresh(gate: Arc<Gate>, config_file: Option<PathBuf>, stop: Can
                     // Addresses, upstreams and the engine belong to the process; rules and keys may move.
                     next.policy = fresh.policy.clone();
                     next.detectors = fresh.detectors.clone();
+                    next.fingerprints = fresh.fingerprints.clone();
                     next.identity.keys = fresh.identity.keys.clone();
                     next.identity.anonymous_loopback = fresh.identity.anonymous_loopback;
                 }
