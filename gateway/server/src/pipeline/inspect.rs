@@ -1,7 +1,7 @@
 //! Inspect: findings over every text of the request, body first, then headers, path and query.
 //!
-//! It leaves what a finding means to decide. Large requests, and all where a token classifier reads for names,
-//! are inspected off the asynchronous threads. What was counted goes into the record and the metrics as entity types and numbers.
+//! It leaves what a finding means to decide. Large requests, and all where a token classifier reads for names
+//! or there are fingerprints, are inspected off the asynchronous threads. What was counted goes into the record and the metrics as entity types and numbers.
 //!
 //! On failure: the exchange is refused (or passed, where the policy file spells `fail_open`, and then
 //! recorded as uninspected). Where names could not be looked for in time the policy's `names.late` says.
@@ -87,7 +87,9 @@ pub async fn inspect(
         }
     };
     // A panic of a detector is caught on either path: it must refuse this exchange, not end the process.
-    let outcome = if bytes <= INLINE_BYTES && rules.inspector.ner().is_none() {
+    // Fingerprints may wait for the disk.
+    let quick = rules.inspector.ner().is_none() && rules.inspector.fingerprints().is_none();
+    let outcome = if bytes <= INLINE_BYTES && quick {
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).map_err(|_| ())
     } else {
         tokio::task::spawn_blocking(run).await.map_err(|_| ())

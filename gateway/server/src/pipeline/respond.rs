@@ -224,12 +224,14 @@ async fn put_back(
 /// Counts what a reply says, for the seal.
 async fn look_at(rules: &Arc<Rules>, reply: ReplyBody, draft: &mut Draft) -> Result<ReplyBody, Cause> {
     let rules = rules.clone();
+    // Fingerprints may wait for the disk.
+    let quick = rules.inspector.fingerprints().is_none();
     let bytes: usize = reply.segments().iter().map(|segment| segment.text.len()).sum();
     let run = move || {
         let findings = rules.inspector.inspect_all(reply.segments());
         (reply, findings)
     };
-    let (reply, findings) = if bytes <= INLINE_BYTES {
+    let (reply, findings) = if bytes <= INLINE_BYTES && quick {
         run()
     } else {
         tokio::task::spawn_blocking(run)
