@@ -33,7 +33,6 @@ use cordon_domain::{EntityType, Source};
 
 use self::{
     gram::{Channel, Print, prints},
-    key::Use,
     segment::Segment,
     set::{Listed, Manifest, line},
 };
@@ -274,11 +273,7 @@ impl Fingerprints {
             .into_iter()
             .filter(|print| !shipped::holds(print.hash))
             .map(|print| {
-                let of = match print.channel {
-                    Channel::Letters => Use::Letters,
-                    Channel::Code => Use::Code,
-                };
-                let hash = self.key.hash(of, print.hash);
+                let hash = self.key.hash(print.channel.into(), print.hash);
                 (print, hash)
             })
             .collect();

@@ -10,6 +10,8 @@ use siphasher::{
     sip128::{Hasher128, SipHasher24 as SipHasher24x128},
 };
 
+use super::gram::Channel;
+
 /// What separates the uses of the key.
 #[derive(Clone, Copy)]
 pub(super) enum Use {
@@ -19,6 +21,15 @@ pub(super) enum Use {
     Pair = 3,
     Prefix = 4,
     Row = 5,
+}
+
+impl From<Channel> for Use {
+    fn from(channel: Channel) -> Self {
+        match channel {
+            Channel::Letters => Self::Letters,
+            Channel::Code => Self::Code,
+        }
+    }
 }
 
 /// The secret of an installation's fingerprints.

@@ -6,7 +6,7 @@
 //! with the row, so that no two rows show that they have the same; the neighbourhood of a value is compared with them.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::HashSet,
     fs::File,
     io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write},
     ops::Range,
@@ -232,14 +232,7 @@ fn store(
             .finish(name)
             .map_err(|source| FingerprintError::io(&path, source))?;
         segment::write(&path, key, draft)?;
-        held.manifest.segments.push(Listed {
-            file: path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned(),
-            dead: BTreeSet::new(),
-        });
+        held.manifest.segments.push(Listed::of(&path));
     }
     held.publish(key)?;
     Ok(summary)

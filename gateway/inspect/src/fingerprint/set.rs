@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     AGAIN, FingerprintError, PIECE,
     gram::{Channel, prints},
-    key::{FingerprintKey, Use},
+    key::FingerprintKey,
     pieces,
     segment::{self, Draft, Segment},
     shipped,
@@ -81,6 +81,20 @@ pub(super) struct Listed {
     /// Documents that were replaced or removed since.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) dead: BTreeSet<u32>,
+}
+
+impl Listed {
+    /// A segment that was just written.
+    pub(super) fn of(path: &Path) -> Self {
+        Self {
+            file: path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
+            dead: BTreeSet::new(),
+        }
+    }
 }
 
 impl Manifest {
@@ -194,11 +208,7 @@ pub fn prepare(key: &FingerprintKey, name: &str, texts: &[&str]) -> Prepared {
             if shipped::holds(print.hash) {
                 continue;
             }
-            let of = match print.channel {
-                Channel::Letters => Use::Letters,
-                Channel::Code => Use::Code,
-            };
-            hashes[print.channel as usize].push(key.hash(of, print.hash));
+            hashes[print.channel as usize].push(key.hash(print.channel.into(), print.hash));
         }
     }
     for channel in &mut hashes {
@@ -482,14 +492,7 @@ impl<'a> DocumentsWriter<'a> {
         if !draft.counts.is_empty() {
             let path = self.held.free_path();
             segment::write(&path, self.key, draft)?;
-            self.held.manifest.segments.push(Listed {
-                file: path
-                    .file_name()
-                    .unwrap_or_default()
-                    .to_string_lossy()
-                    .into_owned(),
-                dead: BTreeSet::new(),
-            });
+            self.held.manifest.segments.push(Listed::of(&path));
         }
         self.held.publish(self.key)?;
         Ok(self.change)
