@@ -11,7 +11,7 @@ mod actor;
 pub use actor::{Actor, Identity};
 
 mod dialect;
-pub use dialect::Dialect;
+pub use dialect::{BadDialectName, Dialect, DialectName};
 
 mod text;
 pub use text::Text;

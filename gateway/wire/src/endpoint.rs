@@ -24,6 +24,14 @@ pub enum Operation {
     CountTokens,
     /// The models on offer, or one of them; the request has no body.
     ListModels,
+    /// Vectors, scores or labels for texts.
+    Embed,
+    /// A picture or sound made from a text, or a text from a sound.
+    Convert,
+    /// A file or a batch is handed over for later.
+    Upload,
+    /// What was handed over or made before is listed, read, cancelled or deleted.
+    Manage,
 }
 
 /// The endpoint of a request, or `None` when no dialect describes it.

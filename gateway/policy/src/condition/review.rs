@@ -6,7 +6,7 @@ use cel::{
     IdedExpr, Program,
     common::ast::{CallExpr, EntryExpr, Expr, LiteralValue, operators},
 };
-use cordon_domain::{Dialect, Door, EntityType, UpstreamKind};
+use cordon_domain::{Dialect, DialectName, Door, EntityType, UpstreamKind};
 
 use super::{Fault, MAX_DEPTH, MAX_LOOPS, Scope, whole};
 
@@ -71,15 +71,12 @@ const fn name(name: &'static str, scope: Scope, kind: Kind) -> Name {
 }
 
 fn dialects() -> Vec<&'static str> {
-    [
-        Dialect::OpenaiChat,
-        Dialect::OpenaiResponses,
-        Dialect::AnthropicMessages,
-        Dialect::Models,
-        Dialect::Unknown,
-    ]
-    .map(Dialect::name)
-    .to_vec()
+    let described = DialectName::all().into_iter().map(DialectName::as_str);
+    Dialect::BUILT_IN
+        .map(Dialect::name)
+        .into_iter()
+        .chain(described)
+        .collect()
 }
 
 fn doors() -> Vec<&'static str> {

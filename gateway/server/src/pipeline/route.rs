@@ -210,16 +210,21 @@ fn address(
                 form,
             })
         }
-        Operation::Generate | Operation::CountTokens | Operation::ListModels => Ok(Addressed {
+        Operation::Embed | Operation::Convert | Operation::Upload | Operation::Manage if !speaks => Err(
+            Cause::NotOffered("this endpoint by the upstream that the policy chose"),
+        ),
+        _ => Ok(Addressed {
             method,
             cleared,
-            // The endpoint's own path, never the caller's spelling of it.
+            // The endpoint's own path where there is but one, and never the caller's spelling of it.
             target: match (endpoint.operation, endpoint.dialect) {
-                (Operation::ListModels, _) => Target::ClearedPath,
-                (Operation::CountTokens, _) => Target::Path("/v1/messages/count_tokens"),
+                (Operation::CountTokens, Dialect::AnthropicMessages) => {
+                    Target::Path("/v1/messages/count_tokens")
+                }
                 (Operation::Generate, Dialect::AnthropicMessages) => Target::Path("/v1/messages"),
                 (Operation::Generate, Dialect::OpenaiResponses) => Target::Path("/v1/responses"),
-                (Operation::Generate, _) => Target::Path(CHAT_PATH),
+                (Operation::Generate, Dialect::OpenaiChat) => Target::Path(CHAT_PATH),
+                _ => Target::ClearedPath,
             },
             extra,
             form: Form::Same(endpoint),
