@@ -7,10 +7,7 @@ use cordon_domain::{Dialect, Edit, Splice};
 use cordon_wire::{Endpoint, Limits, Operation, decode};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
-const CHAT: Endpoint = Endpoint {
-    dialect: Dialect::OpenaiChat,
-    operation: Operation::Generate,
-};
+const CHAT: Endpoint = Endpoint::new(Dialect::OpenaiChat, Operation::Generate);
 
 /// A chat of about `size` bytes, with the newlines, quotes and tool calls of a real one.
 fn chat(size: usize) -> Bytes {

@@ -4,15 +4,46 @@
 //! slashes, a trailing slash) is no endpoint, and what is no endpoint is the policy's `unknown`.
 //! Guessing here would let a path mean one thing to us and another to the upstream.
 
+use std::fmt;
+
 use cordon_domain::Dialect;
 
+use crate::Shape;
+
 /// A dialect and what is asked for in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     /// The provider's wire format.
     pub dialect: Dialect,
     /// What is asked for.
     pub operation: Operation,
+    /// Of a described dialect: the route that a file describes.
+    pub shape: Option<&'static Shape>,
+}
+
+impl Endpoint {
+    /// An endpoint of a dialect that is built in.
+    #[must_use]
+    pub const fn new(dialect: Dialect, operation: Operation) -> Self {
+        Self {
+            dialect,
+            operation,
+            shape: None,
+        }
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Endpoint");
+        shown
+            .field("dialect", &self.dialect)
+            .field("operation", &self.operation);
+        if let Some(shape) = self.shape {
+            shown.field("shape", shape);
+        }
+        shown.finish()
+    }
 }
 
 /// What a request asks for.
@@ -76,15 +107,12 @@ impl Route {
             method: "POST",
             path,
             one_more: false,
-            endpoint: Endpoint { dialect, operation },
+            endpoint: Endpoint::new(dialect, operation),
         }
     }
 
     const fn models(path: &'static str, one_more: bool) -> Self {
-        let endpoint = Endpoint {
-            dialect: Dialect::Models,
-            operation: Operation::ListModels,
-        };
+        let endpoint = Endpoint::new(Dialect::Models, Operation::ListModels);
         Self {
             method: "GET",
             path,

@@ -14,6 +14,9 @@ pub use limits::Limits;
 mod endpoint;
 pub use endpoint::{Endpoint, Operation, endpoint};
 
+mod shape;
+pub use shape::Shape;
+
 mod json;
 pub use json::{JsonError, JsonFault};
 

@@ -157,7 +157,7 @@ fn read_bytes(path: &Path, body: Bytes) -> Box<dyn Splice> {
     } else {
         Operation::Generate
     };
-    let (endpoint, limits) = (Endpoint { dialect, operation }, Limits::default());
+    let (endpoint, limits) = (Endpoint::new(dialect, operation), Limits::default());
     if name.starts_with("reply-") {
         Box::new(decode_reply(endpoint, body, &limits).unwrap_or_else(|e| panic!("{}: {e}", label(path))))
     } else {

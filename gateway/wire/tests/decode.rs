@@ -9,10 +9,7 @@ use cordon_wire::{
 };
 
 fn at(dialect: Dialect) -> Endpoint {
-    Endpoint {
-        dialect,
-        operation: Operation::Generate,
-    }
+    Endpoint::new(dialect, Operation::Generate)
 }
 
 const DIALECTS: [Dialect; 3] = [
@@ -161,10 +158,7 @@ fn model_and_stream_are_read_out() {
 
 #[test]
 fn listing_models_has_no_body() {
-    let list = Endpoint {
-        dialect: Dialect::Models,
-        operation: Operation::ListModels,
-    };
+    let list = Endpoint::new(Dialect::Models, Operation::ListModels);
     let decoded = decode(list, Bytes::new(), &Limits::default()).unwrap();
     assert!(decoded.segments().is_empty() && decoded.splice(&[]).unwrap().is_empty());
     assert_eq!(

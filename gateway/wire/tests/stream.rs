@@ -418,10 +418,7 @@ fn an_error_event_ends_a_stream_in_its_dialect() {
 }
 
 fn endpoint_of(dialect: Dialect) -> Endpoint {
-    Endpoint {
-        dialect,
-        operation: Operation::Generate,
-    }
+    Endpoint::new(dialect, Operation::Generate)
 }
 
 fn editor(dialect: Dialect) -> StreamEditor {

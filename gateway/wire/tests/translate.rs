@@ -313,10 +313,7 @@ fn what_cannot_be_carried_over_is_refused_with_advice() {
         assert!(error.message().contains(expected), "{body:?}: {error}");
         assert_eq!(error.status(), 400);
     }
-    let models = Endpoint {
-        dialect: Dialect::Models,
-        operation: Operation::ListModels,
-    };
+    let models = Endpoint::new(Dialect::Models, Operation::ListModels);
     assert_eq!(
         request_to_chat(models, &Bytes::from("{}"), "m"),
         Err(TranslateError::Dialect(Dialect::Models))
@@ -325,10 +322,7 @@ fn what_cannot_be_carried_over_is_refused_with_advice() {
 
 #[test]
 fn counting_asks_for_the_prompt_alone() {
-    let endpoint = Endpoint {
-        dialect: Dialect::AnthropicMessages,
-        operation: Operation::CountTokens,
-    };
+    let endpoint = Endpoint::new(Dialect::AnthropicMessages, Operation::CountTokens);
     let body = json!({"system": "s", "stream": true, "messages": [{"role": "user", "content": "hi"}]});
     let chat = request_to_chat(endpoint, &body.to_string().into(), "m").unwrap();
     let expected = json!({"model": "m", "messages": [
@@ -380,10 +374,7 @@ fn a_chat_request_keeps_its_bytes() {
 }
 
 fn generate(dialect: Dialect) -> Endpoint {
-    Endpoint {
-        dialect,
-        operation: Operation::Generate,
-    }
+    Endpoint::new(dialect, Operation::Generate)
 }
 
 fn translated(dialect: Dialect, chunks: &[&[u8]]) -> Vec<u8> {

@@ -99,10 +99,7 @@ pub async fn respond(
             .await?
         }
         Form::Count => {
-            let endpoint = Endpoint {
-                dialect: Dialect::AnthropicMessages,
-                operation: cordon_wire::Operation::CountTokens,
-            };
+            let endpoint = Endpoint::new(Dialect::AnthropicMessages, cordon_wire::Operation::CountTokens);
             let counted = read_reply(gate, endpoint, body)?;
             cordon_wire::count_tokens_reply(counted.usage().ok_or(Cause::Reply("is not a count"))?.input)
         }

@@ -22,10 +22,7 @@ fuzz_target!(|input: &[u8]| {
         1 => Dialect::OpenaiResponses,
         _ => Dialect::AnthropicMessages,
     };
-    let endpoint = Endpoint {
-        dialect,
-        operation: Operation::Generate,
-    };
+    let endpoint = Endpoint::new(dialect, Operation::Generate);
     let body = Bytes::copy_from_slice(body);
     if let Ok(decoded) = decode(endpoint, body.clone(), &Limits::default()) {
         let again = check(&decoded, &body);

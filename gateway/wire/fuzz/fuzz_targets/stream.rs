@@ -41,10 +41,7 @@ fuzz_target!(|input: &[u8]| {
         2 => Dialect::AnthropicMessages,
         _ => Dialect::Unknown,
     };
-    let endpoint = Endpoint {
-        dialect,
-        operation: Operation::Generate,
-    };
+    let endpoint = Endpoint::new(dialect, Operation::Generate);
     let (head, tail) = stream.split_at(usize::from(second).min(stream.len()));
 
     let mut editor = StreamEditor::new(endpoint, &Limits::default());

@@ -30,8 +30,8 @@ pub(crate) trait Position: Copy {
     fn enter(self, object: Value<'_>) -> Self;
     /// On going to the value of a member.
     fn member(self, key: &str) -> Self;
-    /// On going to an item of an array.
-    fn item(self) -> Self;
+    /// On going to the item of an array that has that index.
+    fn item(self, index: usize) -> Self;
     /// Anywhere in the JSON text that a string here holds.
     fn inside(self) -> Self;
     /// Whose words stand here.
@@ -284,8 +284,8 @@ impl Walk<'_> {
                     pointer.truncate(frame.pointer);
                     // Writing to a string cannot fail.
                     let _ = write!(pointer, "/{}", frame.next_index);
+                    at = frame.at.item(frame.next_index);
                     frame.next_index += 1;
-                    at = frame.at.item();
                 }
             }
             match value.kind() {

@@ -85,7 +85,7 @@ impl Position for Station {
         })
     }
 
-    fn item(self) -> Self {
+    fn item(self, _index: usize) -> Self {
         self
     }
 

@@ -9,10 +9,7 @@ use serde_json::{Map, Value};
 use super::*;
 use crate::{Endpoint, Operation, RequestBody, decode};
 
-const CHAT: Endpoint = Endpoint {
-    dialect: Dialect::OpenaiChat,
-    operation: Operation::Generate,
-};
+const CHAT: Endpoint = Endpoint::new(Dialect::OpenaiChat, Operation::Generate);
 
 /// Writes a value as no serialiser would: with spaces anywhere and any character escaped or not.
 struct Writer {
