@@ -127,4 +127,8 @@ pub enum SpliceError {
     /// Two edits cover the same bytes.
     #[error("edits of segment {0} overlap")]
     Overlap(usize),
+    /// The segment was read out of a file that nothing can take the place of. No fault of ours: the body's
+    /// format has no other thing to put there.
+    #[error("segment {0} lies in a file that nothing can take the place of")]
+    Irremovable(usize),
 }

@@ -17,6 +17,9 @@ pub use endpoint::{Endpoint, Operation, endpoint};
 mod shape;
 pub use shape::Shape;
 
+mod attachment;
+pub use attachment::Attachment;
+
 mod json;
 pub use json::{JsonError, JsonFault};
 

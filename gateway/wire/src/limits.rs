@@ -19,6 +19,9 @@ impl Limits {
     /// and containers take memory while a body is scanned, but are no text.
     pub const VALUES_PER_SEGMENT: usize = 8;
 
+    /// Files in one body.
+    pub const MOST_FILES: usize = 256;
+
     /// The most JSON values of one body, those of texts inside strings included.
     #[must_use]
     pub fn max_values(&self) -> usize {

@@ -16,10 +16,10 @@ pub(crate) use position::Station;
 use std::fmt;
 
 use bytes::Bytes;
-use cordon_domain::{Dialect, Edit, Segment, Splice, SpliceError};
+use cordon_domain::{Dialect, Edit, Segment, Splice, SpliceError, Text};
 
 use crate::{
-    Endpoint, JsonError, JsonFault, Limits, Operation,
+    Attachment, Endpoint, JsonError, JsonFault, Limits, Operation,
     json::{Bounds, Document, Kind, Value, scan},
 };
 
@@ -64,7 +64,8 @@ pub fn decode(endpoint: Endpoint, body: Bytes, limits: &Limits) -> Result<Reques
         .get("stream")
         .and_then(|stream| stream.as_bool())
         .unwrap_or(false);
-    let document = Document::read(body, &tree, limits, Station::request(endpoint.dialect))?;
+    let position = Station::request(endpoint.dialect);
+    let document = Document::read_with_files(body, &tree, limits, position, endpoint.dialect)?;
     Ok(RequestBody {
         document,
         endpoint,
@@ -98,6 +99,18 @@ impl RequestBody {
     #[must_use]
     pub fn endpoint(&self) -> Endpoint {
         self.endpoint
+    }
+
+    /// The files in the body, in its order. They are no segments.
+    pub fn attachments(&self) -> impl ExactSizeIterator<Item = &Attachment> {
+        self.document.files()
+    }
+
+    /// Puts the texts that were read out of an attachment behind the segments, each with its way into the
+    /// file (`a.zip!/b.pdf!/page 3`); once for each attachment. An edit of such a segment changes the file
+    /// where it is a plain text, and otherwise puts a note in the file's place.
+    pub fn read_out(&mut self, attachment: usize, texts: Vec<(String, Text)>) {
+        self.document.read_out(attachment, texts);
     }
 }
 
@@ -186,6 +199,12 @@ pub enum DecodeError {
         /// The limit.
         limit: usize,
     },
+    /// More files than the limit.
+    #[error("the body holds more than {limit} files")]
+    TooManyFiles {
+        /// The limit.
+        limit: usize,
+    },
     /// Not strict JSON.
     #[error("the body is not acceptable JSON: {0}")]
     Json(JsonError),
@@ -214,7 +233,10 @@ impl DecodeError {
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
-            Self::BodyTooLarge { .. } | Self::TooManySegments { .. } | Self::TooMuchText { .. } => 413,
+            Self::BodyTooLarge { .. }
+            | Self::TooManySegments { .. }
+            | Self::TooMuchText { .. }
+            | Self::TooManyFiles { .. } => 413,
             Self::Json(JsonError {
                 fault: JsonFault::TooManyValues | JsonFault::TooLong,
                 ..

@@ -7,13 +7,17 @@
 //! put in its place is escaped twice again. An edit of a number replaces the number by a string,
 //! for a placeholder is no number.
 //!
-//! Whose words a segment holds is for the dialect to say, by a [`Position`] that is stepped along.
+//! Whose words a segment holds is for the dialect to say, by a [`Position`] that is stepped along. Files
+//! in a request are no segments ([`crate::Attachment`]); what is read out of them is put behind the others.
+
+mod files;
 
 use std::{fmt::Write as _, ops::Range};
 
 use bytes::Bytes;
-use cordon_domain::{Edit, Place, Role, Segment, SpliceError, Text};
+use cordon_domain::{Dialect, Edit, Place, Role, Segment, SpliceError, Text};
 
+use self::files::File;
 use super::{Bounds, JsonError, JsonFault, Kind, OffsetMap, Tree, Value, escape, scan::scan_str};
 use crate::{Limits, request::DecodeError};
 
@@ -43,9 +47,11 @@ pub(crate) trait Position: Copy {
 /// A body, its segments, and where each lies.
 pub(crate) struct Document {
     body: Bytes,
+    /// Those of the body, then those that were read out of its files.
     segments: Vec<Segment>,
     sites: Vec<Site>,
     layers: Vec<Layer>,
+    files: Vec<File>,
 }
 
 /// Where a segment's text was decoded from.
@@ -75,6 +81,27 @@ impl Document {
         limits: &Limits,
         root: P,
     ) -> Result<Self, DecodeError> {
+        Self::walked(body, tree, limits, root, None)
+    }
+
+    /// The same, with the files of a request in a dialect told from its texts.
+    pub(crate) fn read_with_files<P: Position>(
+        body: Bytes,
+        tree: &Tree<'_>,
+        limits: &Limits,
+        root: P,
+        dialect: Dialect,
+    ) -> Result<Self, DecodeError> {
+        Self::walked(body, tree, limits, root, Some(dialect))
+    }
+
+    fn walked<P: Position>(
+        body: Bytes,
+        tree: &Tree<'_>,
+        limits: &Limits,
+        root: P,
+        files_of: Option<Dialect>,
+    ) -> Result<Self, DecodeError> {
         let mut walk = Walk {
             limits,
             values_left: limits.max_values().saturating_sub(tree.len()),
@@ -83,12 +110,15 @@ impl Document {
             segments: Vec::new(),
             sites: Vec::new(),
             layers: Vec::new(),
+            files_of,
+            files: Vec::new(),
         };
         walk.tree(tree, root, 0, &mut String::new())?;
         let Walk {
             segments,
             sites,
             layers,
+            files,
             ..
         } = walk;
         Ok(Self {
@@ -96,6 +126,7 @@ impl Document {
             segments,
             sites,
             layers,
+            files,
         })
     }
 
@@ -106,6 +137,7 @@ impl Document {
             segments: Vec::new(),
             sites: Vec::new(),
             layers: Vec::new(),
+            files: Vec::new(),
         }
     }
 
@@ -125,10 +157,32 @@ impl Document {
             return Ok(self.body.clone());
         }
         let ordered = in_order(&self.segments, edits)?;
-        let added: usize = edits.iter().map(|edit| edit.replacement.len()).sum();
+        let own = ordered.partition_point(|edit| edit.segment < self.sites.len());
+        let (own, of_files) = ordered.split_at(own);
+        let mut patches = self.patches(own);
+        patches.extend(self.file_patches(of_files)?);
+        // A longer one first: what lies in a part that is taken out goes with it.
+        patches.sort_by_key(|(span, _)| (span.start, std::cmp::Reverse(span.end)));
+        let added: usize = patches.iter().map(|(_, written)| written.len()).sum();
         let mut out = Vec::with_capacity(self.body.len() + added);
         let mut copied = 0;
-        let mut rest = ordered.as_slice();
+        for (span, written) in patches {
+            if span.start < copied {
+                // In a text, what is replaced can reach into a file or out of it: then the rest of it goes too.
+                copied = copied.max(span.end);
+                continue;
+            }
+            out.extend_from_slice(&self.body[copied..span.start]);
+            out.extend_from_slice(written.as_bytes());
+            copied = span.end;
+        }
+        out.extend_from_slice(&self.body[copied..]);
+        Ok(out.into())
+    }
+
+    /// What edits of the body's own segments come to in the body, in its order.
+    fn patches(&self, mut rest: &[&Edit]) -> Vec<(Range<usize>, String)> {
+        let mut patches = Vec::with_capacity(rest.len());
         while let Some(&first) = rest.first() {
             let site = &self.sites[first.segment];
             let run = if site.number {
@@ -153,13 +207,9 @@ impl Document {
                     self.escaped(first.replacement.clone(), self.depth(site.layer) + 1),
                 )
             };
-            let span = self.in_body(site, span);
-            out.extend_from_slice(&self.body[copied..span.start]);
-            out.extend_from_slice(written.as_bytes());
-            copied = span.end;
+            patches.push((self.in_body(site, span), written));
         }
-        out.extend_from_slice(&self.body[copied..]);
-        Ok(out.into())
+        patches
     }
 
     /// How many strings a layer lies in.
@@ -239,6 +289,9 @@ struct Walk<'l> {
     segments: Vec<Segment>,
     sites: Vec<Site>,
     layers: Vec<Layer>,
+    /// The dialect by which files are told from texts; none where all are texts.
+    files_of: Option<Dialect>,
+    files: Vec<File>,
 }
 
 /// A container that the walk is in.
@@ -302,7 +355,7 @@ impl Walk<'_> {
                         next_index: 0,
                     });
                 }
-                Kind::String => self.string(&value, at, layer, pointer)?,
+                Kind::String => self.string(&value, at, layer, pointer, &frames)?,
                 Kind::Number => self.number(&value, at, layer, pointer)?,
                 Kind::Key | Kind::True | Kind::False | Kind::Null => {}
             }
@@ -316,6 +369,7 @@ impl Walk<'_> {
         at: P,
         layer: usize,
         pointer: &mut String,
+        frames: &[Frame<'_, P>],
     ) -> Result<(), DecodeError> {
         let Some((text, map)) = value.decoded() else {
             return Ok(());
@@ -363,7 +417,11 @@ impl Walk<'_> {
             map,
             number: false,
         };
-        self.push(Place::new(pointer.as_str()), at.role(), text.into_owned(), site)
+        let Some(site) = self.file(&text, site, at, pointer, frames)? else {
+            return Ok(());
+        };
+        self.push(Place::new(pointer.as_str()), at.role(), text.into_owned(), site)?;
+        self.files_within(at, pointer)
     }
 
     fn key<P: Position>(

@@ -1,0 +1,341 @@
+//! Files of a body: found on the walk, read out into segments behind the body's own, taken out again.
+//!
+//! On failure: an edit of a file that has no stand-in is [`SpliceError::Irremovable`].
+
+use std::ops::Range;
+
+use cordon_domain::{Dialect, Edit, Place, Role, Segment, SpliceError, Text};
+
+use super::{Document, Frame, Position, Site, Walk};
+use crate::{
+    Limits,
+    attachment::{self, Alphabet, Attachment, Encoded},
+    json::{Kind, Value, escape},
+    request::DecodeError,
+};
+
+/// Objects around a file that may tell its name.
+const NAMED_AROUND: usize = 4;
+
+/// A file, and where it lies.
+pub(super) struct File {
+    pub(super) attachment: Attachment,
+    at: At,
+    /// Where the base64 lies in the text that holds it.
+    content: Range<usize>,
+    alphabet: Alphabet,
+    stand_in: StandIn,
+    /// Where the segments lie that were read out of it.
+    pub(super) segments: Range<usize>,
+    /// Of a file whose one segment is the file itself: the bytes before it (a byte order mark).
+    plain: Option<Vec<u8>>,
+}
+
+/// Which text a file lies in.
+enum At {
+    /// One that is no segment, since the file is all of it.
+    Own(Site),
+    /// A segment.
+    Segment(usize),
+}
+
+/// What takes a file's place when it is taken out.
+enum StandIn {
+    /// The note as a part of the message, instead of these bytes of the body.
+    Part {
+        span: Range<usize>,
+        around: (&'static str, &'static str),
+    },
+    /// The note itself, instead of this span of the text that the file lies in.
+    Note(Range<usize>),
+    /// Nothing can.
+    None,
+}
+
+impl Walk<'_> {
+    /// Takes a string that is a file as a whole; false when it is none.
+    pub(super) fn file<P: Position>(
+        &mut self,
+        text: &str,
+        site: Site,
+        at: P,
+        pointer: &str,
+        frames: &[Frame<'_, P>],
+    ) -> Result<Option<Site>, DecodeError> {
+        let Some(dialect) = self.files_of else {
+            return Ok(Some(site));
+        };
+        let holder = frames.last();
+        let expected = holder.is_some_and(|holder| is_expected(dialect, holder, pointer));
+        let Some(encoded) = attachment::whole(text, expected) else {
+            return Ok(Some(site));
+        };
+        let stand_in = stand_in(dialect, at.role(), site.layer, expected, text, pointer, frames);
+        let (name, told) = around(frames);
+        // What stands before the base64 is text; so is what does not decode.
+        let is_file = encoded.bytes.is_some();
+        let text_until = if is_file {
+            encoded.content.start
+        } else {
+            text.len()
+        };
+        let at_file = if text_until > 0 {
+            let place = Place::new(pointer);
+            self.push(place, at.role(), text[..text_until].to_owned(), site)?;
+            At::Segment(self.segments.len() - 1)
+        } else {
+            At::Own(site)
+        };
+        self.note_file(at.role(), pointer, encoded, at_file, stand_in, name, told)?;
+        Ok(None)
+    }
+
+    /// Notes the files that lie within the text of the last segment.
+    pub(super) fn files_within<P: Position>(&mut self, at: P, pointer: &str) -> Result<(), DecodeError> {
+        let Some(segment) = self
+            .segments
+            .len()
+            .checked_sub(1)
+            .filter(|_| self.files_of.is_some())
+        else {
+            return Ok(());
+        };
+        for (whole, encoded) in attachment::data_uris(&self.segments[segment].text) {
+            let stand_in = StandIn::Note(whole);
+            self.note_file(
+                at.role(),
+                pointer,
+                encoded,
+                At::Segment(segment),
+                stand_in,
+                None,
+                None,
+            )?;
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "all that is known of a file")]
+    fn note_file(
+        &mut self,
+        role: Role,
+        pointer: &str,
+        encoded: Encoded,
+        at: At,
+        stand_in: StandIn,
+        name: Option<Text>,
+        told: Option<Text>,
+    ) -> Result<(), DecodeError> {
+        if self.files.len() >= Limits::MOST_FILES {
+            return Err(DecodeError::TooManyFiles {
+                limit: Limits::MOST_FILES,
+            });
+        }
+        let said = encoded
+            .media_type
+            .map(|said| Text::from(attachment::clipped(&said)));
+        self.files.push(File {
+            attachment: Attachment {
+                place: Place::new(pointer),
+                role,
+                name,
+                media_type: said.or(told),
+                bytes: encoded.bytes,
+                removable: !matches!(stand_in, StandIn::None),
+            },
+            at,
+            content: encoded.content,
+            alphabet: encoded.alphabet,
+            stand_in,
+            segments: 0..0,
+            plain: None,
+        });
+        Ok(())
+    }
+}
+
+/// Whether a dialect says that a string at the pointer is a file.
+fn is_expected<P>(dialect: Dialect, holder: &Frame<'_, P>, pointer: &str) -> bool {
+    let mut steps = pointer.rsplit('/');
+    let (last, around) = (steps.next().unwrap_or_default(), steps.next().unwrap_or_default());
+    if holder.value.kind() == Kind::Array {
+        // Ollama's messages.
+        return dialect == Dialect::Ollama && around == "images";
+    }
+    let says = |name: &str, what: &str| holder.value.get(name).is_some_and(|value| value.is_text(what));
+    let tells = |names: &[&str]| names.iter().any(|name| holder.value.get(name).is_some());
+    match last {
+        "file_data" | "b64_json" | "blob" => true,
+        // Anthropic's source of type `text` holds the text as it is.
+        "data" => {
+            !says("type", "text")
+                && (says("type", "base64")
+                    || tells(&["media_type", "mime_type", "mimeType"])
+                    || matches!(around, "inlineData" | "inline_data" | "input_audio"))
+        }
+        "bytes" => around == "source",
+        "audio" => says("type", "input_audio_buffer.append"),
+        _ => false,
+    }
+}
+
+/// What can take the place of a file.
+fn stand_in<P: Position>(
+    dialect: Dialect,
+    role: Role,
+    layer: usize,
+    expected: bool,
+    text: &str,
+    pointer: &str,
+    frames: &[Frame<'_, P>],
+) -> StandIn {
+    // A JSON text in a string is read as it stands, and what a tool is called with is any JSON.
+    if layer > 0 || role == Role::ToolArguments {
+        return StandIn::Note(0..text.len());
+    }
+    let of_message = matches!(
+        role,
+        Role::System | Role::User | Role::Assistant | Role::ToolResult
+    );
+    let part = frames.windows(2).rev().find(|pair| {
+        pair[1].value.kind() == Kind::Object
+            && pair[0].value.kind() == Kind::Array
+            && attachment::holds_parts(dialect, last_step(&pointer[..pair[0].pointer]))
+            && !pointer[..pair[0].pointer].contains("/functionResponse/")
+    });
+    match (part, attachment::text_part(dialect, role)) {
+        // What stands as a part's text is a text already.
+        (Some(pair), Some(around)) if of_message && !is_text_of(&pair[1].value, pointer) => StandIn::Part {
+            span: pair[1].value.span(),
+            around,
+        },
+        _ if expected || (is_uri(text) && !is_words(pointer)) => StandIn::None,
+        _ => StandIn::Note(0..text.len()),
+    }
+}
+
+/// Whether the pointer leads to the text of a text part.
+fn is_text_of(part: &Value<'_>, pointer: &str) -> bool {
+    last_step(pointer) == "text" && part.get("text").is_some_and(|text| text.kind() == Kind::String)
+}
+
+/// Whether the pointer leads to what is a text in every dialect.
+fn is_words(pointer: &str) -> bool {
+    matches!(
+        last_step(pointer),
+        "text" | "content" | "input" | "prompt" | "instructions" | "system" | "output"
+    )
+}
+
+fn is_uri(text: &str) -> bool {
+    text.get(..5)
+        .is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:"))
+}
+
+fn last_step(pointer: &str) -> &str {
+    pointer.rsplit('/').next().unwrap_or_default()
+}
+
+/// The name and the media type that the objects around a file tell, the nearest first.
+fn around<P>(frames: &[Frame<'_, P>]) -> (Option<Text>, Option<Text>) {
+    let objects = || {
+        frames
+            .iter()
+            .rev()
+            .take(NAMED_AROUND)
+            .filter(|frame| frame.value.kind() == Kind::Object)
+    };
+    let told = |names: &[&str]| {
+        objects()
+            .flat_map(|frame| names.iter().filter_map(|name| frame.value.get(name)?.text()))
+            .find(|text| !text.is_empty())
+            .map(|text| Text::from(attachment::clipped(&text)))
+    };
+    (
+        told(&["filename", "file_name", "displayName", "title", "name"]),
+        told(&["media_type", "mime_type", "mimeType", "format"]),
+    )
+}
+
+impl Document {
+    /// The files of the body, in its order.
+    pub(crate) fn files(&self) -> impl ExactSizeIterator<Item = &Attachment> {
+        self.files.iter().map(|file| &file.attachment)
+    }
+
+    /// Puts what was read out of a file behind the segments: each text with its way into the file.
+    pub(crate) fn read_out(&mut self, file: usize, texts: Vec<(String, Text)>) {
+        let Some(file) = self.files.get_mut(file) else {
+            return;
+        };
+        let bytes = file.attachment.bytes.take().unwrap_or_default();
+        if let [(_, text)] = texts.as_slice()
+            && let Some(mark) = bytes.len().checked_sub(text.len())
+            && bytes[mark..] == *text.as_bytes()
+            && [&b""[..], b"\xEF\xBB\xBF"].contains(&&bytes[..mark])
+        {
+            file.plain = Some(bytes[..mark].to_vec());
+        }
+        let start = self.segments.len();
+        let role = file.attachment.role;
+        self.segments
+            .extend(texts.into_iter().map(|(path, text)| Segment {
+                place: Place::new(format!("file:{path}")),
+                role,
+                text,
+            }));
+        file.segments = start..self.segments.len();
+    }
+
+    /// What edits of segments that were read out of files come to in the body: the file is written anew
+    /// where it is a text, and taken out where not. `edits` are in order and fit.
+    pub(super) fn file_patches(&self, edits: &[&Edit]) -> Result<Vec<(Range<usize>, String)>, SpliceError> {
+        let mut patches = Vec::new();
+        for file in &self.files {
+            let first = edits.partition_point(|edit| edit.segment < file.segments.start);
+            let past = edits.partition_point(|edit| edit.segment < file.segments.end);
+            let Some(edits) = edits.get(first..past).filter(|edits| !edits.is_empty()) else {
+                continue;
+            };
+            patches.push(match &file.plain {
+                Some(mark) => self.written_anew(file, mark, edits),
+                None => self.taken_out(file, edits)?,
+            });
+        }
+        Ok(patches)
+    }
+
+    fn site_of<'d>(&'d self, file: &'d File) -> &'d Site {
+        match &file.at {
+            At::Own(site) => site,
+            At::Segment(segment) => &self.sites[*segment],
+        }
+    }
+
+    fn written_anew(&self, file: &File, mark: &[u8], edits: &[&Edit]) -> (Range<usize>, String) {
+        let text = &self.segments[file.segments.start].text;
+        let mut bytes = mark.to_vec();
+        bytes.extend_from_slice(super::edited(text, edits).as_bytes());
+        let span = self.in_body(self.site_of(file), file.content.clone());
+        // Base64 needs no escapes.
+        (span, file.alphabet.encode(&bytes))
+    }
+
+    fn taken_out(&self, file: &File, edits: &[&Edit]) -> Result<(Range<usize>, String), SpliceError> {
+        let note = attachment::note(edits.iter().map(|edit| edit.replacement.as_str()));
+        match &file.stand_in {
+            StandIn::Part { span, around } => {
+                let mut part = String::from(around.0);
+                escape(&note, &mut part);
+                part.push_str(around.1);
+                Ok((span.clone(), part))
+            }
+            StandIn::Note(span) => {
+                let site = self.site_of(file);
+                let note = self.escaped(note, self.depth(site.layer) + 1);
+                Ok((self.in_body(site, span.clone()), note))
+            }
+            StandIn::None => Err(SpliceError::Irremovable(file.segments.start)),
+        }
+    }
+}
