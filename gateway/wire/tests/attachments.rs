@@ -10,10 +10,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 fn decoded(dialect: Dialect, body: &str) -> RequestBody {
-    let endpoint = Endpoint {
-        dialect,
-        operation: Operation::Generate,
-    };
+    let endpoint = Endpoint::new(dialect, Operation::Generate);
     decode(endpoint, body.to_owned().into(), &Limits::default()).unwrap()
 }
 
@@ -252,10 +249,7 @@ fn a_file_that_nothing_can_stand_in_for_is_not_taken_out() {
 fn too_many_files_are_refused() {
     let files = vec![json!({"file_data": "aGk="}); Limits::MOST_FILES + 1];
     let body = json!({"messages": [], "files": files}).to_string();
-    let endpoint = Endpoint {
-        dialect: Dialect::OpenaiChat,
-        operation: Operation::Generate,
-    };
+    let endpoint = Endpoint::new(Dialect::OpenaiChat, Operation::Generate);
     let error = decode(endpoint, body.into(), &Limits::default()).err().unwrap();
     assert_eq!(
         error,
