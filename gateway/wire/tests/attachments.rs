@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 fn decoded(dialect: Dialect, body: &str) -> RequestBody {
     let endpoint = Endpoint::new(dialect, Operation::Generate);
-    decode(endpoint, body.to_owned().into(), &Limits::default()).unwrap()
+    decode(endpoint, body.to_owned().into(), &Limits::default()).expect("the body is well formed")
 }
 
 /// A picture, as far as its beginning tells.
@@ -35,7 +35,7 @@ fn edited(mut body: RequestBody, text: &str, replacement: &str) -> Result<Value,
         replacement: replacement.to_owned(),
     };
     let spliced = body.splice(&[edit])?;
-    Ok(serde_json::from_slice(&spliced).unwrap())
+    Ok(serde_json::from_slice(&spliced).expect("what is spliced is JSON"))
 }
 
 const NOTE: &str = "[file removed by Cordon: it held [X_1]]";
