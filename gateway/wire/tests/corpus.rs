@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use cordon_domain::{Dialect, Edit, Splice};
 use cordon_wire::{Endpoint, Limits, Operation, decode, decode_reply};
@@ -56,9 +57,19 @@ fn no_text_is_left_out() {
         let value: Value = serde_json::from_slice(&fs::read(&body).unwrap()).unwrap();
         let mut strings = Vec::new();
         collect(&value, &mut strings);
+        let files = files(&body);
         for string in strings {
+            // Of a data URI the beginning is a text, the rest a file.
+            let comma = string
+                .find(',')
+                .filter(|_| string.starts_with("data:"))
+                .map_or(0, |at| at + 1);
+            let text = if comma > 0 { &string[..comma] } else { &string };
+            let is_file = STANDARD
+                .decode(&string[comma..])
+                .is_ok_and(|bytes| files.contains(&bytes));
             assert!(
-                decoded.segments().iter().any(|s| s.text.as_str() == string),
+                decoded.segments().iter().any(|s| s.text.as_str() == text) || (is_file && comma == 0),
                 "{}: a string of {} bytes is in no segment",
                 label(&body),
                 string.len()
@@ -88,6 +99,10 @@ fn any_one_segment_can_be_replaced() {
         let body = fs::read(&path).unwrap();
         let decoded = read(&path);
         for (segment, at) in decoded.segments().iter().enumerate() {
+            if at.text.starts_with("data:") {
+                // Without its beginning a data URI is no file any more.
+                continue;
+            }
             let edit = Edit {
                 segment,
                 span: 0..at.text.len(),
@@ -135,11 +150,35 @@ fn collect(value: &Value, strings: &mut Vec<String>) {
     }
 }
 
+/// The files of a request.
+fn files(path: &Path) -> Vec<Vec<u8>> {
+    let (endpoint, is_reply) = endpoint(path);
+    if is_reply {
+        return Vec::new();
+    }
+    let body = fs::read(path).expect("a listed file can be read").into();
+    let body = decode(endpoint, body, &Limits::default()).expect("the corpus is well formed");
+    body.attachments()
+        .filter_map(|file| file.bytes().map(|bytes| bytes.to_vec()))
+        .collect()
+}
+
 fn read(path: &Path) -> Box<dyn Splice> {
     read_bytes(path, fs::read(path).expect("a listed file can be read").into())
 }
 
 fn read_bytes(path: &Path, body: Bytes) -> Box<dyn Splice> {
+    let (endpoint, is_reply) = endpoint(path);
+    let limits = Limits::default();
+    if is_reply {
+        Box::new(decode_reply(endpoint, body, &limits).unwrap_or_else(|e| panic!("{}: {e}", label(path))))
+    } else {
+        Box::new(decode(endpoint, body, &limits).unwrap_or_else(|e| panic!("{}: {e}", label(path))))
+    }
+}
+
+/// What a body is for, by its folder and name, and whether it is a reply.
+fn endpoint(path: &Path) -> (Endpoint, bool) {
     let folder = path
         .parent()
         .and_then(Path::file_name)
@@ -157,12 +196,7 @@ fn read_bytes(path: &Path, body: Bytes) -> Box<dyn Splice> {
     } else {
         Operation::Generate
     };
-    let (endpoint, limits) = (Endpoint::new(dialect, operation), Limits::default());
-    if name.starts_with("reply-") {
-        Box::new(decode_reply(endpoint, body, &limits).unwrap_or_else(|e| panic!("{}: {e}", label(path))))
-    } else {
-        Box::new(decode(endpoint, body, &limits).unwrap_or_else(|e| panic!("{}: {e}", label(path))))
-    }
+    (Endpoint::new(dialect, operation), name.starts_with("reply-"))
 }
 
 fn label(path: &Path) -> String {
