@@ -1,8 +1,8 @@
 //! Reads a request body whole, under limits of size and of time.
 //!
-//! The time limit is on rest and on rate: a frame must come within the idle time, and the whole may
-//! lag behind it by no more than a kilobyte a second, so that a body sent byte by byte does not hold
-//! a connection for a day. Trailers are dropped: nothing inspects them.
+//! The time limit is on rest and on rate ([`Pace`]): a frame must come within the idle time, and the
+//! whole may lag behind a least rate by no more than its grace, so that a body sent byte by byte does
+//! not hold a connection for a day. Trailers are dropped: nothing inspects them.
 //!
 //! On failure: [`ReadError`]; what was read is dropped.
 
@@ -14,8 +14,30 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 
-/// The slowest rate at which a body may come in, once the idle time is used up.
+/// The slowest rate at which a body may come in, unless another is given.
 const LEAST_BYTES_A_SECOND: u64 = 1024;
+
+/// How fast a body must come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// The longest time without a byte.
+    pub idle: Duration,
+    /// Time that it may lag behind the rate.
+    pub grace: Duration,
+    /// The slowest rate, once the grace is used up.
+    pub bytes_a_second: u64,
+}
+
+impl From<Duration> for Pace {
+    /// With this time without a byte, and as much of lag behind a kilobyte a second.
+    fn from(idle: Duration) -> Self {
+        Self {
+            idle,
+            grace: idle,
+            bytes_a_second: LEAST_BYTES_A_SECOND,
+        }
+    }
+}
 
 /// Why a body was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,10 +72,11 @@ impl ReadError {
 ///
 /// # Errors
 /// When it is longer than `limit`, comes too slowly, or breaks off.
-pub async fn read_body<B>(body: B, limit: usize, idle: Duration) -> Result<Bytes, ReadError>
+pub async fn read_body<B>(body: B, limit: usize, pace: impl Into<Pace>) -> Result<Bytes, ReadError>
 where
     B: Body<Data = Bytes> + Unpin,
 {
+    let pace = pace.into();
     let mut body = body;
     let too_large = ReadError::TooLarge { limit };
     // A length that is announced too large is refused before a byte of it is awaited.
@@ -65,8 +88,8 @@ where
     let mut gathered = BytesMut::new();
     loop {
         let length = first.len() + gathered.len();
-        let allowed = idle + Duration::from_secs(length as u64 / LEAST_BYTES_A_SECOND);
-        let deadline = (Instant::now() + idle).min(begun + allowed);
+        let allowed = pace.grace + Duration::from_secs(length as u64 / pace.bytes_a_second.max(1));
+        let deadline = (Instant::now() + pace.idle).min(begun + allowed);
         let frame = match timeout_at(deadline, body.frame()).await {
             Err(_) => return Err(ReadError::TooSlow),
             Ok(None) => break,

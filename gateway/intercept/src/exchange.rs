@@ -194,6 +194,14 @@ pub enum Reason {
     TunnelUnreachable,
     /// The tunnel's other end did not answer in time.
     TunnelTimeout,
+    /// More connections of one address than may be open at a time.
+    AddressLimit,
+    /// A connection whose caller gave up one request after the other, or went on after its last.
+    ConnectionAbused,
+    /// A request's target is longer than permitted.
+    TargetTooLong,
+    /// A request has more header fields than permitted.
+    TooManyHeaders,
     /// Something of ours failed while answering.
     Failed,
 }
@@ -209,12 +217,16 @@ impl Reason {
             | Self::HandshakeTimeout
             | Self::HandshakeFailed
             | Self::TunnelEvades
-            | Self::TunnelUnreadable => return None,
+            | Self::TunnelUnreadable
+            | Self::ConnectionAbused => return None,
             Self::NoProxyHere => StatusCode::METHOD_NOT_ALLOWED,
             Self::TunnelPort | Self::TunnelReserved => StatusCode::FORBIDDEN,
             Self::HostNotCertified | Self::TunnelUnreachable => StatusCode::BAD_GATEWAY,
             Self::TunnelLimit => StatusCode::SERVICE_UNAVAILABLE,
             Self::TunnelTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::AddressLimit => StatusCode::TOO_MANY_REQUESTS,
+            Self::TargetTooLong => StatusCode::URI_TOO_LONG,
+            Self::TooManyHeaders => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Failed => StatusCode::INTERNAL_SERVER_ERROR,
         })
     }
@@ -241,6 +253,10 @@ impl Reason {
             Self::TunnelLimit => "tunnel_limit",
             Self::TunnelUnreachable => "tunnel_unreachable",
             Self::TunnelTimeout => "tunnel_timeout",
+            Self::AddressLimit => "address_limit",
+            Self::ConnectionAbused => "connection_abused",
+            Self::TargetTooLong => "target_too_long",
+            Self::TooManyHeaders => "too_many_headers",
             Self::Failed => "failed",
         }
     }
@@ -281,6 +297,12 @@ impl Reason {
             Self::TunnelLimit => "Too many tunnels are open. Try again later.",
             Self::TunnelUnreachable => "The host cannot be reached from the proxy.",
             Self::TunnelTimeout => "The host did not answer the proxy in time.",
+            Self::AddressLimit => {
+                "Your address has as many connections open as Cordon is configured for. Close some, or ask your administrator to raise limits.connections_per_address."
+            }
+            Self::ConnectionAbused => "The connection gave up too many of its requests and was cut.",
+            Self::TargetTooLong => "The request's URL is longer than Cordon is configured to take.",
+            Self::TooManyHeaders => "The request has more header fields than Cordon is configured to take.",
             Self::Failed => "Something failed inside Cordon; nothing was sent on.",
         }
     }

@@ -59,8 +59,11 @@ pub(crate) async fn accepted<S: Exchanges>(shared: Arc<Interceptor<S>>, tcp: Tcp
             pulse.restart();
             let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             let speaks = if http2 { Speaks::Http2 } else { Speaks::Http1 };
-            let answer = answers(shared, peer, true, http2);
-            return serve_connection(stream, speaks, pulse, limits, lease, answer).await;
+            let answer = answers(Arc::clone(&shared), peer, true, http2);
+            match serve_connection(stream, speaks, pulse, limits, lease, answer).await {
+                Some(reason) => reason,
+                None => return,
+            }
         }
         Ok(Err(())) => Reason::HandshakeFailed,
         Err(_) => Reason::HandshakeTimeout,
@@ -98,8 +101,11 @@ async fn plain_http<S: Exchanges>(
 ) {
     let limits = Arc::clone(&shared.limits);
     if shared.plain_on_loopback && peer.ip().to_canonical().is_loopback() {
-        let answer = answers(shared, peer, false, false);
-        return serve_connection(io, Speaks::Http1, pulse, limits, lease, answer).await;
+        let answer = answers(Arc::clone(&shared), peer, false, false);
+        if let Some(reason) = serve_connection(io, Speaks::Http1, pulse, limits, lease, answer).await {
+            stranger(&shared, Door::Gateway, peer, reason).await;
+        }
+        return;
     }
     let answer = move |_request| -> Answering {
         let shared = Arc::clone(&shared);
@@ -111,7 +117,8 @@ async fn plain_http<S: Exchanges>(
             answer
         })
     };
-    serve_connection(io, Speaks::Http1, pulse, limits, lease, answer).await;
+    // Whoever abuses this gets no more by it than the 400s, each of them on record.
+    let _ = serve_connection(io, Speaks::Http1, pulse, limits, lease, answer).await;
 }
 
 fn answers<S: Exchanges>(

@@ -69,7 +69,10 @@ pub(crate) async fn run<S: Exchanges>(connection: Intercepted<S>, io: Taken) {
         Arc::clone(&connection.pulse),
         Arc::clone(&connection.shared.limits),
     );
-    serve_connection(stream, speaks, pulse, limits, connection.lease.clone(), answer).await;
+    let ended = serve_connection(stream, speaks, pulse, limits, connection.lease.clone(), answer).await;
+    if let Some(reason) = ended {
+        drop(connection.turned_away(reason).await);
+    }
 }
 
 /// The TLS handshake. `Err(None)` is a caller that left without a word.

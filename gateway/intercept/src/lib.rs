@@ -12,6 +12,8 @@
 mod limits;
 pub use limits::ListenerLimits;
 
+mod addresses;
+
 mod listen;
 pub use listen::{GatewayTls, Interceptor, serve};
 
@@ -49,7 +51,7 @@ mod trust;
 pub use trust::{TrustError, gateway_tls_from_pem, upstream_tls, write_bundle};
 
 mod body;
-pub use body::{ReadError, read_body};
+pub use body::{Pace, ReadError, read_body};
 
 mod encoding;
 pub use encoding::{EncodingError, content_encoding, decode_body};

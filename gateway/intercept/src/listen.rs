@@ -5,17 +5,18 @@
 //! tunnels their own shorter grace. What is left then is cut, and [`serve`] returns.
 //!
 //! Limits: [`ListenerLimits`]. At the connection limit nothing is accepted, so callers queue in the
-//! kernel and are served as soon as one leaves.
+//! kernel and are served as soon as one leaves. An address at its own limit is turned away.
 //!
 //! On failure: an accept that fails (out of file descriptors) is logged and tried again; a panic in
 //! one connection ends that connection.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use cordon_domain::Door;
 use rustls::ServerConfig;
 use tokio::{
+    io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
@@ -23,12 +24,21 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    authority::Authority, exchange::Exchanges, gateway, limits::ListenerLimits, page::Pages, proxy,
+    addresses::{AddressPlace, Addresses},
+    authority::Authority,
+    exchange::{Exchanges, Reason},
+    gateway,
+    limits::ListenerLimits,
+    page::Pages,
+    proxy,
+    serving::stranger,
     tunnel::TunnelRules,
 };
 
 /// Pause after a failed accept; the cause (no file descriptor left) does not go away by spinning.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long it may take to tell a caller that it has too many connections.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// After the cut at the end of a drain, tasks get this long to notice.
 const CUT: Duration = Duration::from_secs(5);
 
@@ -139,8 +149,8 @@ pub(crate) struct Lease {
     pub(crate) cut: CancellationToken,
     /// Where tasks of the connection are spawned, so that the drain waits for them.
     pub(crate) tracker: TaskTracker,
-    /// The connection's place under the limit; the last clone frees it.
-    _slot: Arc<OwnedSemaphorePermit>,
+    /// The connection's places under the limits; the last clone frees them.
+    _slot: Arc<(OwnedSemaphorePermit, AddressPlace)>,
 }
 
 /// Serves a listener until `shutdown` is cancelled and all its connections are drained or cut.
@@ -155,14 +165,22 @@ pub async fn serve<S: Exchanges>(
     let slots = Arc::new(Semaphore::new(
         shared.limits.max_connections.min(Semaphore::MAX_PERMITS),
     ));
-    while let Some((tcp, slot)) = accept(&listener, &slots, &shutdown).await {
+    let addresses = Arc::<Addresses>::default();
+    while let Some((tcp, peer, slot)) = accept(&listener, &slots, &shutdown).await {
+        let shared = Arc::clone(&shared);
+        let Some(place) = addresses.place(peer.ip(), shared.limits.max_per_address) else {
+            tracker.spawn(async move {
+                let _slot = slot;
+                one_too_many(&shared, door, peer, tcp).await;
+            });
+            continue;
+        };
         let lease = Lease {
             shutdown: shutdown.clone(),
             cut: cut.clone(),
             tracker: tracker.clone(),
-            _slot: Arc::new(slot),
+            _slot: Arc::new((slot, place)),
         };
-        let shared = Arc::clone(&shared);
         match door {
             Door::Gateway => tracker.spawn(gateway::accepted(shared, tcp, lease)),
             Door::Proxy => tracker.spawn(proxy::accepted(shared, tcp, lease)),
@@ -182,12 +200,37 @@ pub async fn serve<S: Exchanges>(
     }
 }
 
+/// Turns a connection away whose address has too many. A door that speaks plain HTTP says so; another could
+/// not be understood before a handshake, which is what such a caller is not to cost us.
+async fn one_too_many<S: Exchanges>(
+    shared: &Interceptor<S>,
+    door: Door,
+    peer: SocketAddr,
+    mut tcp: TcpStream,
+) {
+    let reason = Reason::AddressLimit;
+    drop(stranger(shared, door, peer, reason).await);
+    if door == Door::Proxy {
+        let message = reason.message();
+        let answer = format!(
+            "HTTP/1.1 429 Too Many Requests\r\ncontent-type: text/plain\r\ncontent-length: {}\r\nretry-after: 1\r\nconnection: close\r\n\r\n{message}\n",
+            message.len() + 1
+        );
+        // It fits into the socket's buffer or the caller does not get it.
+        let _ = timeout(FAREWELL, async {
+            tcp.write_all(answer.as_bytes()).await?;
+            tcp.shutdown().await
+        })
+        .await;
+    }
+}
+
 /// The next connection with its slot; `None` at shutdown.
 async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
     shutdown: &CancellationToken,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     // The semaphore is never closed, so the inner `ok()?` cannot end the listener.
     let slot = shutdown
         .run_until_cancelled(Arc::clone(slots).acquire_owned())
@@ -195,10 +238,10 @@ async fn accept(
         .ok()?;
     loop {
         match shutdown.run_until_cancelled(listener.accept()).await? {
-            Ok((tcp, _)) => {
+            Ok((tcp, peer)) => {
                 // Without it small events of a stream wait for each other; a failure costs only that.
                 let _ = tcp.set_nodelay(true);
-                return Some((tcp, slot));
+                return Some((tcp, peer, slot));
             }
             Err(error) => {
                 tracing::warn!(kind = ?error.kind(), "a connection could not be accepted");

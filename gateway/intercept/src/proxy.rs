@@ -23,7 +23,7 @@ use crate::{
     listen::{Interceptor, Lease},
     names::Target,
     page::PAGES_HOST,
-    serving::{Answering, Speaks, exchange, failed, serve_connection, stranger, turned_away},
+    serving::{Answering, Speaks, exchange, failed, fits, serve_connection, stranger, turned_away},
     tunnel,
     watched::{Prefixed, Pulse, Watched},
 };
@@ -44,17 +44,22 @@ pub(crate) async fn accepted<S: Exchanges>(shared: Arc<Interceptor<S>>, tcp: Tcp
         pulse: Arc::clone(&pulse),
         lease: lease.clone(),
     });
+    let served = Arc::clone(&door);
     let answer = move |request: Request<Incoming>| -> Answering {
-        let door = Arc::clone(&door);
+        let door = Arc::clone(&served);
         Box::pin(async move {
-            if request.method() == Method::CONNECT {
+            if let Err(reason) = fits(&door.shared.limits, &request) {
+                stranger(&door.shared, Door::Proxy, door.peer, reason).await
+            } else if request.method() == Method::CONNECT {
                 door.connect(request).await
             } else {
                 door.forward(request).await
             }
         })
     };
-    serve_connection(io, Speaks::Http1Proxy, pulse, limits, lease, answer).await;
+    if let Some(reason) = serve_connection(io, Speaks::Http1Proxy, pulse, limits, lease, answer).await {
+        stranger(&door.shared, Door::Proxy, peer, reason).await;
+    }
 }
 
 struct ProxyDoor<S> {

@@ -3,8 +3,12 @@
 //! Every request gets an answer: a panic while answering becomes a 500, and a connection that is
 //! told to drain finishes what it began.
 //!
-//! Limits: header time, idle time, header size and count, streams, write stall (in
-//! [`Watched`](crate::watched::Watched)).
+//! Limits: header time, idle time, header size and count, length of the target, requests, streams and
+//! their resets, write stall (in [`Watched`](crate::watched::Watched)).
+//!
+//! After a chunked request of HTTP/1 the connection is closed: hyper reads one that has a length as well by
+//! its chunks alone and does not tell, and whoever stands before us may have read it by its length (RFC
+//! 9112, 6.1).
 //!
 //! On failure: the connection is closed; what the peer did wrong on the wire is hyper's to answer
 //! (400, 431) and is not recorded, since no request came of it.
@@ -19,7 +23,7 @@ use std::{
 
 use cordon_domain::Door;
 use futures_util::FutureExt;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::{
     body::Incoming,
     rt::Executor,
@@ -36,7 +40,8 @@ use crate::{
     exchange::{AnswerBody, Arrival, Exchanges, Reason, TurnedAway, plain},
     limits::ListenerLimits,
     listen::{Interceptor, Lease},
-    watched::{InFlight, Pulse, Wait},
+    names::Target,
+    watched::{Enough, InFlight, Pulse, Wait},
 };
 
 /// hyper's least read buffer; below it its builder panics.
@@ -62,7 +67,8 @@ pub(crate) enum Speaks {
     Http2,
 }
 
-/// Serves one connection to its end. `answer` is called for each request.
+/// Serves one connection to its end. `answer` is called for each request. What comes back is why the
+/// connection was cut, where its caller abused it.
 pub(crate) fn serve_connection<IO, F>(
     io: IO,
     speaks: Speaks,
@@ -70,18 +76,26 @@ pub(crate) fn serve_connection<IO, F>(
     limits: Arc<ListenerLimits>,
     lease: Lease,
     answer: F,
-) -> Pin<Box<dyn Future<Output = ()> + Send>>
+) -> Pin<Box<dyn Future<Output = Option<Reason>> + Send>>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Fn(Request<Incoming>) -> Answering + Send + Sync + 'static,
 {
     let io = TokioIo::new(io);
-    let noted = Arc::clone(&pulse);
+    let (noted, bounds) = (Arc::clone(&pulse), Arc::clone(&limits));
     let service = service_fn(move |request: Request<Incoming>| {
-        let busy = noted.begin();
+        let busy = noted.begin(&bounds);
+        let unanswered = noted.unanswered(&bounds);
+        let chunked =
+            request.version() <= Version::HTTP_11 && request.headers().contains_key(header::TRANSFER_ENCODING);
         let answering = AssertUnwindSafe(answer(request)).catch_unwind();
         async move {
-            let answer = answering.await.unwrap_or_else(|_| failed());
+            let mut answer = answering.await.unwrap_or_else(|_| failed());
+            unanswered.answered();
+            if chunked && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                let close = HeaderValue::from_static("close");
+                answer.headers_mut().insert(header::CONNECTION, close);
+            }
             Ok::<_, Infallible>(answer.map(|body| InFlight { body, _busy: busy }))
         }
     });
@@ -116,6 +130,8 @@ where
             let connection = http2::Builder::new(Tracked(lease.clone()))
                 .timer(TokioTimer::new())
                 .max_concurrent_streams(limits.max_streams)
+                .max_pending_accept_reset_streams(limits.max_pending_resets)
+                .max_local_error_reset_streams(limits.max_stream_errors)
                 .max_header_list_size(u32::try_from(header_bytes).unwrap_or(u32::MAX))
                 .keep_alive_interval(limits.ping)
                 .keep_alive_timeout(limits.ping)
@@ -135,7 +151,7 @@ async fn drive<C: Future>(
     pulse: Arc<Pulse>,
     limits: Arc<ListenerLimits>,
     lease: Lease,
-) {
+) -> Option<Reason> {
     let mut connection = pin!(connection);
     let mut draining = false;
     let mut closing: Option<Instant> = None;
@@ -148,8 +164,16 @@ async fn drive<C: Future>(
         tokio::select! {
             biased;
             // An error here is the peer's: it left, or spoke no HTTP. hyper has answered what it could.
-            _ = connection.as_mut() => return,
-            () = lease.cut.cancelled() => return,
+            _ = connection.as_mut() => return None,
+            () = lease.cut.cancelled() => return None,
+            enough = pulse.enough() => match enough {
+                Enough::Abused => return Some(Reason::ConnectionAbused),
+                Enough::Served if closing.is_none() => {
+                    finish(connection.as_mut());
+                    closing = Some(Instant::now() + CLOSING);
+                }
+                Enough::Served => {}
+            },
             () = lease.shutdown.cancelled(), if !draining => {
                 draining = true;
                 finish(connection.as_mut());
@@ -159,17 +183,47 @@ async fn drive<C: Future>(
         let now = Instant::now();
         match (closing, pulse.waits(&limits, http2)) {
             // Told to close, and still here without an exchange.
-            (Some(until), Some(_)) if until <= now => return,
+            (Some(until), Some(_)) if until <= now => return None,
             // An exchange slipped in before the close was seen; it is the last one.
             (Some(until), None) if until <= now => closing = Some(now + CLOSING),
             // Nothing is in flight that could be finished in good order.
-            (None, Some((Wait::Header, until))) if until <= now => return,
+            (None, Some((Wait::Header, until))) if until <= now => return None,
             (None, Some((Wait::Exchange, until))) if until <= now => {
                 finish(connection.as_mut());
                 closing = Some(now + CLOSING);
             }
             _ => {}
         }
+    }
+}
+
+/// What of a request's head the protocol's own machine lets through and we do not.
+pub(crate) fn fits<B>(limits: &ListenerLimits, request: &Request<B>) -> Result<(), Reason> {
+    let (uri, headers) = (request.uri(), request.headers());
+    let authority = uri.authority().map(http::uri::Authority::as_str);
+    let length = authority.map_or(0, str::len) + uri.path().len() + uri.query().map_or(0, str::len);
+    if length > limits.max_uri_bytes {
+        return Err(Reason::TargetTooLong);
+    }
+    // HTTP/2 bounds their bytes only.
+    if headers.len() > limits.max_headers {
+        return Err(Reason::TooManyHeaders);
+    }
+    let mut hosts = headers.get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(_), Some(_)) => Err(Reason::BadHost),
+        // RFC 9112, 3.2.
+        (None, _) if request.version() == Version::HTTP_11 => Err(Reason::BadHost),
+        // RFC 9113, 8.3.1: the two must not differ.
+        (Some(host), None) if request.version() == Version::HTTP_2 => {
+            let default_port = uri.port_u16().or(Some(443));
+            let named = |name: &str| Target::parse(name, default_port).ok();
+            match (authority.map(named), host.to_str().ok().map(named)) {
+                (Some(authority), host) if Some(&authority) != host.as_ref() => Err(Reason::HostDisagrees),
+                _ => Ok(()),
+            }
+        }
+        _ => Ok(()),
     }
 }
 
@@ -181,6 +235,16 @@ pub(crate) async fn exchange<S: Exchanges>(
 ) -> Response<AnswerBody> {
     let (door, peer) = (arrival.door, arrival.peer);
     let (host, caller) = (arrival.host.clone(), arrival.caller.clone());
+    if let Err(reason) = fits(&shared.limits, &request) {
+        let event = TurnedAway {
+            door,
+            peer,
+            host,
+            caller,
+            reason,
+        };
+        return turned_away(shared, event).await;
+    }
     let answering = AssertUnwindSafe(shared.exchanges.exchange(arrival, request)).catch_unwind();
     match Box::pin(answering).await {
         // Without an upgrade to go with it, the caller would wait for a protocol nobody speaks.

@@ -1,8 +1,9 @@
 //! A connection under watch: how long it has been idle, whether a header is dribbling in, whether
 //! the caller takes what is sent to it; and bytes put back in front of a stream.
 //!
-//! [`Pulse`] is the shared note that reads, exchanges and the serving loop keep; [`Watched`] is the
-//! stream that writes it and fails a write nobody takes.
+//! [`Pulse`] is the shared note that reads, exchanges and the serving loop keep, with how many requests
+//! there were and how many were given up; [`Watched`] is the stream that writes it and fails a write
+//! nobody takes.
 
 use std::{
     io,
@@ -16,30 +17,54 @@ use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::Notify,
     time::{Instant, Sleep, sleep},
 };
 
 use crate::{exchange::AnswerBody, limits::ListenerLimits};
 
+/// Requests past a connection's last that a caller may still send before it is cut: those that were on
+/// their way when it was told.
+const ON_THEIR_WAY: u64 = 256;
+/// How long requests that were given up are remembered.
+const MINUTE: Duration = Duration::from_secs(60);
+
 /// What a connection without an exchange waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wait {
-    /// The rest of a header that has begun to come.
+    /// A header, or the rest of one that has begun to come.
     Header,
     /// Anything at all.
     Exchange,
+}
+
+/// Why a connection is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Enough {
+    /// It has had all the requests that it gets.
+    Served,
+    /// Its caller goes on past that, or gives up one request after the other.
+    Abused,
 }
 
 /// What a connection is doing.
 #[derive(Debug)]
 pub(crate) struct Pulse {
     state: Mutex<State>,
+    enough: Notify,
 }
 
 #[derive(Debug)]
 struct State {
     /// Exchanges in flight.
     active: usize,
+    /// Whether a byte of the header that is awaited has come.
+    begun: bool,
+    /// Requests so far.
+    requests: u64,
+    /// Requests that were given up in the minute that began then.
+    given_up: (Instant, u32),
+    enough: Option<Enough>,
     /// Whether bytes came in since the last exchange ended, which then must be a header.
     reading: bool,
     /// When the present state of rest or reading began.
@@ -52,43 +77,99 @@ impl Pulse {
         Arc::new(Self {
             state: Mutex::new(State {
                 active: 0,
+                begun: false,
+                requests: 0,
+                given_up: (Instant::now(), 0),
+                enough: None,
                 reading: true,
                 since: Instant::now(),
             }),
+            enough: Notify::new(),
         })
     }
 
-    /// The connection begins anew, as after a TLS handshake.
+    /// The connection begins anew, as after a TLS handshake; the CONNECT before it is no request of its own.
     pub(crate) fn restart(&self) {
         self.with(|state| {
+            state.requests = 0;
             state.reading = true;
+            state.begun = false;
             state.since = Instant::now();
         });
     }
 
     fn read_some(&self) {
         self.with(|state| {
-            if state.active == 0 && !state.reading {
+            if state.active == 0 && !(state.reading && state.begun) {
                 state.reading = true;
+                state.begun = true;
                 state.since = Instant::now();
             }
         });
     }
 
     /// An exchange began; it ends when the guard is dropped.
-    pub(crate) fn begin(self: &Arc<Self>) -> Busy {
-        self.with(|state| {
+    pub(crate) fn begin(self: &Arc<Self>, limits: &ListenerLimits) -> Busy {
+        let enough = self.with(|state| {
             state.active += 1;
             state.reading = false;
+            state.requests += 1;
+            if state.requests > limits.max_requests.saturating_add(ON_THEIR_WAY) {
+                state.enough = Some(Enough::Abused);
+            } else if state.requests >= limits.max_requests {
+                state.enough = state.enough.or(Some(Enough::Served));
+            }
+            state.enough.is_some()
         });
+        if enough {
+            self.enough.notify_one();
+        }
         Busy(Arc::clone(self))
+    }
+
+    /// A request that is a given-up one unless the guard is told that it was answered.
+    pub(crate) fn unanswered(self: &Arc<Self>, limits: &ListenerLimits) -> Unanswered {
+        Unanswered {
+            pulse: Arc::clone(self),
+            most: limits.max_given_up,
+            answered: false,
+        }
+    }
+
+    fn given_up(&self, most: u32) {
+        let abused = self.with(|state| {
+            let now = Instant::now();
+            if now.duration_since(state.given_up.0) > MINUTE {
+                state.given_up = (now, 0);
+            }
+            state.given_up.1 = state.given_up.1.saturating_add(1);
+            let abused = state.given_up.1 > most;
+            if abused {
+                state.enough = Some(Enough::Abused);
+            }
+            abused
+        });
+        if abused {
+            self.enough.notify_one();
+        }
+    }
+
+    /// Returns once the connection is to end, and why.
+    pub(crate) async fn enough(&self) -> Enough {
+        loop {
+            self.enough.notified().await;
+            if let Some(enough) = self.with(|state| state.enough) {
+                return enough;
+            }
+        }
     }
 
     /// What the connection waits for, and until when; `None` while an exchange is in flight. On
     /// HTTP/2 bytes without an exchange are housekeeping, so only rest counts there.
     pub(crate) fn waits(&self, limits: &ListenerLimits, http2: bool) -> Option<(Wait, Instant)> {
         self.with(|state| match (state.active, state.reading && !http2) {
-            (0, true) => Some((Wait::Header, state.since + limits.header_read)),
+            (0, true) if state.begun => Some((Wait::Header, state.since + limits.header_read)),
+            (0, true) => Some((Wait::Header, state.since + limits.first_byte)),
             (0, false) => Some((Wait::Exchange, state.since + limits.idle)),
             _ => None,
         })
@@ -111,6 +192,29 @@ impl Drop for Busy {
             state.reading = false;
             state.since = Instant::now();
         });
+    }
+}
+
+/// A request that has no answer yet.
+#[derive(Debug)]
+pub(crate) struct Unanswered {
+    pulse: Arc<Pulse>,
+    most: u32,
+    answered: bool,
+}
+
+impl Unanswered {
+    /// It has one now.
+    pub(crate) fn answered(mut self) {
+        self.answered = true;
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.pulse.given_up(self.most);
+        }
     }
 }
 

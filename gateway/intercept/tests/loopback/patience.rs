@@ -8,7 +8,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::stage::{HOST, Stage, get, head_of, http1_over, loopback_rules, text};
+use crate::stage::{HOST, Stage, get, head_of, http1_over, http2_over, loopback_rules, text};
 
 const SHORT: Duration = Duration::from_millis(150);
 
@@ -21,6 +21,7 @@ async fn closes(mut stream: TcpStream) {
 #[tokio::test]
 async fn a_header_that_dribbles_in_is_cut() {
     let limits = ListenerLimits {
+        first_byte: SHORT,
         header_read: SHORT,
         ..ListenerLimits::default()
     };
@@ -125,4 +126,109 @@ async fn a_caller_that_takes_nothing_is_cut_and_the_answer_dropped() {
     let request = format!("GET /endless HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     stage.notes.dropped.notified().await;
+}
+
+#[tokio::test]
+async fn an_address_with_too_many_connections_is_told_so() {
+    let limits = ListenerLimits {
+        max_per_address: 2,
+        ..ListenerLimits::default()
+    };
+    let stage = Stage::with(limits, loopback_rules(), false).await;
+    let first = stage.connect("api.openai.com:443").await;
+    let _second = stage.connect("api.openai.com:443").await;
+    let mut third = TcpStream::connect(stage.proxy).await.unwrap();
+    let head = head_of(&mut third).await;
+    assert!(head.starts_with("HTTP/1.1 429"), "{head}");
+    assert_eq!(stage.reasons(), [Reason::AddressLimit]);
+    drop(first);
+    // The place is free as soon as the listener sees that the first left.
+    loop {
+        let (_stream, head) = stage.try_connect("api.openai.com:443").await;
+        if head.starts_with("HTTP/1.1 200") {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn after_its_last_request_a_connection_closes_in_good_order() {
+    for alpn in ["http/1.1", "h2"] {
+        let limits = ListenerLimits {
+            max_requests: 3,
+            ..ListenerLimits::default()
+        };
+        let stage = Stage::with(limits, loopback_rules(), false).await;
+        let stream = stage.tls(HOST, stage.trusting(&[alpn])).await;
+        let mut answered = 0;
+        if alpn == "h2" {
+            let mut caller = http2_over(stream).await;
+            while let Ok(answer) = caller.send_request(absolute("/")).await {
+                answered += 1;
+                drop(text(answer).await);
+            }
+        } else {
+            let mut caller = http1_over(stream).await;
+            while caller.ready().await.is_ok() {
+                let Ok(answer) = caller.send_request(get("/", HOST)).await else {
+                    break;
+                };
+                answered += 1;
+                drop(text(answer).await);
+            }
+        }
+        assert!((3..10).contains(&answered), "{alpn}: {answered}");
+        assert_eq!(stage.reasons(), []);
+    }
+}
+
+fn absolute(path: &str) -> http::Request<crate::stage::Body> {
+    get(&format!("https://{HOST}{path}"), HOST)
+}
+
+#[tokio::test]
+async fn a_caller_that_gives_up_one_request_after_the_other_is_cut() {
+    let limits = ListenerLimits {
+        max_given_up: 20,
+        ..ListenerLimits::default()
+    };
+    let stage = Stage::with(limits, loopback_rules(), false).await;
+    let mut caller = http2_over(stage.tls(HOST, stage.trusting(&["h2"])).await).await;
+    let mut given_up = 0;
+    while caller.ready().await.is_ok() {
+        let asked = caller.send_request(absolute("/slow"));
+        let began = stage.notes.began.notified();
+        tokio::select! {
+            answer = asked => assert!(answer.is_err(), "{answer:?}"),
+            () = began => given_up += 1,
+        }
+    }
+    assert!((20..40).contains(&given_up), "{given_up}");
+    assert_eq!(stage.reasons(), [Reason::ConnectionAbused]);
+}
+
+#[tokio::test]
+async fn what_hyper_lets_through_is_looked_at() {
+    let limits = ListenerLimits {
+        max_headers: 10,
+        max_uri_bytes: 1000,
+        ..ListenerLimits::default()
+    };
+    let stage = Stage::with(limits, loopback_rules(), false).await;
+    let mut caller = http2_over(stage.tls(HOST, stage.trusting(&["h2"])).await).await;
+    let long = absolute(&format!("/?{}", "a".repeat(1000)));
+    let mut many = absolute("/");
+    for index in 0..20 {
+        let name = http::HeaderName::try_from(format!("x-{index}")).unwrap();
+        many.headers_mut().insert(name, http::HeaderValue::from_static("1"));
+    }
+    let mut two_hosts = absolute("/");
+    two_hosts.headers_mut().append("host", HOST.parse().unwrap());
+    let mut other_host = absolute("/");
+    other_host.headers_mut().insert("host", "other.example".parse().unwrap());
+    for (request, status) in [(long, 414), (many, 431), (two_hosts, 400), (other_host, 421)] {
+        let (answered, _) = text(caller.send_request(request).await.unwrap()).await;
+        assert_eq!(answered.as_u16(), status);
+    }
+    assert!(stage.arrivals().is_empty());
 }
