@@ -86,8 +86,8 @@ where
     let service = service_fn(move |request: Request<Incoming>| {
         let busy = noted.begin(&bounds);
         let unanswered = noted.unanswered(&bounds);
-        let chunked =
-            request.version() <= Version::HTTP_11 && request.headers().contains_key(header::TRANSFER_ENCODING);
+        let chunked = request.version() <= Version::HTTP_11
+            && request.headers().contains_key(header::TRANSFER_ENCODING);
         let answering = AssertUnwindSafe(answer(request)).catch_unwind();
         async move {
             let mut answer = answering.await.unwrap_or_else(|_| failed());

@@ -21,7 +21,7 @@ use tracing::error;
 
 use crate::{
     config::OtherHosts,
-    gate::Gate,
+    gate::{Gate, Share, Shared},
     keys::PREFIX,
     pipeline::{
         self,
@@ -172,6 +172,10 @@ impl Exchanges for Doorway {
             )
             .await;
         }
+        let most = gate.config.limits.tunnels_per_actor;
+        let Some(share) = gate.shares.take(Shared::Tunnel, &caller.0.user, most) else {
+            return refuse(caller.0.as_ref().clone(), Cause::ActorBusy("tunnels open")).await;
+        };
         let opened = TunnelOpened {
             exchange,
             actor: caller.0.as_ref().clone(),
@@ -188,6 +192,7 @@ impl Exchanges for Doorway {
                         gate: gate.clone(),
                         exchange,
                         since: Instant::now(),
+                        _share: share,
                     }),
                 )
             }
@@ -223,6 +228,7 @@ struct OpenTunnel {
     gate: Arc<Gate>,
     exchange: ExchangeId,
     since: Instant,
+    _share: Share,
 }
 
 impl TunnelRecord for OpenTunnel {

@@ -6,6 +6,7 @@
 //!
 //! On failure: one [`ConfigError`] a problem, each with file, line and column.
 
+mod limits;
 mod read;
 
 use std::{
@@ -13,12 +14,13 @@ use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use cordon_domain::{Dialect, UpstreamKind};
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+pub use self::limits::Limits;
 
 /// Hosts that are intercepted unless the configuration lists others: the endpoints of the
 /// providers that `upstreams` names by default, and the web applications that employees use.
@@ -360,65 +362,6 @@ pub struct IdentityConfig {
     /// File of the 32-byte key behind API key hashes, placeholders and commitments, in hex;
     /// made as `DIR/installation.key` when absent. All replicas must have the same.
     pub installation_key: Option<PathBuf>,
-}
-
-/// Limits on what is read and how long is waited.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    /// Bytes of a request body, decoded.
-    pub body_bytes: usize,
-    /// Bytes of a reply that is not streamed.
-    pub reply_bytes: usize,
-    /// How much larger than its encoded form a body may be.
-    pub expansion_ratio: usize,
-    /// Depth of nested JSON.
-    pub json_depth: usize,
-    /// Texts in one body.
-    pub segments: usize,
-    /// Exchanges under way at once; more get 503.
-    pub exchanges: usize,
-    /// Tunnels open at once.
-    pub tunnels: usize,
-    /// Seconds to connect to an upstream.
-    pub connect_seconds: u64,
-    /// Seconds until an upstream begins its reply.
-    pub reply_seconds: u64,
-    /// Seconds without a byte of a body or a stream.
-    pub idle_seconds: u64,
-    /// Seconds that a streamed reply may take in all.
-    pub stream_seconds: u64,
-    /// Seconds that streams get to end at shutdown.
-    pub drain_seconds: u64,
-    /// Bytes of records waiting on disk for the store, 33554432 at least; past it requests get 503.
-    pub spool_bytes: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            body_bytes: 32 << 20,
-            reply_bytes: 32 << 20,
-            expansion_ratio: 200,
-            json_depth: 64,
-            segments: 100_000,
-            exchanges: 1024,
-            tunnels: 4096,
-            connect_seconds: 10,
-            reply_seconds: 600,
-            idle_seconds: 300,
-            stream_seconds: 3600,
-            drain_seconds: 30,
-            spool_bytes: 4 << 30,
-        }
-    }
-}
-
-impl Limits {
-    /// Time without a byte of a body or a stream.
-    pub fn idle(&self) -> Duration {
-        Duration::from_secs(self.idle_seconds)
-    }
 }
 
 /// Logs, which go to standard error and hold no request text.

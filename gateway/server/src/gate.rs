@@ -1,6 +1,7 @@
 //! What every exchange needs, in one place: the rules of the moment, the upstreams, the recorder.
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -51,6 +52,8 @@ pub struct Gate {
     pub tasks: TaskTracker,
     /// Places for exchanges under way.
     pub places: Arc<Semaphore>,
+    /// What each actor has under way.
+    pub shares: Arc<Shares>,
     /// How many refusals of callers that nobody knows are recorded.
     pub strangers: Allowance,
     /// Whether a shutdown has begun.
@@ -85,6 +88,55 @@ impl Allowance {
         let taken = left >= 1.0;
         *state = (now, if taken { left - 1.0 } else { left });
         taken
+    }
+}
+
+/// What an actor can have only so many of at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Shared {
+    /// Exchanges under way.
+    Exchange,
+    /// Tunnels open.
+    Tunnel,
+}
+
+/// What each actor has under way, so that one cannot take every place. Actors with nothing under way are
+/// not kept.
+#[derive(Debug, Default)]
+pub struct Shares(Mutex<HashMap<(Shared, String), usize>>);
+
+/// One exchange or tunnel of an actor; dropping it makes room for another.
+#[derive(Debug)]
+pub struct Share {
+    shares: Arc<Shares>,
+    of: (Shared, String),
+}
+
+impl Shares {
+    /// One more for an actor, if it has fewer than `most`.
+    pub fn take(self: &Arc<Self>, what: Shared, user: &str, most: usize) -> Option<Share> {
+        let of = (what, user.to_owned());
+        // A number is whole whenever a holder panics.
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = held.get(&of).copied().unwrap_or(0);
+        if count >= most {
+            return None;
+        }
+        held.insert(of.clone(), count + 1);
+        Some(Share {
+            shares: Arc::clone(self),
+            of,
+        })
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut held = self.shares.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match held.get_mut(&self.of) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(held.remove(&self.of)),
+        }
     }
 }
 
@@ -134,6 +186,22 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn an_actor_has_its_share_and_others_theirs() {
+        let shares = Arc::<Shares>::default();
+        let take = |user: &str| shares.take(Shared::Exchange, user, 2);
+        let (first, second) = (take("ann"), take("ann"));
+        assert!(first.is_some() && take("ann").is_none() && take("bob").is_some());
+        assert!(shares.take(Shared::Tunnel, "ann", 1).is_some());
+        drop(first);
+        assert!(take("ann").is_some());
+        drop(second);
+        assert!(
+            shares.0.lock().unwrap().is_empty(),
+            "nothing is kept of those who left"
+        );
+    }
 
     #[test]
     fn strangers_cause_no_more_records_than_they_may() {

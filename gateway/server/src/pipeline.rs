@@ -57,6 +57,7 @@ async fn pass(
     draft.actor = draft.time(Stage::Identify, || {
         identify::identify(&rules, &arrival, &accepted)
     })?;
+    draft.take_share(gate)?;
     let decoded = decode::decode(gate, &rules, &arrival, accepted, draft).await?;
     let mut found = inspect::inspect(gate, &rules, &decoded, draft).await?;
     ask::ask(gate, &rules, &decoded, &mut found, left, draft).await?;

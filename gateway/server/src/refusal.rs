@@ -24,6 +24,8 @@ pub enum Cause {
     },
     /// More exchanges under way than configured.
     Busy,
+    /// More of one actor under way than configured, of what is named.
+    ActorBusy(&'static str),
     /// A WebSocket or another upgrade was asked for.
     Upgrade,
     /// The body could not be read to its end.
@@ -157,6 +159,7 @@ impl Cause {
                 }
             }
             Self::Busy => told(503, Fault::Internal, "cordon_busy", "Cordon has as many requests under way as it is configured for. Try again shortly.".into()),
+            Self::ActorBusy(what) => told(429, Fault::Limit, "cordon_actor_busy", format!("You have as many {what} as Cordon is configured for. Try again when some have ended.")),
             Self::Upgrade => told(426, Fault::Upgrade, "cordon_upgrade_not_inspected", "Cordon does not inspect WebSockets yet, so they are not passed. Use plain HTTPS requests.".into()),
             Self::Read(ReadError::TooLarge { .. }) => told(413, Fault::Limit, "cordon_body_too_large", "The request body is larger than Cordon is configured to inspect. Send less at once.".into()),
             Self::Read(_) => told(400, Fault::Shape, "cordon_body_incomplete", "The request body ended early or stalled, so it could not be inspected. Send it again.".into()),
@@ -220,6 +223,7 @@ impl Cause {
             | Self::Internal => Outcome::Internal,
             Self::Unidentified { .. }
             | Self::Busy
+            | Self::ActorBusy(_)
             | Self::Upgrade
             | Self::Read(_)
             | Self::Encoding(_)
@@ -245,7 +249,7 @@ impl Cause {
                 status: 429 | 503, ..
             }
             | Self::UpstreamStatus(429 | 503) => Some(ENGINE_RETRY),
-            Self::Busy | Self::NamesMissed(_) | Self::Audit => Some(SHORT_RETRY),
+            Self::Busy | Self::ActorBusy(_) | Self::NamesMissed(_) | Self::Audit => Some(SHORT_RETRY),
             _ => None,
         }
     }

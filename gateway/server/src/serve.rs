@@ -22,8 +22,7 @@ use arc_swap::ArcSwap;
 use cordon_audit::{AuditConfig, CommitmentKey, Event, Recorder, Shipping, Started, Stopped, StoreUrl};
 use cordon_domain::{Clock, Dialect, Door, SystemClock, UpstreamKind};
 use cordon_intercept::{
-    Authority, GatewayTls, Interceptor, ListenerLimits, Pages, Scope, TunnelRules, gateway_tls_from_pem,
-    upstream_tls,
+    Authority, GatewayTls, Interceptor, Pages, Scope, TunnelRules, gateway_tls_from_pem, upstream_tls,
 };
 use cordon_policy::PlaceholderKey;
 use tokio::{
@@ -198,6 +197,7 @@ impl Server {
             started: clock.now().unix_timestamp(),
             tasks: TaskTracker::new(),
             places: Arc::new(Semaphore::new(config.limits.exchanges)),
+            shares: Arc::default(),
             strangers: Allowance::new(Instant::now()),
             draining: AtomicBool::new(false),
             rules: ArcSwap::from_pointee(rules),
@@ -343,10 +343,6 @@ fn upstreams(config: &Config, engine: &supervise::Engine, tls: &rustls::ClientCo
 
 fn interceptor(gate: &Arc<Gate>, authority: Authority, pages: Pages) -> Result<Interceptor<Doorway>> {
     let config = &gate.config;
-    let limits = ListenerLimits {
-        drain: Duration::from_secs(config.limits.drain_seconds),
-        ..ListenerLimits::default()
-    };
     let mut tunnels = TunnelRules {
         max_tunnels: config.limits.tunnels,
         ..TunnelRules::default()
@@ -358,7 +354,7 @@ fn interceptor(gate: &Arc<Gate>, authority: Authority, pages: Pages) -> Result<I
             .collect::<Result<_>>()?;
     }
     let interceptor = Interceptor::new(Doorway(gate.clone()), Arc::new(authority), pages)
-        .with_limits(limits)
+        .with_limits(config.limits.of_listeners())
         .with_tunnels(tunnels);
     let (Some(certificate), Some(key)) = (&config.gateway.certificate, &config.gateway.key) else {
         return Ok(interceptor);

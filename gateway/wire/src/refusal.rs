@@ -57,6 +57,7 @@ pub(crate) fn error_object(dialect: Dialect, refusal: &Refusal) -> Bytes {
 /// The `type` of OpenAI's error object.
 pub(crate) fn openai_type(fault: Fault, status: u16) -> &'static str {
     match fault {
+        Fault::Limit | Fault::Upstream if status == 429 => "rate_limit_error",
         Fault::Policy
         | Fault::Shape
         | Fault::Limit
@@ -65,7 +66,6 @@ pub(crate) fn openai_type(fault: Fault, status: u16) -> &'static str {
         | Fault::NotFound
         | Fault::Upgrade => "invalid_request_error",
         Fault::Identity => "authentication_error",
-        Fault::Upstream if status == 429 => "rate_limit_error",
         Fault::Upstream | Fault::Internal => "server_error",
     }
 }
@@ -76,10 +76,10 @@ pub(crate) fn anthropic_type(fault: Fault, status: u16) -> &'static str {
         Fault::Policy | Fault::Shape | Fault::Encoding | Fault::Misdirected | Fault::Upgrade => {
             "invalid_request_error"
         }
+        Fault::Limit | Fault::Upstream if status == 429 => "rate_limit_error",
         Fault::Limit => "request_too_large",
         Fault::Identity => "authentication_error",
         Fault::NotFound => "not_found_error",
-        Fault::Upstream if status == 429 => "rate_limit_error",
         Fault::Upstream if status == 504 => "timeout_error",
         Fault::Upstream | Fault::Internal if status == 503 => "overloaded_error",
         Fault::Upstream | Fault::Internal => "api_error",

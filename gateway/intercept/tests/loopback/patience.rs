@@ -220,12 +220,15 @@ async fn what_hyper_lets_through_is_looked_at() {
     let mut many = absolute("/");
     for index in 0..20 {
         let name = http::HeaderName::try_from(format!("x-{index}")).unwrap();
-        many.headers_mut().insert(name, http::HeaderValue::from_static("1"));
+        many.headers_mut()
+            .insert(name, http::HeaderValue::from_static("1"));
     }
     let mut two_hosts = absolute("/");
     two_hosts.headers_mut().append("host", HOST.parse().unwrap());
     let mut other_host = absolute("/");
-    other_host.headers_mut().insert("host", "other.example".parse().unwrap());
+    other_host
+        .headers_mut()
+        .insert("host", "other.example".parse().unwrap());
     for (request, status) in [(long, 414), (many, 431), (two_hosts, 400), (other_host, 421)] {
         let (answered, _) = text(caller.send_request(request).await.unwrap()).await;
         assert_eq!(answered.as_u16(), status);

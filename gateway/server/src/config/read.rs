@@ -167,15 +167,8 @@ impl Config {
                 ),
             );
         }
-        for (key, value) in [
-            ("body_bytes", config.limits.body_bytes),
-            ("reply_bytes", config.limits.reply_bytes),
-            ("json_depth", config.limits.json_depth),
-            ("segments", config.limits.segments),
-            ("exchanges", config.limits.exchanges),
-            ("expansion_ratio", config.limits.expansion_ratio),
-        ] {
-            if value == 0 {
+        for (key, stands) in config.limits.at_least_one() {
+            if !stands {
                 fault(key, format!("`{key}` must be at least 1"));
             }
         }

@@ -27,7 +27,7 @@ use tracing::{error, info, warn};
 
 use super::identify::Caller;
 use crate::{
-    gate::{Gate, Place},
+    gate::{Gate, Place, Share, Shared},
     metrics::{Metrics, Stage},
     refusal::Cause,
     rules::Rules,
@@ -72,6 +72,7 @@ pub struct Draft {
     pub wants_usage: bool,
     /// The exchange's place among those under way.
     pub place: Option<Arc<Place>>,
+    share: Option<Arc<Share>>,
     started: Instant,
     routed: Option<Instant>,
     first_byte: Option<Duration>,
@@ -148,6 +149,7 @@ impl Draft {
             conceal_model: false,
             wants_usage: false,
             place: None,
+            share: None,
             started: Instant::now(),
             routed: None,
             first_byte: None,
@@ -167,6 +169,14 @@ impl Draft {
             reply_commitment: Commitment::new(&gate.commitment_key),
             reply_entities: BTreeMap::new(),
         }
+    }
+
+    /// Takes one of the places that the actor has.
+    pub fn take_share(&mut self, gate: &Gate) -> Result<(), Cause> {
+        let most = gate.config.limits.exchanges_per_actor;
+        let share = gate.shares.take(Shared::Exchange, &self.actor.user, most);
+        self.share = Some(Arc::new(share.ok_or(Cause::ActorBusy("requests under way"))?));
+        Ok(())
     }
 
     /// Runs a stage that does not wait, and notes how long it took.

@@ -78,7 +78,7 @@ pub async fn decode(
     }
 
     let encodings = content_encoding(&accepted.presented)?;
-    let raw = read_body(accepted.body, limits.body_bytes, limits.idle()).await?;
+    let raw = read_body(accepted.body, limits.body_bytes, limits.pace()).await?;
     let head = HeadSegments::new(&accepted.headers, &accepted.path_and_query, known.is_none());
     let content = match known {
         Some(endpoint) => {
