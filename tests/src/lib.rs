@@ -13,6 +13,7 @@ pub mod caller;
 pub mod cordon;
 pub mod engine;
 pub mod events;
+pub mod frames;
 pub mod program;
 pub mod replies;
 pub mod scene;

@@ -202,6 +202,8 @@ pub enum Reason {
     TargetTooLong,
     /// A request has more header fields than permitted.
     TooManyHeaders,
+    /// A body in another transfer coding than chunks, or in more than one.
+    TransferCoding,
     /// Something of ours failed while answering.
     Failed,
 }
@@ -211,7 +213,9 @@ impl Reason {
     #[must_use]
     pub fn status(self) -> Option<StatusCode> {
         Some(match self {
-            Self::BadTarget | Self::BadHost | Self::PlainHttp => StatusCode::BAD_REQUEST,
+            Self::BadTarget | Self::BadHost | Self::PlainHttp | Self::TransferCoding => {
+                StatusCode::BAD_REQUEST
+            }
             Self::HostDisagrees | Self::SniMissing | Self::SniDisagrees => StatusCode::MISDIRECTED_REQUEST,
             Self::NotTls
             | Self::HandshakeTimeout
@@ -257,6 +261,7 @@ impl Reason {
             Self::ConnectionAbused => "connection_abused",
             Self::TargetTooLong => "target_too_long",
             Self::TooManyHeaders => "too_many_headers",
+            Self::TransferCoding => "transfer_coding",
             Self::Failed => "failed",
         }
     }
@@ -303,6 +308,9 @@ impl Reason {
             Self::ConnectionAbused => "The connection gave up too many of its requests and was cut.",
             Self::TargetTooLong => "The request's URL is longer than Cordon is configured to take.",
             Self::TooManyHeaders => "The request has more header fields than Cordon is configured to take.",
+            Self::TransferCoding => {
+                "The body's transfer coding is not taken here; send it in chunks or with a length."
+            }
             Self::Failed => "Something failed inside Cordon; nothing was sent on.",
         }
     }

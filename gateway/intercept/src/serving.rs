@@ -209,6 +209,12 @@ pub(crate) fn fits<B>(limits: &ListenerLimits, request: &Request<B>) -> Result<(
     if headers.len() > limits.max_headers {
         return Err(Reason::TooManyHeaders);
     }
+    // hyper looks at the last coding only; what is under it would go unread.
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let coding = codings.next().map(|coding| coding.as_bytes().trim_ascii());
+    if coding.is_some_and(|coding| !coding.eq_ignore_ascii_case(b"chunked")) || codings.next().is_some() {
+        return Err(Reason::TransferCoding);
+    }
     let mut hosts = headers.get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
         (Some(_), Some(_)) => Err(Reason::BadHost),
