@@ -6,7 +6,7 @@ use bytes::Bytes;
 use cordon_domain::{
     Actor, Dialect, Door, Edit, Finding, Identity, Place, Role, Segment, Splice, SpliceError, UpstreamKind,
 };
-use cordon_policy::{Facts, Head, PlaceholderKey, Policy, SpliceHead, Upstream, transform};
+use cordon_policy::{Facts, Files, Head, PlaceholderKey, Policy, SpliceHead, Upstream, transform};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 
 struct Body(Vec<Segment>);
@@ -94,6 +94,7 @@ fn decide(c: &mut Criterion) {
         upstreams: &upstreams,
         roles: &[Role::User],
         unanswered: &[],
+        files: Files::default(),
         acknowledged: None,
     };
     let key = PlaceholderKey::new([1; 32]);

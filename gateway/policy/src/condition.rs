@@ -31,7 +31,7 @@ use cel::{
 use cordon_domain::{Actor, Dialect, Door, Finding, Identity, UpstreamKind};
 
 use self::review::Reviewed;
-use crate::{Facts, Upstream};
+use crate::{Facts, Files, Upstream};
 
 /// The longest condition, in bytes.
 pub(crate) const MAX_BYTES: usize = 2048;
@@ -201,6 +201,11 @@ impl Condition {
             upstreams: &[],
             roles: &[],
             unanswered: &[],
+            files: Files {
+                count: 1,
+                unread: 0,
+                kinds: &["pdf"],
+            },
             acknowledged: None,
         };
         let seen = Seen {
@@ -309,6 +314,10 @@ impl VariableResolver for Names<'_> {
     fn resolve<'b>(&'b self, name: &str) -> Option<CowVal<'b, 'b>> {
         let facts = self.seen.facts;
         let text = |text: &'b str| Some(CowVal::owned(CelString::from(text)));
+        let number = |number: usize| {
+            let number = i64::try_from(number).unwrap_or(i64::MAX);
+            Some(CowVal::owned(CelInt::from(number)))
+        };
         match name {
             "actor.user" => text(&facts.actor.user),
             "actor.groups" => Some(CowVal::owned(CelList::from(
@@ -326,6 +335,16 @@ impl VariableResolver for Names<'_> {
             "path" => text(facts.path),
             "model" => text(facts.model.unwrap_or_default()),
             "requested.name" => text(facts.requested.map_or("", |u| &u.name)),
+            "files.count" => number(facts.files.count),
+            "files.unread" => number(facts.files.unread),
+            "files.kinds" => Some(CowVal::owned(CelList::from(
+                facts
+                    .files
+                    .kinds
+                    .iter()
+                    .map(|kind| Box::new(CelString::from(*kind)) as Box<dyn Val + 'b>)
+                    .collect::<Vec<_>>(),
+            ))),
             "requested.kind" => text(facts.requested.map_or("", |u| u.kind.name())),
             "upstream.name" => text(&self.seen.upstream?.name),
             "upstream.kind" => text(self.seen.upstream?.kind.name()),

@@ -11,6 +11,17 @@ pub struct Upstream {
     pub kind: UpstreamKind,
 }
 
+/// The files of a request, as far as conditions ask.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Files<'a> {
+    /// How many there are.
+    pub count: usize,
+    /// How many of them could not be read, or not all of them.
+    pub unread: usize,
+    /// What they are, each kind once: `pdf`, `docx`, `picture`, ...
+    pub kinds: &'a [&'a str],
+}
+
 /// What is known about an exchange when it is decided, besides the findings.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
@@ -37,6 +48,8 @@ pub struct Facts<'a> {
     pub roles: &'a [Role],
     /// Ids of the policy's questions that were to be asked and have no answer.
     pub unanswered: &'a [Arc<str>],
+    /// The files of the request.
+    pub files: Files<'a>,
     /// Ids of the `coach` rules that the caller acknowledges, joined by commas: the value of the
     /// header [`ACKNOWLEDGE_HEADER`](crate::ACKNOWLEDGE_HEADER).
     pub acknowledged: Option<&'a str>,

@@ -22,6 +22,18 @@ pub enum Unknown {
     Pass,
 }
 
+/// What happens to a request with a file that cannot be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum UnreadFiles {
+    /// It is refused. The default.
+    #[default]
+    Block,
+    /// It is passed on with the file uninspected, and recorded as such.
+    Record,
+}
+
 /// A Cordon policy: which upstream answers whom, and what happens to what was found.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -37,6 +49,9 @@ pub(crate) struct PolicyFile {
     /// How much depends on names, addresses and places that only the token classifier finds.
     #[serde(default)]
     pub(crate) names: NamesEntry,
+    /// What happens to files in requests.
+    #[serde(default)]
+    pub(crate) files: FilesEntry,
     /// Bounds on what one exchange may cost.
     #[serde(default)]
     pub(crate) limits: LimitsEntry,
@@ -78,6 +93,16 @@ pub(crate) struct NamesEntry {
     /// What happens past the deadline that the configuration sets: `block` (the default), `structured-only` or `wait`.
     #[serde(default)]
     pub(crate) late: Late,
+}
+
+/// What happens to files in requests.
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FilesEntry {
+    /// What happens to a request with a file, or a part of one, that cannot be read (a picture without text recognition, sound, an unknown format): `block` (the default) or `record`, which lets it through uninspected. The on-prem engine is asked either way.
+    #[serde(default)]
+    pub(crate) unread: UnreadFiles,
 }
 
 /// Bounds on what one exchange may cost.

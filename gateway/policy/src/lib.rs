@@ -19,7 +19,7 @@ mod policy;
 pub use policy::{Policy, Question, UpstreamName};
 
 mod facts;
-pub use facts::{Facts, Upstream};
+pub use facts::{Facts, Files, Upstream};
 
 mod decide;
 pub use decide::{DEFAULT_RULE, TOO_MANY_FINDINGS_RULE};
@@ -44,4 +44,4 @@ pub use reidentify::Reidentifier;
 
 pub mod policytest;
 
-pub use file::{Late, Unknown};
+pub use file::{Late, Unknown, UnreadFiles};

@@ -28,7 +28,7 @@ use crate::{
     Diagnostic,
     condition::{Condition, Scope},
     diagnostic::{self, Position},
-    file::{Late, PolicyFile, RouteEntry, RuleEntry, Unknown},
+    file::{Late, PolicyFile, RouteEntry, RuleEntry, Unknown, UnreadFiles},
 };
 
 /// The largest policy file, in bytes.
@@ -54,6 +54,7 @@ pub struct Policy {
     fail_open: bool,
     names_needed: bool,
     late: Late,
+    unread_files: UnreadFiles,
     pub(crate) max_findings: usize,
     pub(crate) questions: Vec<Question>,
     pub(crate) routes: Vec<Route>,
@@ -206,6 +207,7 @@ impl Policy {
             fail_open: read.fail_open,
             names_needed: read.names.needed,
             late: read.names.late,
+            unread_files: read.files.unread,
             max_findings: usize::try_from(max_findings).unwrap_or(usize::MAX),
             questions,
             routes,
@@ -275,6 +277,12 @@ impl Policy {
     #[must_use]
     pub fn late(&self) -> Late {
         self.late
+    }
+
+    /// What happens to a request with a file that cannot be read.
+    #[must_use]
+    pub fn unread_files(&self) -> UnreadFiles {
+        self.unread_files
     }
 
     /// The questions of the file, in its order.

@@ -23,7 +23,7 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 use crate::{
-    Diagnostic, Facts, Head, PlaceholderKey, Policy, Question, Reidentifier, SpliceHead, Upstream,
+    Diagnostic, Facts, Files, Head, PlaceholderKey, Policy, Question, Reidentifier, SpliceHead, Upstream,
     diagnostic::{self, Position},
     file::RoleName,
     transform,
@@ -299,6 +299,7 @@ impl Runner<'_> {
             upstreams: self.upstreams,
             roles: &roles,
             unanswered: &[],
+            files: Files::default(),
             acknowledged: (!acknowledged.is_empty()).then_some(acknowledged.as_str()),
         };
         let mut unanswered = Vec::new();

@@ -29,7 +29,7 @@ enum Kind {
 }
 
 /// Every name there is, besides `counts.TYPE` and a condition's own loop variables.
-const NAMES: [Name; 17] = [
+const NAMES: [Name; 20] = [
     name("actor.user", Scope::Exchange, Kind::Text),
     name("actor.groups", Scope::Exchange, Kind::Texts),
     name("dialect", Scope::Exchange, Kind::OneOf(dialects)),
@@ -41,6 +41,9 @@ const NAMES: [Name; 17] = [
     name("requested.name", Scope::Exchange, Kind::Text),
     name("requested.kind", Scope::Exchange, Kind::OneOf(kinds)),
     name("counts", Scope::Exchange, Kind::Map),
+    name("files.count", Scope::Exchange, Kind::Number),
+    name("files.unread", Scope::Exchange, Kind::Number),
+    name("files.kinds", Scope::Exchange, Kind::Texts),
     name("upstream.name", Scope::Upstream, Kind::Text),
     name("upstream.kind", Scope::Upstream, Kind::OneOf(kinds)),
     name("finding.entity", Scope::Finding, Kind::Text),

@@ -46,6 +46,11 @@ fn holds(source: &str) -> Result<bool, ConditionFailed> {
         upstreams: &[],
         roles: &[],
         unanswered: &[],
+        files: Files {
+            count: 2,
+            unread: 1,
+            kinds: &["pdf", "picture"],
+        },
         acknowledged: None,
     };
     Condition::compile(source, Scope::Finding)
@@ -74,6 +79,8 @@ fn answers_about_every_name() {
         "counts.SECRET == 2 && counts.EMAIL == 1 && counts.IBAN == 0",
         r#"counts["SECRET.JWT"] == 1 && counts["SECRET.PEM"] == 0"#,
         "size(counts) == 3",
+        r#"files.count == 2 && files.unread > 0 && "pdf" in files.kinds"#,
+        r#"files.kinds.all(k, k != "zip")"#,
         r#"requested.kind != "" && finding.score < 1"#,
     ] {
         assert_eq!(holds(source), Ok(true), "{source}");

@@ -50,6 +50,7 @@ impl Asked {
             upstreams: &self.upstreams,
             roles: &self.roles,
             unanswered: &self.unanswered,
+            files: crate::Files::default(),
             acknowledged: self.acknowledged,
         }
     }

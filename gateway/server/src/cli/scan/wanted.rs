@@ -2,7 +2,7 @@
 //! that policy would act on in a request to a cloud.
 
 use cordon_domain::{Action, Actor, Dialect, Door, Finding, Identity, Role, UpstreamKind};
-use cordon_policy::{Facts, Policy, Upstream};
+use cordon_policy::{Facts, Files, Policy, Upstream};
 
 use super::REGIONS;
 
@@ -59,6 +59,7 @@ fn acted_on(policy: &Policy, groups: &[String], findings: &[Finding]) -> Vec<boo
         upstreams: std::slice::from_ref(&cloud),
         roles: &[Role::User],
         unanswered: &[],
+        files: Files::default(),
         acknowledged: None,
     };
     let mut acts = vec![false; findings.len()];
