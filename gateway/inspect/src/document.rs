@@ -39,6 +39,7 @@ mod office;
 mod open_document;
 mod outlook;
 mod pdf;
+mod picture;
 mod plain;
 mod rtf;
 mod xml;
@@ -66,6 +67,9 @@ pub struct Limits {
     pub depth: usize,
     /// Files in archives, attachments, mails in a mailbox, pages; over all levels.
     pub entries: usize,
+    /// Bytes of pictures that are handed out for somebody to recognise what they show; with none they are
+    /// unread.
+    pub pictures: usize,
     /// Elements within elements.
     pub xml_depth: usize,
     /// Time for all of it, looked at between pieces of work.
@@ -81,6 +85,7 @@ impl Default for Limits {
             bytes_of_text: 128 << 20,
             depth: 4,
             entries: 20_000,
+            pictures: 0,
             xml_depth: 256,
             time: Duration::from_secs(30),
         }
@@ -94,8 +99,28 @@ pub struct Document {
     pub kind: Kind,
     /// Its texts, in reading order as far as the kind has one.
     pub parts: Vec<Part>,
+    /// Pictures, what they say in letters among the parts already; within [`Limits::pictures`].
+    pub pictures: Vec<Picture>,
     /// What lies inside and was not read.
     pub unread: Vec<DocumentError>,
+}
+
+/// A picture that is, or lies in, a document.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Picture {
+    /// Where it lies, in the form of [`Part::path`].
+    pub path: String,
+    /// Its file.
+    pub bytes: Vec<u8>,
+}
+
+/// Neither the picture nor the path.
+impl fmt::Debug for Picture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Picture")
+            .field("bytes", &self.bytes.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// One text of a document.

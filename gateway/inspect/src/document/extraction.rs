@@ -14,7 +14,8 @@ use std::{
 use cordon_domain::Text;
 
 use super::{
-    Document, DocumentError, Kind, Limits, Part, Problem, archive, html, kind, mail, outlook, pdf, plain, rtf,
+    Document, DocumentError, Kind, Limits, Part, Picture, Problem, archive, html, kind, mail, outlook, pdf,
+    picture, plain, rtf,
 };
 
 /// So many bytes may be unpacked before the ratio counts.
@@ -33,7 +34,9 @@ pub(super) struct Extraction<'l> {
     text_left: usize,
     entries_left: usize,
     depth: usize,
+    pictures_left: usize,
     parts: Vec<Part>,
+    pictures: Vec<Picture>,
     unread: Vec<DocumentError>,
 }
 
@@ -48,7 +51,9 @@ impl<'l> Extraction<'l> {
             text_left: limits.bytes_of_text,
             entries_left: limits.entries,
             depth: 0,
+            pictures_left: limits.pictures,
             parts: Vec::new(),
+            pictures: Vec::new(),
             unread: Vec::new(),
         }
     }
@@ -64,6 +69,7 @@ impl<'l> Extraction<'l> {
         Ok(Document {
             kind,
             parts: self.parts,
+            pictures: self.pictures,
             unread: self.unread,
         })
     }
@@ -111,6 +117,10 @@ impl<'l> Extraction<'l> {
 
     fn read(&mut self, path: &str, name: &str, bytes: &[u8]) -> Outcome<Kind> {
         self.in_time()?;
+        if self.limits.pictures > 0 && picture::format(bytes).is_some() {
+            self.picture(path, bytes)?;
+            return Ok(Kind::Picture);
+        }
         let kind = kind::of(name, bytes)?;
         match kind {
             Kind::Zip => return archive::zip(self, path, bytes),
@@ -125,6 +135,19 @@ impl<'l> Extraction<'l> {
             _ => self.say(path.to_owned(), plain::decode(bytes).ok_or(Problem::NotText)?)?,
         }
         Ok(kind)
+    }
+
+    /// Takes a picture, to be handed out.
+    fn picture(&mut self, path: &str, bytes: &[u8]) -> Outcome {
+        let said = picture::letters(bytes)?;
+        self.say(inside(path, "properties"), said)?;
+        let left = self.pictures_left.checked_sub(bytes.len());
+        self.pictures_left = left.ok_or(Problem::Unsupported("more pictures than the limit"))?;
+        self.pictures.push(Picture {
+            path: path.to_owned(),
+            bytes: bytes.to_vec(),
+        });
+        Ok(())
     }
 
     /// Takes a text. One without anything to read is dropped.

@@ -43,9 +43,36 @@ pub enum Kind {
     Tar,
     /// One file, compressed by gzip.
     Gzip,
+    /// A picture, where pictures are handed out.
+    Picture,
 }
 
 impl Kind {
+    /// A word for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Csv => "csv",
+            Self::Html => "html",
+            Self::Rtf => "rtf",
+            Self::Pdf => "pdf",
+            Self::Mail => "mail",
+            Self::Mbox => "mbox",
+            Self::Msg => "msg",
+            Self::Docx => "docx",
+            Self::Xlsx => "xlsx",
+            Self::Pptx => "pptx",
+            Self::Odt => "odt",
+            Self::Ods => "ods",
+            Self::Odp => "odp",
+            Self::Zip => "zip",
+            Self::Tar => "tar",
+            Self::Gzip => "gzip",
+            Self::Picture => "picture",
+        }
+    }
+
     /// Whether the one part is the file itself, so that lines and columns in it are those of the file.
     #[must_use]
     pub fn is_plain(self) -> bool {

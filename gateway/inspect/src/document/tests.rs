@@ -298,3 +298,29 @@ fn what_is_said_of_documents_shows_no_text() {
     assert!(!format!("{error:?} {error}").contains("secret"));
     assert_eq!(error.path, "secret-name.png");
 }
+
+#[test]
+fn pictures_are_handed_out_where_somebody_wants_them() {
+    let limits = Limits {
+        pictures: 1000,
+        ..Limits::default()
+    };
+    let document = extract("a.docx", &docx(), &limits).unwrap();
+    let paths: Vec<&str> = document
+        .pictures
+        .iter()
+        .map(|picture| picture.path.as_str())
+        .collect();
+    assert_eq!(paths, ["a.docx!/word/media/image1.png"]);
+    assert!(document.unread.is_empty());
+    let picture = [b"\x89PNG\r\n\x1A\n".as_slice(), &[0; 100]].concat();
+    let document = extract("a.txt", &picture, &limits).unwrap();
+    assert_eq!((document.kind, document.pictures.len()), (Kind::Picture, 1));
+    let many = zip(&[
+        ("1.png", &[picture.as_slice(), &[0; 500]].concat()),
+        ("2.png", &[picture.as_slice(), &[1; 500]].concat()),
+    ]);
+    let document = extract("a.zip", &many, &limits).unwrap();
+    assert_eq!((document.pictures.len(), document.unread.len()), (1, 1));
+    assert_eq!(problem("a.png", &picture), Problem::NotText);
+}
