@@ -2,13 +2,24 @@
 //!
 //! Exact paths only: a path that is spelled in any other way (percent-encoded letters, doubled
 //! slashes, a trailing slash) is no endpoint, and what is no endpoint is the policy's `unknown`.
-//! Guessing here would let a path mean one thing to us and another to the upstream.
+//! Guessing here would let a path mean one thing to us and another to the upstream. Where an API has
+//! a segment of the caller's choice (an id, a language model's name), that segment alone is free, and may
+//! still not be one that an upstream could take for a step to elsewhere.
+//!
+//! The tables are in `endpoint/table.rs`, a family of hosts each; what a pattern means is in
+//! `endpoint/pattern.rs`.
 
 use std::fmt;
 
 use cordon_domain::Dialect;
 
 use crate::Shape;
+
+mod pattern;
+mod table;
+
+use pattern::{host_name, is_host};
+use table::{EVERYWHERE, FAMILIES, Mount, Route};
 
 /// A dialect and what is asked for in it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -19,6 +30,8 @@ pub struct Endpoint {
     pub operation: Operation,
     /// Of a described dialect: the route that a file describes.
     pub shape: Option<&'static Shape>,
+    /// Whether the reply is streamed, where the path says so and not the body.
+    pub streamed: Option<bool>,
 }
 
 impl Endpoint {
@@ -29,6 +42,7 @@ impl Endpoint {
             dialect,
             operation,
             shape: None,
+            streamed: None,
         }
     }
 }
@@ -72,121 +86,43 @@ pub enum Operation {
 /// judged by path alone. `path` may carry a query, which is not looked at.
 #[must_use]
 pub fn endpoint(method: &str, host: Option<&str>, path: &str) -> Option<Endpoint> {
-    let path = path.split(['?', '#']).next().unwrap_or(path);
-    let family = host.map(host_name).and_then(family_of);
-    let routes = family.map_or(EVERYWHERE, |family| family.routes);
-    routes
-        .iter()
-        .find(|route| route.method == method && route.matches(path))
-        .map(|route| route.endpoint)
+    let path = bare(path);
+    routes(host)
+        .find(|(mount, route)| route.method == method && mount.holds(route, path))
+        .map(|(_, route)| route.endpoint)
+}
+
+/// The language model that a path names, as Gemini, Azure, Vertex and Bedrock ask for one.
+#[must_use]
+pub fn model_in_path(host: Option<&str>, path: &str) -> Option<String> {
+    let path = bare(path);
+    routes(host).find_map(|(mount, route)| mount.model(route, path))
 }
 
 /// Whether a path is spelled out in the tables, so that no part of it is the caller's choice.
 pub(crate) fn is_fixed_path(path: &str) -> bool {
-    let listed = |routes: &[Route]| routes.iter().any(|route| !route.one_more && route.path == path);
-    listed(EVERYWHERE) || FAMILIES.iter().any(|family| listed(family.routes))
+    let families = FAMILIES.iter().flat_map(|family| family.mounts);
+    EVERYWHERE
+        .iter()
+        .chain(families)
+        .flat_map(Mount::routes)
+        .any(|(mount, route)| mount.is(route, path))
 }
 
-/// Hosts of one provider, and the only endpoints that they have.
-struct Family {
-    hosts: &'static [&'static str],
-    routes: &'static [Route],
+fn bare(path: &str) -> &str {
+    path.split(['?', '#']).next().unwrap_or(path)
 }
 
-struct Route {
-    method: &'static str,
-    path: &'static str,
-    /// The path is followed by one more segment, of the caller's choice.
-    one_more: bool,
-    endpoint: Endpoint,
-}
-
-impl Route {
-    const fn post(path: &'static str, dialect: Dialect, operation: Operation) -> Self {
-        Self {
-            method: "POST",
-            path,
-            one_more: false,
-            endpoint: Endpoint::new(dialect, operation),
-        }
-    }
-
-    const fn models(path: &'static str, one_more: bool) -> Self {
-        let endpoint = Endpoint::new(Dialect::Models, Operation::ListModels);
-        Self {
-            method: "GET",
-            path,
-            one_more,
-            endpoint,
-        }
-    }
-
-    fn matches(&self, path: &str) -> bool {
-        if !self.one_more {
-            return path == self.path;
-        }
-        path.strip_prefix(self.path)
-            .and_then(|rest| rest.strip_prefix('/'))
-            .is_some_and(|id| !id.is_empty() && !id.contains('/') && id != "." && id != "..")
-    }
-}
-
-const CHAT: Route = Route::post("/v1/chat/completions", Dialect::OpenaiChat, Operation::Generate);
-const RESPONSES: Route = Route::post("/v1/responses", Dialect::OpenaiResponses, Operation::Generate);
-const CODEX: Route = Route::post(
-    "/backend-api/codex/responses",
-    Dialect::OpenaiResponses,
-    Operation::Generate,
-);
-const MESSAGES: Route = Route::post("/v1/messages", Dialect::AnthropicMessages, Operation::Generate);
-const COUNT: Route = Route::post(
-    "/v1/messages/count_tokens",
-    Dialect::AnthropicMessages,
-    Operation::CountTokens,
-);
-const MODELS: Route = Route::models("/v1/models", false);
-const MODEL: Route = Route::models("/v1/models", true);
-
-/// What the gateway and hosts of no known family answer to.
-const EVERYWHERE: &[Route] = &[CHAT, RESPONSES, MESSAGES, COUNT, MODELS, MODEL];
-
-/// A host is in a family when it is one of its hosts, or lies under one that starts with a dot.
-const FAMILIES: &[Family] = &[
-    Family {
-        hosts: &["api.openai.com", ".api.openai.com"],
-        routes: &[CHAT, RESPONSES, MODELS, MODEL],
-    },
-    Family {
-        hosts: &["chatgpt.com", ".chatgpt.com"],
-        routes: &[CODEX],
-    },
-    Family {
-        hosts: &["api.anthropic.com"],
-        routes: &[MESSAGES, COUNT, MODELS, MODEL],
-    },
-];
-
-fn family_of(host: &str) -> Option<&'static Family> {
-    let is = |known: &&str| {
-        if known.starts_with('.') {
-            host.len() > known.len()
-                && host
-                    .get(host.len() - known.len()..)
-                    .is_some_and(|tail| tail.eq_ignore_ascii_case(known))
-        } else {
-            host.eq_ignore_ascii_case(known)
-        }
-    };
-    FAMILIES.iter().find(|family| family.hosts.iter().any(is))
-}
-
-/// The name alone, without a port or a root dot.
-fn host_name(host: &str) -> &str {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => host,
-    };
-    name.strip_suffix('.').unwrap_or(name)
+fn routes(host: Option<&str>) -> impl Iterator<Item = (&'static Mount, &'static Route)> {
+    let family = host.map(host_name).and_then(|host| {
+        FAMILIES
+            .iter()
+            .find(|family| family.hosts.iter().any(|known| is_host(host, known)))
+    });
+    family
+        .map_or(EVERYWHERE, |family| family.mounts)
+        .iter()
+        .flat_map(Mount::routes)
 }
 
 #[cfg(test)]
@@ -199,7 +135,7 @@ mod tests {
 
     #[test]
     fn the_gateway_answers_for_every_dialect() {
-        use Operation::{CountTokens, Generate, ListModels};
+        use Operation::{CountTokens, Embed, Generate, ListModels, Manage};
         for (method, path, expected) in [
             (
                 "POST",
@@ -226,12 +162,15 @@ mod tests {
             ("GET", "/v1/models/", None),
             ("GET", "/v1/models/a/b", None),
             ("GET", "/v1/models/..", None),
-            ("GET", "/v1/chat/completions", None),
+            ("PUT", "/v1/chat/completions", None),
             ("post", "/v1/chat/completions", None),
             ("POST", "/v1/chat/completions/", None),
             ("POST", "//v1/chat/completions", None),
             ("POST", "/v1/chat%2Fcompletions", None),
-            ("POST", "/v1/embeddings", None),
+            ("POST", "/v1/embeddings", Some((Dialect::OpenaiEmbeddings, Embed))),
+            ("POST", "/v1/embeddings/x", None),
+            ("POST", "/api/chat", Some((Dialect::Ollama, Generate))),
+            ("POST", "/mcp", Some((Dialect::Mcp, Manage))),
             ("POST", "", None),
         ] {
             assert_eq!(at(method, None, path), expected, "{method} {path}");
@@ -256,6 +195,315 @@ mod tests {
     fn an_unknown_host_is_judged_by_path() {
         for host in ["llm.example", "evilapi.openai.com.example", "é", "", "[::1]:8443"] {
             assert!(at("POST", Some(host), "/v1/messages").is_some(), "{host}");
+        }
+    }
+
+    #[test]
+    fn each_provider_has_its_dialects_where_it_serves_them() {
+        use Dialect::{
+            AnthropicBatches, AnthropicFiles, AnthropicMessages, BedrockConverse, BedrockInvoke, Cohere,
+            Gemini, Mcp, Models, Ollama, OpenaiAudio, OpenaiBatches, OpenaiChat, OpenaiCompletions,
+            OpenaiEmbeddings, OpenaiFiles, OpenaiImages, OpenaiRealtime, OpenaiResponses,
+        };
+        use Operation::{Convert, CountTokens, Embed, Generate, ListModels, Manage, Upload};
+        let vertex = "/v1/projects/p-1/locations/eu/publishers";
+        for (method, host, path, expected) in [
+            (
+                "GET",
+                "api.openai.com",
+                "/v1/responses/resp_1",
+                Some((OpenaiResponses, Manage)),
+            ),
+            (
+                "POST",
+                "api.openai.com",
+                "/v1/responses/resp_1/cancel",
+                Some((OpenaiResponses, Manage)),
+            ),
+            (
+                "POST",
+                "api.openai.com",
+                "/v1/responses/compact",
+                Some((OpenaiResponses, Generate)),
+            ),
+            ("POST", "api.openai.com", "/v1/responses/resp_1", None),
+            (
+                "GET",
+                "api.openai.com",
+                "/v1/realtime?model=gpt-realtime",
+                Some((OpenaiRealtime, Generate)),
+            ),
+            (
+                "POST",
+                "api.openai.com",
+                "/v1/images/edits",
+                Some((OpenaiImages, Convert)),
+            ),
+            (
+                "POST",
+                "api.openai.com",
+                "/v1/audio/speech",
+                Some((OpenaiAudio, Convert)),
+            ),
+            (
+                "GET",
+                "api.openai.com",
+                "/v1/files/file-1/content",
+                Some((OpenaiFiles, Manage)),
+            ),
+            (
+                "POST",
+                "api.openai.com",
+                "/v1/batches",
+                Some((OpenaiBatches, Upload)),
+            ),
+            (
+                "POST",
+                "chatgpt.com",
+                "/backend-api/codex/responses",
+                Some((OpenaiResponses, Generate)),
+            ),
+            (
+                "POST",
+                "api.anthropic.com",
+                "/v1/messages/batches",
+                Some((AnthropicBatches, Upload)),
+            ),
+            (
+                "DELETE",
+                "api.anthropic.com",
+                "/v1/files/file_1",
+                Some((AnthropicFiles, Manage)),
+            ),
+            (
+                "POST",
+                "cloudcode-pa.googleapis.com",
+                "/v1internal:streamGenerateContent?alt=sse",
+                Some((Gemini, Generate)),
+            ),
+            (
+                "POST",
+                "cloudcode-pa.googleapis.com",
+                "/v1internal:deleteAll",
+                None,
+            ),
+            (
+                "POST",
+                "generativelanguage.googleapis.com",
+                "/v1beta/openai/chat/completions",
+                Some((OpenaiChat, Generate)),
+            ),
+            (
+                "POST",
+                "generativelanguage.googleapis.com",
+                "/v1beta/models/g:embedContent",
+                Some((Gemini, Embed)),
+            ),
+            (
+                "GET",
+                "generativelanguage.googleapis.com",
+                "/v1beta/models",
+                Some((Gemini, ListModels)),
+            ),
+            (
+                "POST",
+                "r-1.openai.azure.com",
+                "/openai/deployments/d/embeddings?api-version=1",
+                Some((OpenaiEmbeddings, Embed)),
+            ),
+            (
+                "POST",
+                "r-1.openai.azure.com",
+                "/openai/responses?api-version=1",
+                Some((OpenaiResponses, Generate)),
+            ),
+            (
+                "POST",
+                "r-1.services.ai.azure.com",
+                "/anthropic/v1/messages",
+                Some((AnthropicMessages, Generate)),
+            ),
+            (
+                "POST",
+                "eu-aiplatform.googleapis.com",
+                &format!("{vertex}/anthropic/models/count-tokens:rawPredict"),
+                Some((AnthropicMessages, CountTokens)),
+            ),
+            (
+                "POST",
+                "eu-aiplatform.googleapis.com",
+                &format!("{vertex}/mistralai/models/m@1:rawPredict"),
+                Some((OpenaiChat, Generate)),
+            ),
+            (
+                "POST",
+                "eu-aiplatform.googleapis.com",
+                &format!("{vertex}/anthropic/models/c:generateContent"),
+                None,
+            ),
+            (
+                "POST",
+                "bedrock-runtime.eu-west-1.amazonaws.com",
+                "/model/m/converse",
+                Some((BedrockConverse, Generate)),
+            ),
+            (
+                "POST",
+                "bedrock-runtime.eu-west-1.amazonaws.com",
+                "/model/m/invoke",
+                Some((BedrockInvoke, Generate)),
+            ),
+            ("POST", "api.cohere.com", "/v2/rerank", Some((Cohere, Embed))),
+            ("POST", "api.cohere.com", "/v1/detokenize", None),
+            (
+                "POST",
+                "api.groq.com",
+                "/openai/v1/chat/completions",
+                Some((OpenaiChat, Generate)),
+            ),
+            ("POST", "api.groq.com", "/v1/chat/completions", None),
+            (
+                "POST",
+                "api.deepseek.com",
+                "/chat/completions",
+                Some((OpenaiChat, Generate)),
+            ),
+            (
+                "POST",
+                "api.x.ai",
+                "/v1/responses",
+                Some((OpenaiResponses, Generate)),
+            ),
+            (
+                "POST",
+                "api.perplexity.ai",
+                "/chat/completions",
+                Some((OpenaiChat, Generate)),
+            ),
+            (
+                "POST",
+                "openrouter.ai",
+                "/api/v1/chat/completions",
+                Some((OpenaiChat, Generate)),
+            ),
+            (
+                "GET",
+                "openrouter.ai",
+                "/api/v1/models/a/b/endpoints",
+                Some((Models, ListModels)),
+            ),
+            (
+                "POST",
+                "api.together.xyz",
+                "/v1/completions",
+                Some((OpenaiCompletions, Generate)),
+            ),
+            (
+                "POST",
+                "router.huggingface.co",
+                "/novita/v1/chat/completions",
+                Some((OpenaiChat, Generate)),
+            ),
+            (
+                "POST",
+                "api.fireworks.ai",
+                "/inference/v1/embeddings",
+                Some((OpenaiEmbeddings, Embed)),
+            ),
+            (
+                "POST",
+                "codestral.mistral.ai",
+                "/v1/fim/completions",
+                Some((OpenaiCompletions, Generate)),
+            ),
+            ("POST", "ollama.com", "/api/generate", Some((Ollama, Generate))),
+            (
+                "POST",
+                "api.business.githubcopilot.com",
+                "/responses",
+                Some((OpenaiResponses, Generate)),
+            ),
+            ("POST", "api.githubcopilot.com", "/mcp/", Some((Mcp, Manage))),
+            ("DELETE", "mcp.notes.example", "/mcp", Some((Mcp, Manage))),
+        ] {
+            assert_eq!(at(method, Some(host), path), expected, "{method} {host}{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_tells_its_model_and_whether_it_streams() {
+        let bedrock = "bedrock-runtime.us-east-1.amazonaws.com";
+        for (host, path, model, streamed) in [
+            (
+                Some("a.openai.azure.com"),
+                "/openai/deployments/my-gpt/chat/completions",
+                Some("my-gpt"),
+                None,
+            ),
+            (
+                None,
+                "/v1beta/models/gemini-2.5-pro:streamGenerateContent?alt=sse",
+                Some("gemini-2.5-pro"),
+                Some(true),
+            ),
+            (
+                None,
+                "/v1beta/models/gemini-2.5-pro:generateContent",
+                Some("gemini-2.5-pro"),
+                Some(false),
+            ),
+            (
+                Some(bedrock),
+                "/model/anthropic.claude-v2%3A1/converse-stream",
+                Some("anthropic.claude-v2:1"),
+                Some(true),
+            ),
+            (
+                Some(bedrock),
+                "/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A1%3Ainference-profile%2Fx/invoke",
+                Some("arn:aws:bedrock:us-east-1:1:inference-profile/x"),
+                Some(false),
+            ),
+            (
+                Some("aiplatform.googleapis.com"),
+                "/v1/projects/p/locations/global/publishers/anthropic/models/claude@1:streamRawPredict",
+                Some("claude@1"),
+                Some(true),
+            ),
+            (
+                Some("proxy.individual.githubcopilot.com"),
+                "/v1/engines/c-1/completions",
+                Some("c-1"),
+                None,
+            ),
+            (None, "/v1/chat/completions", None, None),
+        ] {
+            assert_eq!(model_in_path(host, path).as_deref(), model, "{path}");
+            let found = endpoint("POST", host, path).map(|found| found.streamed);
+            assert_eq!(found, Some(streamed), "{path}");
+        }
+    }
+
+    #[test]
+    fn only_a_path_without_a_choice_is_fixed() {
+        for path in [
+            "/v1/chat/completions",
+            "/v1internal:countTokens",
+            "/api/v1/models",
+            "/mcp",
+            "/openai/v1/files",
+        ] {
+            assert!(is_fixed_path(path), "{path}");
+        }
+        for path in [
+            "/v1/models/x",
+            "/openai/deployments/d/embeddings",
+            "/v1beta/models/g:countTokens",
+            "/v1/chats",
+            "/x/v1/chat/completions",
+            "",
+        ] {
+            assert!(!is_fixed_path(path), "{path}");
         }
     }
 }

@@ -12,7 +12,7 @@ mod limits;
 pub use limits::Limits;
 
 mod endpoint;
-pub use endpoint::{Endpoint, Operation, endpoint};
+pub use endpoint::{Endpoint, Operation, endpoint, model_in_path};
 
 mod shape;
 pub use shape::Shape;
@@ -24,7 +24,7 @@ mod json;
 pub use json::{JsonError, JsonFault};
 
 mod request;
-pub use request::{DecodeError, RequestBody, decode};
+pub use request::{DecodeError, RequestBody, decode, decode_line};
 
 mod reply;
 pub use reply::{ReplyBody, Usage, decode_reply};

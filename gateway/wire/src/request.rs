@@ -13,6 +13,8 @@ mod fields;
 mod position;
 pub(crate) use position::Station;
 
+mod shape;
+
 use std::fmt;
 
 use bytes::Bytes;
@@ -20,7 +22,7 @@ use cordon_domain::{Dialect, Edit, Segment, Splice, SpliceError, Text};
 
 use crate::{
     Attachment, Endpoint, JsonError, JsonFault, Limits, Operation,
-    json::{Bounds, Document, Kind, Value, scan},
+    json::{Bounds, Document, Value, scan},
 };
 
 /// A decoded request body.
@@ -41,36 +43,100 @@ pub fn decode(endpoint: Endpoint, body: Bytes, limits: &Limits) -> Result<Reques
             limit: limits.max_body,
         });
     }
-    if endpoint.operation == Operation::ListModels {
-        return if body.is_empty() {
-            Ok(RequestBody {
+    match endpoint.operation {
+        Operation::ListModels if !body.is_empty() => {
+            return Err(DecodeError::Shape {
+                expected: "no body, since listing models takes none",
+            });
+        }
+        Operation::ListModels | Operation::Manage | Operation::Upload if body.is_empty() => {
+            return Ok(RequestBody {
                 document: Document::empty(),
                 endpoint,
                 model: None,
-                stream: false,
-            })
-        } else {
-            Err(DecodeError::Shape {
-                expected: "no body, since listing models takes none",
-            })
-        };
+                stream: endpoint.streamed.unwrap_or(false),
+            });
+        }
+        _ => {}
     }
     let source = body.clone();
     let tree = scan(&source, &bounds(limits))?;
     let root = tree.root();
-    check_shape(endpoint.dialect, root)?;
-    let model = root.get("model").and_then(|model| model.text()).map(String::from);
-    let stream = root
-        .get("stream")
-        .and_then(|stream| stream.as_bool())
-        .unwrap_or(false);
+    shape::check(endpoint, root)?;
     let position = Station::request(endpoint.dialect);
     let document = Document::read_with_files(body, &tree, limits, position, endpoint.dialect)?;
     Ok(RequestBody {
         document,
         endpoint,
-        model,
-        stream,
+        model: model_of(endpoint.dialect, root),
+        stream: is_streamed(endpoint, root),
+    })
+}
+
+/// Reads one line of a file of requests, as the request of the `url` that it names.
+///
+/// A line that names none, as the examples that a model is tuned with, is read string by string.
+///
+/// # Errors
+/// When it is over a limit, is not strict JSON, or what it holds is none of its `url`'s.
+pub fn decode_line(line: Bytes, limits: &Limits) -> Result<RequestBody, DecodeError> {
+    if line.len() > limits.max_body {
+        return Err(DecodeError::BodyTooLarge {
+            limit: limits.max_body,
+        });
+    }
+    let source = line.clone();
+    let tree = scan(&source, &bounds(limits))?;
+    let root = tree.root();
+    let (endpoint, body, at) = match (root.get("url").and_then(|url| url.text()), root.get("body")) {
+        (Some(url), Some(body)) => {
+            let endpoint = crate::endpoint("POST", None, &url).ok_or(DecodeError::Shape {
+                expected: "the `url` of each line to be one that is known",
+            })?;
+            shape::check(endpoint, body)?;
+            (endpoint, body, Station::line(endpoint.dialect))
+        }
+        _ => {
+            let endpoint = Endpoint::new(Dialect::OpenaiChat, Operation::Upload);
+            (endpoint, root, Station::request(endpoint.dialect))
+        }
+    };
+    Ok(RequestBody {
+        endpoint,
+        model: model_of(endpoint.dialect, body),
+        stream: false,
+        document: Document::read_with_files(line, &tree, limits, at, endpoint.dialect)?,
+    })
+}
+
+/// The model that a body asks for; of a batch, the one that all its requests ask for.
+fn model_of(dialect: Dialect, root: Value<'_>) -> Option<String> {
+    let model = |value: Value<'_>| {
+        value
+            .get("model")
+            .and_then(|model| model.text())
+            .map(String::from)
+    };
+    if dialect != Dialect::AnthropicBatches {
+        return model(root);
+    }
+    let mut asked = root
+        .get("requests")?
+        .items()
+        .map(|request| request.get("params").and_then(model));
+    let first = asked.next()??;
+    asked
+        .all(|model| model.as_deref() == Some(first.as_str()))
+        .then_some(first)
+}
+
+fn is_streamed(endpoint: Endpoint, root: Value<'_>) -> bool {
+    // Ollama streams unless it is told not to.
+    let by_itself = endpoint.dialect == Dialect::Ollama && endpoint.operation == Operation::Generate;
+    endpoint.streamed.unwrap_or_else(|| {
+        root.get("stream")
+            .and_then(|stream| stream.as_bool())
+            .unwrap_or(by_itself)
     })
 }
 
@@ -83,6 +149,13 @@ pub(crate) fn bounds(limits: &Limits) -> Bounds {
 }
 
 impl RequestBody {
+    /// Lets the model that the path names, if it does, go before one in the body.
+    #[must_use]
+    pub fn at_path(mut self, host: Option<&str>, path: &str) -> Self {
+        self.model = crate::model_in_path(host, path).or(self.model);
+        self
+    }
+
     /// The model that is asked for.
     #[must_use]
     pub fn model(&self) -> Option<&str> {
@@ -132,49 +205,6 @@ impl fmt::Debug for RequestBody {
             .field("segments", &self.document.segments().len())
             .finish_non_exhaustive()
     }
-}
-
-/// What is asked of a body before its texts are given roles.
-fn check_shape(dialect: Dialect, root: Value<'_>) -> Result<(), DecodeError> {
-    let shape = |expected| Err(DecodeError::Shape { expected });
-    if root.kind() != Kind::Object {
-        return shape("a JSON object");
-    }
-    let kind_of = |name| root.get(name).map(|value| value.kind());
-    if !matches!(kind_of("model"), None | Some(Kind::String)) {
-        return shape("`model` to be a string");
-    }
-    if !matches!(
-        kind_of("stream"),
-        None | Some(Kind::True | Kind::False | Kind::Null)
-    ) {
-        return shape("`stream` to be true or false");
-    }
-    match dialect {
-        Dialect::OpenaiChat | Dialect::AnthropicMessages => {
-            let Some(messages) = root.get("messages").filter(|value| value.kind() == Kind::Array) else {
-                return shape("`messages` to be an array of messages");
-            };
-            if messages.items().any(|message| message.kind() != Kind::Object) {
-                return shape("each of `messages` to be an object with `role` and `content`");
-            }
-        }
-        Dialect::OpenaiResponses => match root.get("input") {
-            Some(input) if input.kind() == Kind::String => {}
-            Some(input) if input.kind() == Kind::Array => {
-                if input.items().any(|item| item.kind() != Kind::Object) {
-                    return shape("each item of `input` to be an object");
-                }
-            }
-            // A stored prompt or an earlier response can stand for the input.
-            None if ["prompt", "previous_response_id", "conversation"]
-                .iter()
-                .any(|name| kind_of(name).is_some()) => {}
-            _ => return shape("`input` to be a string or an array of items"),
-        },
-        _ => return shape("a dialect that has request bodies"),
-    }
-    Ok(())
 }
 
 /// A body that is not taken.

@@ -1,6 +1,7 @@
 //! Golden bodies: each under `tests/corpus/<dialect>/NAME.json` with its segments beside it as
-//! `NAME.segments.json` (place, role, text). Names starting with `reply-` are replies, those with
-//! `count-` go to the counting endpoint, all others are requests for an answer.
+//! `NAME.segments.json` (place, role, text). Names starting with `reply-` are replies; those that start with
+//! `count-`, `embed-`, `convert-`, `upload-` or `manage-` are requests for that, `event-` is a message of a
+//! WebSocket, and all others are requests for an answer.
 //!
 //! When segments differ, what was found is written to the test's temporary folder, whose path the
 //! failure names; after reading it through it can take the place of the golden file.
@@ -16,12 +17,12 @@ use cordon_domain::{Dialect, Edit, Splice};
 use cordon_wire::{Endpoint, Limits, Operation, decode, decode_reply};
 use serde_json::{Value, json};
 
-/// Whose folders hold bodies.
-const DIALECTS: [Dialect; 3] = [
-    Dialect::OpenaiChat,
-    Dialect::OpenaiResponses,
-    Dialect::AnthropicMessages,
-];
+/// Whose folders hold bodies: every dialect that has bodies.
+fn dialects() -> impl Iterator<Item = Dialect> {
+    Dialect::BUILT_IN
+        .into_iter()
+        .filter(|dialect| !matches!(dialect, Dialect::Models | Dialect::Unknown))
+}
 
 #[test]
 fn golden_bodies_give_their_segments() {
@@ -183,18 +184,20 @@ fn endpoint(path: &Path) -> (Endpoint, bool) {
         .parent()
         .and_then(Path::file_name)
         .and_then(|name| name.to_str());
-    let dialect = DIALECTS
-        .into_iter()
+    let dialect = dialects()
         .find(|dialect| folder == Some(dialect.name()))
         .expect("only the dialects' folders are walked");
     let name = path
         .file_name()
         .and_then(|name| name.to_str())
         .expect("names in the corpus are plain");
-    let operation = if name.starts_with("count-") {
-        Operation::CountTokens
-    } else {
-        Operation::Generate
+    let operation = match name.split_once('-') {
+        Some(("count", _)) => Operation::CountTokens,
+        Some(("embed", _)) => Operation::Embed,
+        Some(("convert", _)) => Operation::Convert,
+        Some(("upload", _)) => Operation::Upload,
+        Some(("manage", _)) => Operation::Manage,
+        _ => Operation::Generate,
     };
     (Endpoint::new(dialect, operation), name.starts_with("reply-"))
 }
@@ -217,8 +220,7 @@ fn corpus() -> Vec<PathBuf> {
             .map(|entry| entry.expect("the corpus can be listed").path())
             .collect()
     };
-    let mut bodies: Vec<PathBuf> = DIALECTS
-        .iter()
+    let mut bodies: Vec<PathBuf> = dialects()
         .flat_map(|dialect| entries(&root.join(dialect.name())))
         .filter(|path| {
             let name = path.to_string_lossy();
@@ -226,6 +228,6 @@ fn corpus() -> Vec<PathBuf> {
         })
         .collect();
     bodies.sort();
-    assert!(bodies.len() >= 12, "the corpus is not where it should be");
+    assert!(bodies.len() >= 80, "the corpus is not where it should be");
     bodies
 }

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use cordon_domain::{Dialect, Role, Splice};
 use cordon_wire::{
-    DecodeError, Endpoint, JsonError, JsonFault, Limits, Operation, Usage, decode, decode_reply,
+    DecodeError, Endpoint, JsonError, JsonFault, Limits, Operation, Usage, decode, decode_line, decode_reply,
+    endpoint,
 };
 
 fn at(dialect: Dialect) -> Endpoint {
@@ -57,6 +58,39 @@ fn a_body_of_another_shape_is_refused_with_what_was_expected() {
             "`input`",
         ),
         (Dialect::Unknown, r#"{}"#, "dialect"),
+        (
+            Dialect::OpenaiCompletions,
+            r#"{"prompt":[1212,318]}"#,
+            "LLM tokens",
+        ),
+        (
+            Dialect::OpenaiCompletions,
+            r#"{"prompt":["a",[1212]]}"#,
+            "LLM tokens",
+        ),
+        (
+            Dialect::OpenaiEmbeddings,
+            r#"{"input":[[1212],[318]]}"#,
+            "LLM tokens",
+        ),
+        (
+            Dialect::Ollama,
+            r#"{"prompt":"a","context":[1212]}"#,
+            "LLM tokens",
+        ),
+        (Dialect::Ollama, r#"{"messages":["a"]}"#, "each of `messages`"),
+        (Dialect::Gemini, r#"{"model":"g"}"#, "`contents`"),
+        (Dialect::Gemini, r#"{"contents":["a"]}"#, "`contents`"),
+        (Dialect::Gemini, r#"{"model":"g","request":{}}"#, "`contents`"),
+        (Dialect::BedrockConverse, r#"{"system":[]}"#, "`messages`"),
+        (
+            Dialect::BedrockConverse,
+            r#"{"input":{"invokeModel":{"body":"aGk="}}}"#,
+            "is encoded",
+        ),
+        (Dialect::Cohere, r#"{"messages":"a"}"#, "`messages`"),
+        (Dialect::Mcp, r#"{"method":"tools/call"}"#, "JSON-RPC"),
+        (Dialect::Mcp, r#"[{"jsonrpc":"2.0"},{}]"#, "JSON-RPC"),
     ];
     for (dialect, body, expected) in cases {
         let error = failure(dialect, body.as_bytes());
@@ -154,6 +188,98 @@ fn model_and_stream_are_read_out() {
         format!("{decoded:?}"),
         "RequestBody { endpoint: Endpoint { dialect: OpenaiChat, operation: Generate }, bytes: 29, segments: 0, .. }"
     );
+}
+
+#[test]
+fn what_the_path_says_goes_before_the_body() {
+    let path = "/openai/deployments/ours/chat/completions?api-version=1";
+    let azure = endpoint("POST", None, path).unwrap();
+    let body = decode(
+        azure,
+        r#"{"model":"theirs","messages":[]}"#.into(),
+        &Limits::default(),
+    )
+    .unwrap();
+    assert_eq!(body.at_path(None, path).model(), Some("ours"));
+    let path = "/v1/chat/completions";
+    let plain = endpoint("POST", None, path).unwrap();
+    let body = decode(
+        plain,
+        r#"{"model":"theirs","messages":[]}"#.into(),
+        &Limits::default(),
+    )
+    .unwrap();
+    assert_eq!(body.at_path(None, path).model(), Some("theirs"));
+
+    for (path, body, streamed) in [
+        (
+            "/v1beta/models/g:streamGenerateContent",
+            r#"{"contents":[]}"#,
+            true,
+        ),
+        (
+            "/v1beta/models/g:generateContent",
+            r#"{"contents":[],"stream":true}"#,
+            false,
+        ),
+        ("/model/m/converse-stream", r#"{"messages":[]}"#, true),
+        ("/api/chat", r#"{"messages":[]}"#, true),
+        ("/api/chat", r#"{"messages":[],"stream":false}"#, false),
+        ("/api/embed", r#"{"input":"a"}"#, false),
+    ] {
+        let decoded = decode(
+            endpoint("POST", None, path).unwrap(),
+            body.into(),
+            &Limits::default(),
+        )
+        .unwrap();
+        assert_eq!(decoded.stream(), streamed, "{path}");
+    }
+}
+
+#[test]
+fn a_line_is_the_request_of_its_url() {
+    let line = r#"{"custom_id":"1","method":"POST","url":"/v1/responses","body":{"model":"m","instructions":"s","input":"u"}}"#;
+    let decoded = decode_line(line.into(), &Limits::default()).unwrap();
+    assert_eq!(decoded.endpoint().dialect, Dialect::OpenaiResponses);
+    assert_eq!(decoded.model(), Some("m"));
+    let role = |place: &str| {
+        let at = decoded.segments().iter().find(|s| s.place.as_str() == place);
+        at.unwrap().role
+    };
+    assert_eq!(
+        (role("/body/instructions"), role("/body/input")),
+        (Role::System, Role::User)
+    );
+    assert_eq!(role("/custom_id"), Role::Other);
+
+    let tuning = decode_line(
+        r#"{"messages":[{"role":"user","content":"u"}]}"#.into(),
+        &Limits::default(),
+    );
+    assert!(tuning.unwrap().segments().iter().any(|s| s.role == Role::User));
+    for bad in [
+        r#"{"url":"/v1/elsewhere","body":{"messages":[]}}"#,
+        r#"{"url":"/v1/embeddings","body":{"input":[1212]}}"#,
+        r#"{"url":"/v1/chat/completions","body":{}}"#,
+        "{}{}",
+    ] {
+        let error = decode_line(bad.into(), &Limits::default()).unwrap_err();
+        assert_eq!(error.status(), 400, "{bad}");
+    }
+}
+
+#[test]
+fn a_batch_asks_for_a_model_that_all_its_requests_ask_for() {
+    let batch = |second: &str| {
+        let body = format!(
+            r#"{{"requests":[{{"params":{{"model":"a","messages":[]}}}},{{"params":{{"model":"{second}","messages":[]}}}}]}}"#
+        );
+        let endpoint = Endpoint::new(Dialect::AnthropicBatches, Operation::Upload);
+        decode(endpoint, body.into(), &Limits::default()).unwrap()
+    };
+    assert_eq!(batch("a").model(), Some("a"));
+    assert_eq!(batch("b").model(), None);
 }
 
 #[test]

@@ -86,7 +86,8 @@ pub async fn decode(
             draft.request(gate, &bytes);
             draft.wants_usage =
                 endpoint.dialect == Dialect::OpenaiChat && cordon_wire::asks_for_usage(&bytes);
-            Content::Known(Arc::new(parse(endpoint, bytes, wire_limits(limits)).await?))
+            let body = parse(endpoint, bytes, wire_limits(limits)).await?;
+            Content::Known(Arc::new(body.at_path(arrival.host.as_deref(), &accepted.path)))
         }
         None => {
             draft.request(gate, &raw);

@@ -42,6 +42,10 @@ pub(crate) trait Position: Copy {
     fn role(self) -> Role;
     /// Whether the dialects know a member of that name, so that it says nothing of the caller's.
     fn knows(self, key: &str) -> bool;
+    /// Whether a long number here can be somebody's.
+    fn counts(self) -> bool {
+        true
+    }
 }
 
 /// A body, its segments, and where each lies.
@@ -459,7 +463,7 @@ impl Walk<'_> {
         pointer: &str,
     ) -> Result<(), DecodeError> {
         let raw = value.raw();
-        if significant_digits(raw) < LONG_NUMBER {
+        if significant_digits(raw) < LONG_NUMBER || !at.counts() {
             return Ok(());
         }
         let site = Site {
