@@ -37,6 +37,8 @@ pub use refusal::{Rendered, refuse};
 
 mod sse;
 
+mod event_stream;
+
 mod stream;
 pub use stream::{Channel, Rewrite, StreamEditor, StreamError, error_event};
 
