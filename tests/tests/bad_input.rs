@@ -248,9 +248,9 @@ async fn what_is_not_understood_is_refused_and_recorded() {
         .await
         .expect("Cordon takes a connection");
     for (method, target, headers, status) in [
-        ("POST", "/v1/embeddings", &[][..], 400),
-        ("GET", "/v1/files", &[], 400),
-        ("DELETE", "/v1/chat/completions", &[], 400),
+        ("POST", "/v1/vector_stores", &[][..], 400),
+        ("GET", "/v1/assistants", &[], 400),
+        ("PUT", "/v1/chat/completions", &[], 400),
         (
             "GET",
             "/v1/responses",

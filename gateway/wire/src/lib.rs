@@ -27,7 +27,7 @@ mod request;
 pub use request::{DecodeError, RequestBody, decode, decode_line};
 
 mod reply;
-pub use reply::{ReplyBody, Usage, decode_reply};
+pub use reply::{ReplyBody, Usage, decode_reply, decode_reply_of};
 
 mod envelope;
 pub use envelope::Envelope;

@@ -5,36 +5,90 @@
 //! are the texts within it, and what is put there is escaped for both.
 //!
 //! A reply is not asked to be of a certain shape: an error object or a field of tomorrow passes as it
-//! came. Limits: [`Limits`]. On failure: a [`DecodeError`]; the reply is not handed on.
+//! came. Where an endpoint gives out files, sound or plain text, a reply need not be JSON: a text is one
+//! segment, and anything else has none.
+//!
+//! Limits: [`Limits`]. On failure: a [`DecodeError`]; the reply is not handed on.
 
 use std::fmt;
 
 use bytes::Bytes;
-use cordon_domain::{Edit, Segment, Splice, SpliceError};
+use cordon_domain::{Edit, Place, Role, Segment, Splice, SpliceError, Text};
 
 use crate::{
-    DecodeError, Endpoint, Limits,
-    json::{Document, Value, scan},
+    DecodeError, Endpoint, Limits, Operation,
+    json::{Document, in_order, scan},
     request::{self, Station},
 };
 
+mod usage;
+pub use usage::Usage;
+pub(crate) use usage::usage_of;
+
 /// A decoded plain reply.
 pub struct ReplyBody {
-    document: Document,
+    content: Content,
     model: Option<String>,
     usage: Option<Usage>,
 }
 
-/// LLM tokens that an exchange took, as the upstream counts them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Usage {
-    /// Tokens of the request, those read from a cache included.
-    pub input: u64,
-    /// Tokens of the reply, reasoning included.
-    pub output: u64,
+enum Content {
+    Json(Document),
+    /// A text, which is its one segment.
+    Text(Bytes, [Segment; 1]),
+    /// Sound, a picture, a file.
+    Opaque(Bytes),
 }
 
-/// Reads a plain reply of an endpoint's dialect.
+/// Reads a plain reply of an endpoint by what its head says it is.
+///
+/// # Errors
+/// When the body is over a limit, or is not strict JSON where the endpoint answers with nothing else.
+pub fn decode_reply_of(
+    endpoint: Endpoint,
+    content_type: &str,
+    body: Bytes,
+    limits: &Limits,
+) -> Result<ReplyBody, DecodeError> {
+    let plain = |content| {
+        Ok(ReplyBody {
+            content,
+            model: None,
+            usage: None,
+        })
+    };
+    if body.is_empty() {
+        return plain(Content::Opaque(body));
+    }
+    let kind = content_type.trim_start().to_ascii_lowercase();
+    let gives_files = matches!(
+        endpoint.operation,
+        Operation::Convert | Operation::Upload | Operation::Manage
+    );
+    if gives_files
+        && ["audio/", "image/", "video/"]
+            .iter()
+            .any(|media| kind.starts_with(media))
+    {
+        return plain(Content::Opaque(body));
+    }
+    match decode_reply(endpoint, body.clone(), limits) {
+        Err(DecodeError::Json(_)) if gives_files => match std::str::from_utf8(&body) {
+            Ok(text) if kind.starts_with("text/plain") => {
+                let segment = Segment {
+                    place: Place::new(""),
+                    role: Role::Assistant,
+                    text: Text::from(text.to_owned()),
+                };
+                plain(Content::Text(body, [segment]))
+            }
+            _ => plain(Content::Opaque(body)),
+        },
+        read => read,
+    }
+}
+
+/// Reads a plain reply of an endpoint's dialect, which is JSON.
 ///
 /// # Errors
 /// When the body is over a limit or is not strict JSON.
@@ -47,11 +101,14 @@ pub fn decode_reply(endpoint: Endpoint, body: Bytes, limits: &Limits) -> Result<
     let source = body.clone();
     let tree = scan(&source, &request::bounds(limits))?;
     let root = tree.root();
-    let model = root.get("model").and_then(|model| model.text()).map(String::from);
+    let answer = root.get("response").unwrap_or(root);
+    let model = ["model", "modelVersion"]
+        .iter()
+        .find_map(|name| answer.get(name).and_then(|model| model.text()).map(String::from));
     let usage = usage_of(root);
     let document = Document::read(body, &tree, limits, Station::reply(endpoint.dialect))?;
     Ok(ReplyBody {
-        document,
+        content: Content::Json(document),
         model,
         usage,
     })
@@ -71,42 +128,42 @@ impl ReplyBody {
     }
 }
 
-/// The usage that an object tells: a whole reply, or the part of a stream that carries it.
-pub(crate) fn usage_of(object: Value<'_>) -> Option<Usage> {
-    // Counting answers with the bare number.
-    let usage = object.get("usage").unwrap_or(object);
-    let count = |name: &str| usage.get(name).and_then(|value| value.as_u64());
-    let input = count("input_tokens").or_else(|| count("prompt_tokens"));
-    let output = count("output_tokens").or_else(|| count("completion_tokens"));
-    if input.is_none() && output.is_none() {
-        return None;
-    }
-    // Anthropic leaves cached tokens out of `input_tokens`; OpenAI names them inside `..._details`.
-    let cached = ["cache_creation_input_tokens", "cache_read_input_tokens"]
-        .into_iter()
-        .filter_map(count);
-    let input = cached.fold(input.unwrap_or(0), u64::saturating_add);
-    Some(Usage {
-        input,
-        output: output.unwrap_or(0),
-    })
-}
-
 impl Splice for ReplyBody {
     fn segments(&self) -> &[Segment] {
-        self.document.segments()
+        match &self.content {
+            Content::Json(document) => document.segments(),
+            Content::Text(_, segments) => segments,
+            Content::Opaque(_) => &[],
+        }
     }
 
     fn splice(&self, edits: &[Edit]) -> Result<Bytes, SpliceError> {
-        self.document.splice(edits)
+        let (body, segments) = match &self.content {
+            Content::Json(document) => return document.splice(edits),
+            Content::Text(body, segments) => (body, segments.as_slice()),
+            Content::Opaque(body) => (body, &[][..]),
+        };
+        let mut out = Vec::with_capacity(body.len());
+        let mut copied = 0;
+        for edit in in_order(segments, edits)? {
+            out.extend_from_slice(&body[copied..edit.span.start]);
+            out.extend_from_slice(edit.replacement.as_bytes());
+            copied = edit.span.end;
+        }
+        out.extend_from_slice(&body[copied..]);
+        Ok(out.into())
     }
 }
 
 impl fmt::Debug for ReplyBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = match &self.content {
+            Content::Json(document) => document.body().len(),
+            Content::Text(body, _) | Content::Opaque(body) => body.len(),
+        };
         f.debug_struct("ReplyBody")
-            .field("bytes", &self.document.body().len())
-            .field("segments", &self.document.segments().len())
+            .field("bytes", &bytes)
+            .field("segments", &self.segments().len())
             .field("usage", &self.usage)
             .finish_non_exhaustive()
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use cordon_domain::{Dialect, Role, Splice};
 use cordon_wire::{
     DecodeError, Endpoint, JsonError, JsonFault, Limits, Operation, Usage, decode, decode_line, decode_reply,
-    endpoint,
+    decode_reply_of, endpoint,
 };
 
 fn at(dialect: Dialect) -> Endpoint {
@@ -333,6 +333,47 @@ fn replies_tell_their_model_and_usage() {
             r#"{"model":"m","input_tokens":2095}"#,
             Some((2095, 0)),
         ),
+        (
+            Dialect::Gemini,
+            r#"{"modelVersion":"m","usageMetadata":{"promptTokenCount":7,"candidatesTokenCount":3,"thoughtsTokenCount":2}}"#,
+            Some((7, 5)),
+        ),
+        (
+            Dialect::Gemini,
+            r#"{"response":{"modelVersion":"m","usageMetadata":{"promptTokenCount":7,"totalTokenCount":7}}}"#,
+            Some((7, 0)),
+        ),
+        (Dialect::Gemini, r#"{"model":"m","totalTokens":7}"#, Some((7, 0))),
+        (
+            Dialect::Cohere,
+            r#"{"model":"m","usage":{"billed_units":{"input_tokens":1},"tokens":{"input_tokens":7,"output_tokens":5}}}"#,
+            Some((7, 5)),
+        ),
+        (
+            Dialect::Cohere,
+            r#"{"model":"m","meta":{"billed_units":{"input_tokens":7,"output_tokens":5}}}"#,
+            Some((7, 5)),
+        ),
+        (
+            Dialect::Ollama,
+            r#"{"model":"m","prompt_eval_count":7,"eval_count":5}"#,
+            Some((7, 5)),
+        ),
+        (
+            Dialect::BedrockConverse,
+            r#"{"model":"m","usage":{"inputTokens":4,"cacheReadInputTokens":3,"outputTokens":5}}"#,
+            Some((7, 5)),
+        ),
+        (
+            Dialect::BedrockConverse,
+            r#"{"model":"m","inputTokens":7}"#,
+            Some((7, 0)),
+        ),
+        (
+            Dialect::BedrockInvoke,
+            r#"{"model":"m","prompt_token_count":7,"generation_token_count":5}"#,
+            Some((7, 5)),
+        ),
         (Dialect::OpenaiChat, r#"{"model":"m","usage":null}"#, None),
         (
             Dialect::OpenaiChat,
@@ -350,4 +391,45 @@ fn replies_tell_their_model_and_usage() {
         );
     }
     assert!(decode_reply(at(Dialect::OpenaiChat), "<html>".into(), &Limits::default()).is_err());
+}
+
+#[test]
+fn what_an_endpoint_gives_out_need_not_be_json() {
+    let limits = Limits::default();
+    let speech = Endpoint::new(Dialect::OpenaiAudio, Operation::Convert);
+    let file = Endpoint::new(Dialect::OpenaiFiles, Operation::Manage);
+    let sound: &[u8] = b"ID3\xFF\x00 [NAME_K7QX]";
+    for (endpoint, kind) in [
+        (speech, "audio/mpeg"),
+        (file, "application/octet-stream"),
+        (file, "text/plain"),
+    ] {
+        let reply = decode_reply_of(endpoint, kind, Bytes::from_static(sound), &limits).unwrap();
+        assert!(reply.segments().is_empty());
+        assert_eq!(reply.splice(&[]).unwrap(), sound);
+    }
+    let said = decode_reply_of(
+        speech,
+        "text/plain; charset=utf-8",
+        "I am [NAME_K7QX].\n".into(),
+        &limits,
+    )
+    .unwrap();
+    let edit = cordon_domain::Edit {
+        segment: 0,
+        span: 5..16,
+        replacement: "Jo".into(),
+    };
+    assert_eq!(said.splice(&[edit]).unwrap(), "I am Jo.\n");
+    let json = decode_reply_of(
+        speech,
+        "application/json",
+        r#"{"text":"[NAME_K7QX]"}"#.into(),
+        &limits,
+    )
+    .unwrap();
+    assert_eq!(json.segments()[0].text.as_str(), "[NAME_K7QX]");
+    let nothing = decode_reply_of(at(Dialect::Mcp), "", Bytes::new(), &limits).unwrap();
+    assert!(nothing.splice(&[]).unwrap().is_empty());
+    assert!(decode_reply_of(at(Dialect::OpenaiChat), "text/plain", "hi".into(), &limits).is_err());
 }

@@ -100,7 +100,7 @@ pub async fn respond(
         }
         Form::Count => {
             let endpoint = Endpoint::new(Dialect::AnthropicMessages, cordon_wire::Operation::CountTokens);
-            let counted = read_reply(gate, endpoint, body)?;
+            let counted = read_reply(gate, endpoint, &parts.headers, body)?;
             cordon_wire::count_tokens_reply(counted.usage().ok_or(Cause::Reply("is not a count"))?.input)
         }
         Form::FromChat(endpoint) => {
@@ -108,10 +108,12 @@ pub async fn respond(
             let body = cordon_wire::reply_from_chat(endpoint, &body, &asked)
                 .map_err(|_| Cause::Reply("could not be understood"))?;
             json(&mut parts.headers);
-            put_back(gate, rules, endpoint, body, &mut reidentifier, &upstream, draft).await?
+            let reply = read_reply(gate, endpoint, &parts.headers, body)?;
+            put_back(gate, rules, reply, &mut reidentifier, &upstream, draft).await?
         }
         Form::Same(endpoint) => {
-            put_back(gate, rules, endpoint, body, &mut reidentifier, &upstream, draft).await?
+            let reply = read_reply(gate, endpoint, &parts.headers, body)?;
+            put_back(gate, rules, reply, &mut reidentifier, &upstream, draft).await?
         }
     };
     plain(gate, draft, Response::from_parts(parts, body)).await
@@ -150,9 +152,17 @@ async fn whole(gate: &Gate, headers: &mut HeaderMap, body: Incoming) -> Result<B
         .map_err(|_| Cause::Reply("is not what its encoding says"))
 }
 
-fn read_reply(gate: &Gate, endpoint: Endpoint, body: Bytes) -> Result<ReplyBody, Cause> {
-    cordon_wire::decode_reply(endpoint, body, &wire_limits(&gate.config.limits))
+fn read_reply(gate: &Gate, endpoint: Endpoint, headers: &HeaderMap, body: Bytes) -> Result<ReplyBody, Cause> {
+    cordon_wire::decode_reply_of(endpoint, kind(headers), body, &wire_limits(&gate.config.limits))
         .map_err(|_| Cause::Reply("is malformed"))
+}
+
+/// What a reply's head says that its body is.
+fn kind(headers: &HeaderMap) -> &str {
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok())
+        .unwrap_or_default()
 }
 
 /// An error of the upstream. One in the caller's dialect goes on, with originals back; of another
@@ -190,14 +200,16 @@ async fn upstream_error(
         });
     }
     match form {
-        Form::Same(endpoint) => match read_reply(gate, endpoint, body.clone()) {
-            Ok(reply) => {
-                let reply = look_at(rules, reply, draft).await?;
-                splice_back(&reply, reidentifier)
+        Form::Same(endpoint) => {
+            match cordon_wire::decode_reply(endpoint, body.clone(), &wire_limits(&gate.config.limits)) {
+                Ok(reply) => {
+                    let reply = look_at(rules, reply, draft).await?;
+                    splice_back(&reply, reidentifier)
+                }
+                // An error page of a proxy on the way, or plain text: nothing of ours is in it.
+                Err(_) => Ok(body),
             }
-            // An error page of a proxy on the way, or plain text: nothing of ours is in it.
-            Err(_) => Ok(body),
-        },
+        }
         Form::FromChat(_) | Form::Count | Form::Unknown => Err(Cause::UpstreamStatus(status.as_u16())),
     }
 }
@@ -206,13 +218,11 @@ async fn upstream_error(
 async fn put_back(
     gate: &Gate,
     rules: &Arc<Rules>,
-    endpoint: Endpoint,
-    body: Bytes,
+    reply: ReplyBody,
     reidentifier: &mut Reidentifier,
     upstream: &Upstream,
     draft: &mut Draft,
 ) -> Result<Bytes, Cause> {
-    let reply = read_reply(gate, endpoint, body)?;
     used(gate, upstream, draft, reply.usage(), reply.model());
     let reply = look_at(rules, reply, draft).await?;
     splice_back(&reply, reidentifier)
