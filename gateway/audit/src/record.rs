@@ -418,6 +418,9 @@ pub struct Seal {
     pub outcome: Outcome,
     /// HTTP status given to the caller; 0 when none was given.
     pub status: u16,
+    /// Why it was refused or failed, by a stable code; nothing of one that was answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
     /// The model that the upstream says answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
@@ -450,6 +453,7 @@ impl Seal {
             exchange,
             outcome,
             status,
+            code: None,
             model: None,
             input_tokens: None,
             output_tokens: None,

@@ -73,6 +73,7 @@ impl Body {
                 exchange: _,
                 outcome: _,
                 status: _,
+                code,
                 model,
                 input_tokens,
                 output_tokens,
@@ -82,6 +83,7 @@ impl Body {
                 reply_commitment,
                 reply_entities,
             }) => {
+                bound_opt(code.as_mut(), NAME_BYTES);
                 bound_opt(model.as_mut(), MODEL_BYTES);
                 for number in [input_tokens, output_tokens, first_byte_ms].into_iter().flatten() {
                     bound_number(number);
