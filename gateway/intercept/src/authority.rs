@@ -22,7 +22,7 @@ use std::{
 };
 
 use cordon_domain::Clock;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{RootCertStore, client::WebPkiServerVerifier, client::danger::ServerCertVerifier};
 use time::{Duration, OffsetDateTime};
 
@@ -31,6 +31,9 @@ use crate::{names::normal_host, page::PAGES_HOST, reach::Network};
 mod files;
 pub use files::Files;
 pub(crate) use files::replace as replace_file;
+
+mod rotation;
+pub use rotation::{Described, Rotation, RotationState};
 
 mod mint;
 use mint::{Intermediate, Kind};
@@ -47,8 +50,10 @@ pub(crate) const BACKDATED: Duration = Duration::hours(1);
 const INTERMEDIATE_LIFE: Duration = Duration::days(730);
 /// How long the root is valid.
 const ROOT_LIFE: Duration = Duration::days(3650);
-/// From here on a loaded intermediate is reported as due for rotation.
+/// From here on an intermediate is reported as due for rotation.
 const ROTATE_AHEAD: Duration = Duration::days(60);
+/// From here on a root is: every caller's machine has to be given the next one first.
+const ROTATE_ROOT_AHEAD: Duration = Duration::days(180);
 
 /// What an authority may vouch for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,7 +88,11 @@ impl From<&Scope> for Scope {
 
 /// The loaded authority: mints leaves, never needs the root key.
 pub struct Authority {
-    root_pem: String,
+    /// Every root that callers are to trust, the next one too while a rotation is under way.
+    trusted_pem: String,
+    /// The root that leaves are minted under.
+    root: CertificateDer<'static>,
+    root_not_after: OffsetDateTime,
     interception: Intermediate,
     gateway: Intermediate,
     gateway_names: Vec<String>,
@@ -128,6 +137,25 @@ pub enum AuthorityError {
         /// Why.
         source: std::io::Error,
     },
+    /// A key that others may read.
+    #[error("{} is a private key, and others than its owner may read it (mode {mode:03o}); run `chmod 600` on it, and rotate the authority if anybody did", path.display())]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// A folder of keys that others may write to.
+    #[error("{} holds private keys, and others than its owner may put files there (mode {mode:03o}); run `chmod 700` on it", path.display())]
+    OpenFolder {
+        /// The folder.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// A step of a rotation that is not the next one.
+    #[error("{0}")]
+    OutOfTurn(&'static str),
     /// A file is not the PEM it should be.
     #[error("{} does not hold the {expected} it should", path.display())]
     Format {
@@ -217,31 +245,65 @@ impl Authority {
         clock: &dyn Clock,
     ) -> Result<Files, AuthorityError> {
         let scope = Normal::of(&scope.into())?;
-        let files = Files::of(dir);
-        let root_pem = files::read(&files.root)?;
-        let key = files::read(root_key)?;
-        let issuer = mint::root_issuer(&files.root, &root_pem, root_key, &key)?;
+        let key = files::read_secret(root_key)?;
+        let rotation = Rotation::of(dir);
+        let issuer_in = |dir: &Path| {
+            let files = Files::of(dir);
+            let root_pem = files::read(&files.root)?;
+            let issuer = mint::root_issuer(&files.root, &root_pem, root_key, &key)?;
+            Ok::<_, AuthorityError>((files, issuer))
+        };
+        // During a rotation there are two; the key says which is meant.
+        let minting = rotation.minting();
+        let (files, issuer) = match issuer_in(&minting) {
+            Err(AuthorityError::KeyMismatch(path)) => {
+                let other = if minting == dir {
+                    rotation.next()
+                } else {
+                    dir.to_owned()
+                };
+                issuer_in(&other).map_err(|_| AuthorityError::KeyMismatch(path))?
+            }
+            found => found?,
+        };
         scope.write_intermediates(&files, &issuer, clock.now())?;
         Ok(files)
     }
 
     /// Loads the authority in `dir` and proves, with the verifier that callers use, that it can
-    /// vouch for every host and gateway name of `scope`. The root key is not read.
+    /// vouch for every host and gateway name of `scope`. The root key is not read. While a
+    /// [`Rotation`] is under way, it decides which of the two mints.
     ///
     /// # Errors
-    /// When a file is missing or wrong, an intermediate is unconstrained or expired, or a name is
-    /// not permitted; the error names the file or the host.
+    /// When a file is missing or wrong or a key is not its owner's alone, an intermediate is unconstrained or
+    /// expired, or a name is not permitted; the error names the file or the host.
     pub fn load(dir: &Path, scope: impl Into<Scope>, clock: Arc<dyn Clock>) -> Result<Self, AuthorityError> {
-        let scope = Normal::of(&scope.into())?;
+        let trusted_pem = files::read(&Files::of(dir).root)?;
+        Self::load_from(&Rotation::of(dir).minting(), trusted_pem, &scope.into(), clock)
+    }
+
+    fn load_from(
+        dir: &Path,
+        trusted_pem: String,
+        scope: &Scope,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, AuthorityError> {
+        let scope = Normal::of(scope)?;
         let files = Files::of(dir);
-        let root_pem = files::read(&files.root)?;
+        let (root, root_not_after) = mint::first_certificate(&files.root, &files::read(&files.root)?)?;
         let now = clock.now();
+        if root_not_after <= now {
+            return Err(AuthorityError::Expired {
+                path: files.root,
+                expired: root_not_after,
+            });
+        }
         let load = |certificate: &Path, key: &Path| {
             Intermediate::load(
                 certificate,
                 &files::read(certificate)?,
                 key,
-                &files::read(key)?,
+                &files::read_secret(key)?,
                 now,
             )
         };
@@ -249,21 +311,40 @@ impl Authority {
             interception: load(&files.intermediate, &files.intermediate_key)?,
             gateway: load(&files.gateway, &files.gateway_key)?,
             gateway_names: scope.gateway_names.clone(),
-            root_pem,
+            trusted_pem,
+            root,
+            root_not_after,
             leaves: Leaves::new(Self::MAX_LEAVES),
             clock,
         };
         authority.prove(&files.root, &scope)?;
-        if authority.expires() - now < ROTATE_AHEAD {
-            tracing::warn!(expires = %authority.expires(), "an intermediate certificate expires soon, rotate it");
-        }
         Ok(authority)
     }
 
-    /// The root certificate that callers trust.
+    /// The root certificates that callers trust: the one that mints, and during a rotation the other, too.
     #[must_use]
     pub fn root_pem(&self) -> &str {
-        &self.root_pem
+        &self.trusted_pem
+    }
+
+    /// Each certificate of the authority with its end.
+    #[must_use]
+    pub fn ends(&self) -> [(&'static str, OffsetDateTime); 3] {
+        [
+            ("root", self.root_not_after),
+            ("interception", self.interception.not_after),
+            ("gateway", self.gateway.not_after),
+        ]
+    }
+
+    /// Those of its certificates that are to be replaced soon.
+    #[must_use]
+    pub fn due(&self) -> Vec<(&'static str, OffsetDateTime)> {
+        let now = self.clock.now();
+        self.ends()
+            .into_iter()
+            .filter(|(which, end)| *end - now < Described::ahead(which))
+            .collect()
     }
 
     /// When the first of the intermediates expires.
@@ -351,8 +432,7 @@ impl Authority {
             expected: "root certificate",
         };
         let mut roots = RootCertStore::empty();
-        let anchor = CertificateDer::from_pem_slice(self.root_pem.as_bytes()).map_err(|_| format())?;
-        roots.add(anchor).map_err(|_| format())?;
+        roots.add(self.root.clone()).map_err(|_| format())?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), provider)
             .build()

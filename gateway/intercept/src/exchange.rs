@@ -51,6 +51,13 @@ pub trait Exchanges: Send + Sync + 'static {
         request: Request<Incoming>,
     ) -> impl Future<Output = Response<AnswerBody>> + Send;
 
+    /// Whether an intercepted host itself speaks HTTP/2; `None` where that is not known yet. Its callers are
+    /// offered no protocol that it would not have offered them.
+    fn origin_http2(&self, host: &str) -> Option<bool> {
+        let _ = host;
+        None
+    }
+
     /// Something was turned away before it became an exchange. The server records it and renders the
     /// answer; where [`Reason::status`] is `None` no answer can be sent and the one given is dropped.
     fn turned_away(
@@ -204,6 +211,8 @@ pub enum Reason {
     TooManyHeaders,
     /// A body in another transfer coding than chunks, or in more than one.
     TransferCoding,
+    /// The company's own proxy, which tunnels go through, cannot be reached or refused.
+    TunnelParent,
     /// Something of ours failed while answering.
     Failed,
 }
@@ -225,7 +234,7 @@ impl Reason {
             | Self::ConnectionAbused => return None,
             Self::NoProxyHere => StatusCode::METHOD_NOT_ALLOWED,
             Self::TunnelPort | Self::TunnelReserved => StatusCode::FORBIDDEN,
-            Self::HostNotCertified | Self::TunnelUnreachable => StatusCode::BAD_GATEWAY,
+            Self::HostNotCertified | Self::TunnelUnreachable | Self::TunnelParent => StatusCode::BAD_GATEWAY,
             Self::TunnelLimit => StatusCode::SERVICE_UNAVAILABLE,
             Self::TunnelTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::AddressLimit => StatusCode::TOO_MANY_REQUESTS,
@@ -262,6 +271,7 @@ impl Reason {
             Self::TargetTooLong => "target_too_long",
             Self::TooManyHeaders => "too_many_headers",
             Self::TransferCoding => "transfer_coding",
+            Self::TunnelParent => "tunnel_parent",
             Self::Failed => "failed",
         }
     }
@@ -310,6 +320,9 @@ impl Reason {
             Self::TooManyHeaders => "The request has more header fields than Cordon is configured to take.",
             Self::TransferCoding => {
                 "The body's transfer coding is not taken here; send it in chunks or with a length."
+            }
+            Self::TunnelParent => {
+                "The company's own proxy, which Cordon goes out through, cannot be reached or refused the connection."
             }
             Self::Failed => "Something failed inside Cordon; nothing was sent on.",
         }

@@ -11,7 +11,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use cordon_domain::Door;
-use http::{Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response, header};
 use hyper::body::Incoming;
 use rustls::server::Acceptor;
 use tokio::time::{Instant, timeout_at};
@@ -63,7 +63,14 @@ pub(crate) async fn run<S: Exchanges>(connection: Intercepted<S>, io: Taken) {
     let served = Arc::clone(&connection);
     let answer = move |request| -> Answering {
         let connection = Arc::clone(&served);
-        Box::pin(async move { connection.answer(request, disagreement, http2).await })
+        Box::pin(async move {
+            let mut answer = connection.answer(request, disagreement, http2).await;
+            // The origin's other ways (HTTP/3) lead past us; those that a caller remembers are to be forgotten.
+            answer
+                .headers_mut()
+                .insert(header::ALT_SVC, HeaderValue::from_static("clear"));
+            answer
+        })
     };
     let (pulse, limits) = (
         Arc::clone(&connection.pulse),
@@ -103,7 +110,12 @@ async fn shake<S: Exchanges>(
         tracing::error!(%error, "no certificate for an intercepted host");
         failed
     })?;
-    let stream = start.into_stream(leaf.config()).await.map_err(|_| failed)?;
+    // As the origin does: some programs behave otherwise over HTTP/2, and would not meet it there.
+    let config = match connection.shared.exchanges.origin_http2(host) {
+        Some(false) => leaf.http1_config(),
+        Some(true) | None => leaf.config(),
+    };
+    let stream = start.into_stream(config).await.map_err(|_| failed)?;
     Ok((stream, disagreement))
 }
 

@@ -44,11 +44,17 @@ pub use tunnel::TunnelRules;
 mod reach;
 pub use reach::{InvalidNetwork, Network, is_reserved};
 
+mod outbound;
+pub use outbound::{DialError, InvalidParent, Outbound, ParentProxy, Stream};
+
 mod authority;
-pub use authority::{Authority, AuthorityError, Files, Leaf, Scope};
+pub use authority::{Authority, AuthorityError, Described, Files, Leaf, Rotation, RotationState, Scope};
 
 mod trust;
-pub use trust::{TrustError, gateway_tls_from_pem, upstream_tls, write_bundle};
+pub use trust::{
+    CertificateFault, Revocation, RevocationError, TrustError, gateway_tls_from_pem, upstream_tls,
+    write_bundle,
+};
 
 mod body;
 pub use body::{Pace, ReadError, read_body};

@@ -29,6 +29,7 @@ use crate::{
     exchange::{Exchanges, Reason},
     gateway,
     limits::ListenerLimits,
+    outbound::Outbound,
     page::Pages,
     proxy,
     serving::stranger,
@@ -69,6 +70,7 @@ pub struct Interceptor<S> {
     pub(crate) pages: ArcSwap<Pages>,
     pub(crate) tunnels: ArcSwap<TunnelRules>,
     pub(crate) tunnel_slots: Arc<Semaphore>,
+    pub(crate) outbound: Outbound,
     pub(crate) limits: Arc<ListenerLimits>,
     pub(crate) gateway_tls: GatewayTls,
     pub(crate) plain_on_loopback: bool,
@@ -84,6 +86,7 @@ impl<S: Exchanges> Interceptor<S> {
             pages: ArcSwap::from_pointee(pages),
             tunnel_slots: Arc::new(Semaphore::new(tunnels.max_tunnels)),
             tunnels: ArcSwap::from_pointee(tunnels),
+            outbound: Outbound::default(),
             limits: Arc::default(),
             gateway_tls: GatewayTls::default(),
             plain_on_loopback: false,
@@ -102,6 +105,13 @@ impl<S: Exchanges> Interceptor<S> {
     pub fn with_tunnels(mut self, rules: TunnelRules) -> Self {
         self.tunnel_slots = Arc::new(Semaphore::new(rules.max_tunnels));
         self.tunnels = ArcSwap::from_pointee(rules);
+        self
+    }
+
+    /// With this way out for tunnels.
+    #[must_use]
+    pub fn with_outbound(mut self, outbound: Outbound) -> Self {
+        self.outbound = outbound;
         self
     }
 

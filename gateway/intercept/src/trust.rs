@@ -11,6 +11,7 @@ use std::{collections::HashSet, fmt::Write as _, path::Path, sync::Arc};
 
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
+    client::WebPkiServerVerifier,
     crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::ResolvesServerCert,
@@ -18,6 +19,13 @@ use rustls::{
 };
 
 use crate::authority::replace_file;
+
+mod revocation;
+pub use revocation::{Revocation, RevocationError};
+
+mod verifier;
+pub use verifier::CertificateFault;
+use verifier::Verifier;
 
 /// Why trust could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +41,9 @@ pub enum TrustError {
         /// Which of them.
         nth: usize,
     },
+    /// A revocation list that was read cannot be used.
+    #[error("a revocation list cannot be used")]
+    BadRevocationList,
     /// The root certificate for the bundle is not PEM.
     #[error("the root certificate for the bundle is not PEM")]
     BadRoot,
@@ -113,11 +124,11 @@ fn push_pem(text: &mut String, der: &[u8]) {
 }
 
 /// TLS towards upstreams: the platform's roots and those of `extra_roots_pem` (each may hold
-/// several), verified always, `h2` and `http/1.1` offered.
+/// several), verified always, revoked certificates refused, `h2` and `http/1.1` offered.
 ///
 /// # Errors
 /// When an extra PEM is unusable, or there is no root at all.
-pub fn upstream_tls(extra_roots_pem: &[String]) -> Result<ClientConfig, TrustError> {
+pub fn upstream_tls(extra_roots_pem: &[String], revocation: &Revocation) -> Result<ClientConfig, TrustError> {
     let mut roots = RootCertStore::empty();
     // Platforms carry a few certificates that webpki cannot read; those alone are left out.
     roots.add_parsable_certificates(platform_roots());
@@ -136,9 +147,20 @@ pub fn upstream_tls(extra_roots_pem: &[String]) -> Result<ClientConfig, TrustErr
     if roots.is_empty() {
         return Err(TrustError::NoRoots);
     }
+    let mut verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), provider())
+        .with_crls(revocation.lists.iter().cloned());
+    if !revocation.refuse_unknown {
+        verifier = verifier.allow_unknown_revocation_status();
+    }
+    if !revocation.accept_expired {
+        verifier = verifier.enforce_revocation_expiration();
+    }
+    let verifier = Verifier(verifier.build().map_err(|_| TrustError::BadRevocationList)?);
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
+        // What is dangerous is a verifier that accepts; this one is webpki's, and explains what it refuses.
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
     config.alpn_protocols = alpn();
     Ok(config)
@@ -194,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_broken_extra_root_is_named() {
-        let error = upstream_tls(&["not pem".to_owned()]).unwrap_err();
+        let error = upstream_tls(&["not pem".to_owned()], &Revocation::default()).unwrap_err();
         assert!(matches!(error, TrustError::BadExtraRoot { nth: 1 }));
     }
 }

@@ -27,9 +27,9 @@ use cordon_domain::Door;
 use rustls::server::Acceptor;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional},
-    net::{TcpStream, lookup_host},
+    net::TcpStream,
     sync::OwnedSemaphorePermit,
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until},
 };
 
 use crate::{
@@ -37,6 +37,7 @@ use crate::{
     gateway::TLS_HANDSHAKE,
     listen::{Interceptor, Lease},
     names::{Target, normal_host},
+    outbound::{DialError, Stream},
     proxy::Taken,
     reach::{Network, is_reserved, unmapped},
     serving::turned_away,
@@ -92,7 +93,7 @@ impl TunnelRules {
 
 /// A connected tunnel that no byte has passed yet.
 pub(crate) struct Open {
-    pub(crate) upstream: TcpStream,
+    pub(crate) upstream: Stream,
     pub(crate) rules: Arc<TunnelRules>,
     /// Its place among the tunnels.
     pub(crate) slot: OwnedSemaphorePermit,
@@ -107,38 +108,23 @@ pub(crate) async fn open<S: Exchanges>(shared: &Interceptor<S>, target: &Target)
     let slot = Arc::clone(&shared.tunnel_slots)
         .try_acquire_owned()
         .map_err(|_| Reason::TunnelLimit)?;
-    let upstream = timeout(rules.connect, dial(&rules, target))
+    let upstream = shared
+        .outbound
+        .dial(&target.host, target.port, rules.connect, |address| {
+            rules.permits(address)
+        })
         .await
-        .map_err(|_| Reason::TunnelTimeout)??;
+        .map_err(|error| match error {
+            DialError::Reserved => Reason::TunnelReserved,
+            DialError::Unresolved | DialError::Unreachable => Reason::TunnelUnreachable,
+            DialError::TimedOut => Reason::TunnelTimeout,
+            DialError::ParentUnreachable | DialError::ParentRefused(_) => Reason::TunnelParent,
+        })?;
     Ok(Open {
         upstream,
         rules,
         slot,
     })
-}
-
-async fn dial(rules: &TunnelRules, target: &Target) -> Result<TcpStream, Reason> {
-    let resolved: Vec<SocketAddr> = match target.address() {
-        Some(address) => vec![SocketAddr::new(address, target.port)],
-        None => lookup_host((target.host.as_str(), target.port))
-            .await
-            .map_err(|_| Reason::TunnelUnreachable)?
-            .collect(),
-    };
-    let (permitted, reserved): (Vec<_>, Vec<_>) = resolved
-        .into_iter()
-        .partition(|address| rules.permits(address.ip()));
-    if permitted.is_empty() && !reserved.is_empty() {
-        return Err(Reason::TunnelReserved);
-    }
-    for address in permitted {
-        if let Ok(upstream) = TcpStream::connect(address).await {
-            // Without it a keystroke waits for the one before; a failure costs only that.
-            let _ = upstream.set_nodelay(true);
-            return Ok(upstream);
-        }
-    }
-    Err(Reason::TunnelUnreachable)
 }
 
 /// Passes bytes until either side ends, nothing moves, or the listener drains; then closes the record.
@@ -197,7 +183,7 @@ pub(crate) async fn run<S: Exchanges>(
 /// handshake or names a server that may be reached unread. Returns what was held back.
 async fn first_flight(
     caller: &mut TcpStream,
-    upstream: &mut TcpStream,
+    upstream: &mut Stream,
     prefix: bytes::Bytes,
     meter: &Meter,
     evades: impl Fn(&str) -> bool,
@@ -239,8 +225,9 @@ async fn first_flight(
 }
 
 /// Passes bytes both ways until both sides ended or one failed.
-async fn pass(caller: TcpStream, mut upstream: TcpStream, first: Vec<u8>, meter: &Meter) {
-    if upstream.write_all(&first).await.is_err() {
+async fn pass(caller: TcpStream, mut upstream: Stream, first: Vec<u8>, meter: &Meter) {
+    // Through a proxy that speaks TLS, what is written waits for a flush.
+    if upstream.write_all(&first).await.is_err() || upstream.flush().await.is_err() {
         return;
     }
     meter.add_up(first.len());

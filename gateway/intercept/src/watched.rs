@@ -325,6 +325,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Watched<IO> {
 }
 
 /// A stream with bytes put back in front of it.
+#[derive(Debug)]
 pub(crate) struct Prefixed<IO> {
     prefix: Bytes,
     io: IO,

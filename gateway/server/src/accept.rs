@@ -88,6 +88,8 @@ pub fn accept(
         header::CONTENT_LENGTH,
         header::ACCEPT_ENCODING,
         header::EXPECT,
+        // Which other way a caller would have taken is no business of the upstream's (RFC 7838, section 5).
+        HeaderName::from_static("alt-used"),
     ] {
         headers.remove(name);
     }
@@ -216,6 +218,11 @@ impl Exchanges for Doorway {
             // The pipeline catches panics of its stages; this one came from the refusal itself.
             Err(_) => audit::refuse(&self.0, draft, Cause::Internal).await,
         }
+    }
+
+    fn origin_http2(&self, host: &str) -> Option<bool> {
+        let upstream = self.0.upstreams.by_host(host)?;
+        upstream.client.speaks_http2(host)
     }
 
     async fn turned_away(&self, turned: TurnedAway<Caller>) -> Response<AnswerBody> {

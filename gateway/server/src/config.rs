@@ -17,6 +17,7 @@ use std::{
 };
 
 use cordon_domain::{Dialect, UpstreamKind};
+use cordon_intercept::{Revocation, RevocationError};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -67,6 +68,8 @@ pub struct Config {
     pub engine: Engine,
     /// What the policy's questions to the on-prem model may cost.
     pub questions: Questions,
+    /// The company's own proxy, which clouds and tunnels are reached through, where it is the only way out.
+    pub upstream_proxy: Option<UpstreamProxy>,
     /// Providers and clusters that the policy may route to, by name.
     pub upstreams: BTreeMap<String, Upstream>,
     /// Where records rest: `sqlite`, or a PostgreSQL URL (best as `${env:DATABASE_URL}`).
@@ -92,6 +95,7 @@ impl Default for Config {
             ner: Ner::default(),
             engine: Engine::default(),
             questions: Questions::default(),
+            upstream_proxy: None,
             upstreams: BTreeMap::from([
                 (
                     "openai".to_owned(),
@@ -170,6 +174,13 @@ pub struct Intercept {
     pub extra_roots: Vec<PathBuf>,
     /// Whether tunnels may lead to loopback, link-local and private addresses.
     pub allow_private_tunnels: bool,
+    /// Files of certificate revocation lists (PEM or DER), or folders of them (`*.crl`, `*.pem`, `*.der`), that
+    /// upstreams' certificates are checked against; read again when they change.
+    pub crls: Vec<PathBuf>,
+    /// What happens to an upstream's certificate that no list in `crls` speaks of.
+    pub crl_unknown: Permission,
+    /// What happens to an upstream's certificate whose list in `crls` is past its next update.
+    pub crl_expired: Permission,
 }
 
 impl Default for Intercept {
@@ -179,6 +190,9 @@ impl Default for Intercept {
             other_hosts: OtherHosts::Tunnel,
             extra_roots: Vec::new(),
             allow_private_tunnels: false,
+            crls: Vec::new(),
+            crl_unknown: Permission::Allow,
+            crl_expired: Permission::Refuse,
         }
     }
 }
@@ -191,6 +205,28 @@ pub enum OtherHosts {
     Tunnel,
     /// It is refused, and recorded.
     Refuse,
+}
+
+/// Whether something passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Permission {
+    /// It does.
+    Allow,
+    /// It is refused, and recorded.
+    Refuse,
+}
+
+/// The company's own proxy, as the only way to the outside.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpstreamProxy {
+    /// `http://HOST:PORT` or `https://HOST:PORT`, with `USER:PASSWORD@` in front of the host where it asks for a
+    /// login (Basic); best as `${file:PATH}` then.
+    pub url: Setting,
+    /// Hosts (with their subdomains), addresses and networks that are reached without it.
+    #[serde(default)]
+    pub no_proxy: Vec<String>,
 }
 
 /// The token classifier (named-entity recognition) that finds names, addresses and places. Without it they
@@ -316,6 +352,10 @@ pub struct Upstream {
     /// Address to dial instead of what DNS says (`IP:PORT`). The TLS name stays the host's.
     #[serde(default)]
     pub address: Option<SocketAddr>,
+    /// Whether a cloud's name may lead to a private, loopback or link-local address. One that `address` gives,
+    /// or `url` spells out, may be any.
+    #[serde(default)]
+    pub allow_private: bool,
     /// `passthrough` sends the caller's own provider key on (forward proxy only); else the key
     /// that Cordon uses, as `${env:NAME}` or `${file:PATH}`.
     #[serde(default = "passthrough")]
@@ -344,6 +384,7 @@ impl Upstream {
             hosts: vec![host.to_owned()],
             url: None,
             address: None,
+            allow_private: false,
             credentials: passthrough(),
             dialects: dialects.to_vec(),
             model: None,
@@ -445,6 +486,14 @@ impl Config {
             .collect()
     }
 
+    /// Reads the revocation lists that upstreams' certificates are checked against.
+    pub fn revocation(&self) -> Result<Revocation, RevocationError> {
+        let mut revocation = Revocation::read(&self.intercept.crls)?;
+        revocation.refuse_unknown = self.intercept.crl_unknown == Permission::Refuse;
+        revocation.accept_expired = self.intercept.crl_expired == Permission::Allow;
+        Ok(revocation)
+    }
+
     /// Whether a host is intercepted: it is listed, or a subdomain of one that is.
     pub fn intercepts(&self, host: &str) -> bool {
         self.intercept
@@ -464,6 +513,7 @@ impl Config {
             ("ner", self.ner != other.ner),
             ("engine", self.engine != other.engine),
             ("questions", self.questions != other.questions),
+            ("upstream_proxy", self.upstream_proxy != other.upstream_proxy),
             ("upstreams", self.upstreams != other.upstreams),
             ("store", self.store != other.store),
             (

@@ -23,6 +23,7 @@ mod rules;
 mod serve;
 mod site;
 mod supervise;
+mod trust;
 mod upstream;
 
 use std::{io::Write as _, process::ExitCode};

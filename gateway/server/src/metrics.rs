@@ -6,8 +6,8 @@ use std::time::Duration;
 use cordon_audit::{Answer, Asked};
 use cordon_domain::Dialect;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-    TextEncoder,
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 /// Every metric of the proxy.
@@ -32,6 +32,7 @@ pub struct Metrics {
     engine_up: IntGauge,
     engine_restarts: IntCounter,
     reloads: IntCounterVec,
+    ca_expires: IntGaugeVec,
     turned_away: IntCounterVec,
 }
 
@@ -137,6 +138,17 @@ impl Metrics {
         registry
             .register(Box::new(engine_restarts.clone()))
             .expect("each name is registered once");
+        let ca_expires = IntGaugeVec::new(
+            Opts::new(
+                "ca_expires_seconds",
+                "Seconds until a certificate of the authority ends: root, interception, gateway.",
+            ),
+            &["certificate"],
+        )
+        .expect("names are plain words");
+        registry
+            .register(Box::new(ca_expires.clone()))
+            .expect("each name is registered once");
         for stage in Stage::ALL {
             let _ = stages.with_label_values(&[stage.name()]);
         }
@@ -188,7 +200,7 @@ impl Metrics {
             engine_up: gauge("engine_up", "1 while the engine answers."),
             reloads: counters(
                 "reloads_total",
-                "Reloads of policy, detectors and keys.",
+                "Reloads of policy, detectors, keys, the authority and revocation lists.",
                 &["outcome"],
             ),
             turned_away: counters(
@@ -196,6 +208,7 @@ impl Metrics {
                 "Connections and requests turned away before the path of a request, by cause.",
                 &["cause"],
             ),
+            ca_expires,
             stages,
             exchange,
             engine_restarts,
@@ -276,6 +289,11 @@ impl Metrics {
     /// Counts a reload.
     pub fn reload(&self, outcome: &'static str) {
         self.reloads.with_label_values(&[outcome]).inc();
+    }
+
+    /// Notes how long a certificate of the authority is valid yet.
+    pub fn ca_expires(&self, certificate: &str, seconds: i64) {
+        self.ca_expires.with_label_values(&[certificate]).set(seconds);
     }
 
     /// Counts a connection or request turned away by the listeners.

@@ -12,6 +12,8 @@ use cordon_wire::{DecodeError, TranslateError};
 
 use crate::upstream::UpstreamError;
 
+pub mod page;
+
 /// Why an exchange ends in a refusal.
 #[derive(Debug)]
 pub enum Cause {
@@ -193,7 +195,15 @@ impl Cause {
             ),
             Self::Upstream(UpstreamError::TimedOut) => told(504, Fault::Upstream, "cordon_upstream_timeout", "The provider did not answer in time.".into()),
             Self::Upstream(UpstreamError::Unsendable) => told(400, Fault::Shape, "cordon_unsendable", "A header or the path of this request is no valid HTTP.".into()),
-            Self::Upstream(_) => told(502, Fault::Upstream, "cordon_upstream_unreachable", "The provider cannot be reached, or its certificate does not verify.".into()),
+            Self::Upstream(UpstreamError::Certificate(fault)) => told(502, Fault::Upstream, fault.code(), format!(
+                "Cordon refused the connection to the provider: its certificate {}. Nothing was sent. Tell your administrator; trying again does not help until the certificate is mended.", fault.what()
+            )),
+            Self::Upstream(UpstreamError::Reserved) => told(502, Fault::Upstream, "cordon_upstream_private_address", "The provider's name leads to an address inside the building, where no provider is, so nothing was sent. Tell your administrator: the name's server may have been tampered with.".into()),
+            Self::Upstream(UpstreamError::Unresolved) => told(502, Fault::Upstream, "cordon_upstream_unresolved", "The provider's name does not resolve.".into()),
+            Self::Upstream(UpstreamError::Parent) => told(502, Fault::Upstream, "cordon_upstream_proxy", "The company's own proxy, which Cordon goes out through, cannot be reached or refused the connection. Tell your administrator.".into()),
+            Self::Upstream(UpstreamError::Handshake) => told(502, Fault::Upstream, "cordon_upstream_handshake", "The provider's server does not speak TLS as it must.".into()),
+            Self::Upstream(UpstreamError::Broken) => told(502, Fault::Upstream, "cordon_upstream_broken", "The provider closed the connection before it answered.".into()),
+            Self::Upstream(UpstreamError::Unreachable) => told(502, Fault::Upstream, "cordon_upstream_unreachable", "The provider cannot be reached.".into()),
             Self::Reply(what) => told(502, Fault::Upstream, "cordon_upstream_reply", format!("The provider's reply {what}, so it was not passed on.")),
             Self::UpstreamStatus(status) => told(
                 passed_on(*status),

@@ -22,7 +22,8 @@ use arc_swap::ArcSwap;
 use cordon_audit::{AuditConfig, CommitmentKey, Event, Recorder, Shipping, Started, Stopped, StoreUrl};
 use cordon_domain::{Clock, Dialect, Door, SystemClock, UpstreamKind};
 use cordon_intercept::{
-    Authority, GatewayTls, Interceptor, Pages, Scope, TunnelRules, gateway_tls_from_pem, upstream_tls,
+    Authority, GatewayTls, Interceptor, InvalidParent, Outbound, Pages, ParentProxy, Scope, TunnelRules,
+    gateway_tls_from_pem,
 };
 use cordon_policy::PlaceholderKey;
 use tokio::{
@@ -44,7 +45,8 @@ use crate::{
     running::Running,
     site::AdminSite,
     supervise::{self, EngineState},
-    upstream::{Credentials, Upstream, UpstreamClient, Upstreams},
+    trust,
+    upstream::{Credentials, Spoken, Upstream, UpstreamClient, Upstreams, WayOut},
 };
 
 /// Time the spool gets at shutdown to ship what it holds; the rest ships at the next start.
@@ -126,6 +128,7 @@ impl Server {
         let key = installation.key()?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let authority = Authority::load(&installation.ca(), scope(&config), clock.clone())
+            .map(Arc::new)
             .context("the certificate authority cannot be used (`cordon ca init` makes one, `cordon ca rotate` renews it)")?;
         cordon_intercept::write_bundle(&installation.bundle(), authority.root_pem())?;
         let ner = rules::load_ner(&config)?;
@@ -135,10 +138,13 @@ impl Server {
             );
         }
         let rules = Rules::load(&config, ner)?;
-        let extra = config.extra_roots().map_err(|(path, error)| {
-            anyhow::anyhow!("intercept.extra_roots: {}: {}", path.display(), error.kind())
-        })?;
-        let tls = upstream_tls(&extra)?;
+        let tls = Arc::new(trust::towards_upstreams(&config)?);
+        let way = WayOut {
+            outbound: Outbound::through(parent_proxy(&config, &tls).context("upstream_proxy")?),
+            tls,
+            spoken: Arc::new(Spoken::new()),
+            limit: Duration::from_secs(config.limits.connect_seconds),
+        };
 
         let (recorder, shipping) = open_audit(&config, &installation, clock.clone()).await?;
         let metrics = Arc::new(Metrics::new());
@@ -146,14 +152,14 @@ impl Server {
         let (stop, stop_last) = (CancellationToken::new(), CancellationToken::new());
         let engine = supervise::watch_engine(
             &config.engine,
-            |address| UpstreamClient::of_engine(address, &tls, &config.limits),
+            |address| UpstreamClient::of_engine(address, &way, &config.limits),
             &installation,
             metrics.clone(),
             &services,
             stop_last.clone(),
         )
         .context("engine.url")?;
-        let upstreams = upstreams(&config, &engine, &tls)?;
+        let upstreams = upstreams(&config, &engine, &way)?;
         let asked = upstreams
             .on_prem(&config.questions.upstream)
             .context("`questions.upstream` names no upstream in the building")?;
@@ -209,7 +215,12 @@ impl Server {
             gateway: running.gateway.clone(),
             hosts: gate.config.intercept.hosts.clone(),
         };
-        let interceptor = Arc::new(interceptor(&gate, authority, pages.clone())?);
+        let interceptor = Arc::new(interceptor(
+            &gate,
+            authority.clone(),
+            pages.clone(),
+            way.outbound,
+        )?);
         for (listener, door) in [(gateway, Door::Gateway), (proxy, Door::Proxy)] {
             listeners.spawn(cordon_intercept::serve(
                 listener,
@@ -220,8 +231,15 @@ impl Server {
         }
         let site = Arc::new(AdminSite {
             gate: gate.clone(),
-            pages,
+            pages: ArcSwap::from_pointee(pages),
         });
+        let users = trust::Users {
+            gate: gate.clone(),
+            interceptor,
+            site: site.clone(),
+            authority,
+        };
+        services.spawn(trust::keep_fresh(users, stop.clone()));
         services.spawn(cordon_console::serve(
             admin,
             site,
@@ -322,7 +340,18 @@ pub fn store_url(config: &Config, installation: &Installation) -> Result<StoreUr
     })
 }
 
-fn upstreams(config: &Config, engine: &supervise::Engine, tls: &rustls::ClientConfig) -> Result<Upstreams> {
+/// The company's own proxy, where the configuration names one.
+pub fn parent_proxy(
+    config: &Config,
+    tls: &rustls::ClientConfig,
+) -> Result<Option<ParentProxy>, InvalidParent> {
+    let configured = config.upstream_proxy.as_ref();
+    configured
+        .map(|proxy| ParentProxy::new(proxy.url.value(), &proxy.no_proxy, tls))
+        .transpose()
+}
+
+fn upstreams(config: &Config, engine: &supervise::Engine, way: &WayOut) -> Result<Upstreams> {
     let on_prem = Upstream {
         name: "engine".into(),
         kind: UpstreamKind::Engine,
@@ -335,13 +364,18 @@ fn upstreams(config: &Config, engine: &supervise::Engine, tls: &rustls::ClientCo
         &config.upstreams,
         &config.intercept.hosts,
         on_prem,
-        tls,
+        way,
         &config.limits,
     )
     .context("upstreams")
 }
 
-fn interceptor(gate: &Arc<Gate>, authority: Authority, pages: Pages) -> Result<Interceptor<Doorway>> {
+fn interceptor(
+    gate: &Arc<Gate>,
+    authority: Arc<Authority>,
+    pages: Pages,
+    outbound: Outbound,
+) -> Result<Interceptor<Doorway>> {
     let config = &gate.config;
     let mut tunnels = TunnelRules {
         max_tunnels: config.limits.tunnels,
@@ -353,9 +387,10 @@ fn interceptor(gate: &Arc<Gate>, authority: Authority, pages: Pages) -> Result<I
             .map(|all| all.parse().context("the networks of all addresses"))
             .collect::<Result<_>>()?;
     }
-    let interceptor = Interceptor::new(Doorway(gate.clone()), Arc::new(authority), pages)
+    let interceptor = Interceptor::new(Doorway(gate.clone()), authority, pages)
         .with_limits(config.limits.of_listeners())
-        .with_tunnels(tunnels);
+        .with_tunnels(tunnels)
+        .with_outbound(outbound);
     let (Some(certificate), Some(key)) = (&config.gateway.certificate, &config.gateway.key) else {
         return Ok(interceptor);
     };

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use cordon_console::Site;
 use cordon_intercept::Pages;
 
@@ -12,7 +13,7 @@ pub struct AdminSite {
     /// Its shared state.
     pub gate: Arc<Gate>,
     /// The same pages as on `http://cordon.internal/`.
-    pub pages: Pages,
+    pub pages: ArcSwap<Pages>,
 }
 
 impl Site for AdminSite {
@@ -27,14 +28,14 @@ impl Site for AdminSite {
     }
 
     fn root_pem(&self) -> String {
-        self.pages.get("/ca.pem").body
+        self.pages.load().get("/ca.pem").body
     }
 
     fn pac(&self) -> String {
-        self.pages.get("/proxy.pac").body
+        self.pages.load().get("/proxy.pac").body
     }
 
     fn instructions(&self) -> String {
-        self.pages.get("/").body
+        self.pages.load().get("/").body
     }
 }

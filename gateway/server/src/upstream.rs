@@ -3,16 +3,16 @@
 //! A body goes out by [`UpstreamClient::send`] alone, which takes a [`Cleared`]: what did not pass
 //! inspect, decide and transform does not compile. One part of inspection is itself a language model's:
 //! questions about a text go to an [`OnPrem`], of which there is none for a cloud. Certificates are always
-//! verified, against the system's roots and the configured ones. Replies are asked for unencoded, so that they
-//! can be inspected as they stream.
+//! verified, against the system's roots and the configured ones; how connections are made is [`connect`]'s. Replies
+//! are asked for unencoded, so that they can be inspected as they stream.
 //!
 //! On failure: an [`UpstreamError`] by cause, never with a word of the upstream's own.
 
 use std::{
     collections::BTreeMap,
+    error::Error as _,
     future::Future,
     io,
-    net::SocketAddr,
     path::PathBuf,
     pin::Pin,
     sync::Arc,
@@ -20,20 +20,25 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use cordon_domain::{Dialect, UpstreamKind};
+use cordon_intercept::CertificateFault;
 use cordon_policy::Cleared;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::Client,
     rt::{TokioExecutor, TokioIo, TokioTimer},
 };
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
 
 use crate::{config, supervise::EngineAddress};
+
+mod connect;
+use connect::{Connect, Reach};
+pub use connect::{Spoken, WayOut};
 
 /// How long the engine may take to say that it is well.
 const HEALTH_LIMIT: Duration = Duration::from_secs(5);
@@ -41,9 +46,24 @@ const HEALTH_LIMIT: Duration = Duration::from_secs(5);
 /// An upstream could not be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UpstreamError {
-    /// No connection: refused, unknown name, or a certificate that does not verify.
-    #[error("the upstream cannot be reached, or its certificate does not verify")]
+    /// No connection: refused, or nobody answers.
+    #[error("the upstream cannot be reached")]
     Unreachable,
+    /// Its name has no address.
+    #[error("the upstream's name does not resolve")]
+    Unresolved,
+    /// Its name leads to an address inside, where no cloud is.
+    #[error("the upstream's name leads to an address that is not of the public internet")]
+    Reserved,
+    /// The company's own proxy does not let us through.
+    #[error("the company's own proxy cannot be reached or refused the connection")]
+    Parent,
+    /// Its certificate does not verify.
+    #[error("the upstream's certificate {}", .0.what())]
+    Certificate(CertificateFault),
+    /// There was no TLS to be had, for another reason than its certificate.
+    #[error("the TLS handshake with the upstream failed")]
+    Handshake,
     /// It did not begin a reply in time.
     #[error("the upstream did not answer in time")]
     TimedOut,
@@ -89,12 +109,12 @@ pub struct Upstreams {
 }
 
 impl Upstreams {
-    /// Builds the clients. `tls` is used for every `https` upstream.
+    /// Builds the clients, which go out by `way`.
     pub fn new(
         configured: &BTreeMap<String, config::Upstream>,
         intercepted: &[String],
         engine: Upstream,
-        tls: &rustls::ClientConfig,
+        way: &WayOut,
         limits: &config::Limits,
     ) -> Result<Self, UpstreamError> {
         let mut named = BTreeMap::new();
@@ -123,7 +143,7 @@ impl Upstreams {
                     dialects: entry.dialects.clone(),
                     model: entry.model.as_deref().map(Arc::from),
                     credentials,
-                    client: UpstreamClient::over_tls(&base, entry.url.is_none(), entry.address, tls, limits)?,
+                    client: UpstreamClient::over_tls(&base, entry.url.is_none(), reach(entry), way, limits)?,
                 }),
             );
         }
@@ -147,7 +167,13 @@ impl Upstreams {
                     ],
                     model: None,
                     credentials: Credentials::Passthrough,
-                    client: UpstreamClient::over_tls(&format!("https://{host}"), true, None, tls, limits)?,
+                    client: UpstreamClient::over_tls(
+                        &format!("https://{host}"),
+                        true,
+                        Reach::Public,
+                        way,
+                        limits,
+                    )?,
                 }),
             );
         }
@@ -192,9 +218,33 @@ impl Upstreams {
             .map(|upstream| OnPrem(upstream.clone()))
     }
 
+    /// From now on every new connection is verified by this; no old one is used again.
+    pub fn trust(&self, tls: &Arc<rustls::ClientConfig>) {
+        for upstream in self.named.values() {
+            upstream.client.trust(tls);
+        }
+    }
+
     /// All of them.
     pub fn all(&self) -> impl Iterator<Item = &Arc<Upstream>> {
         self.named.values()
+    }
+}
+
+/// Where an upstream may be. A cloud is outside, unless the configuration gives its address or says otherwise.
+fn reach(entry: &config::Upstream) -> Reach {
+    if let Some(address) = entry.address {
+        return Reach::Address(address);
+    }
+    let url: Option<Uri> = entry.url.as_deref().and_then(|url| url.parse().ok());
+    let literal = url
+        .as_ref()
+        .and_then(Uri::host)
+        .is_some_and(|host| host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok());
+    match entry.kind {
+        UpstreamKind::Cloud if entry.allow_private || literal => Reach::Anywhere,
+        UpstreamKind::Cloud => Reach::Public,
+        UpstreamKind::Cluster | UpstreamKind::Engine => Reach::Building,
     }
 }
 
@@ -274,35 +324,42 @@ pub struct UpstreamClient {
 
 #[derive(Clone)]
 enum Pool {
-    Tcp(Client<HttpsConnector<Dial>, Full<Bytes>>),
-    Unix(Client<DialUnix, Full<Bytes>>),
+    /// Exchanged whole when trust changes: what was verified by older lists is not used again.
+    Tcp(Arc<ArcSwap<Tcp>>),
+    Unix(Box<Client<DialUnix, Full<Bytes>>>),
+}
+
+struct Tcp {
+    client: Client<Connect, Full<Bytes>>,
+    connect: Connect,
+}
+
+impl Tcp {
+    fn new(connect: Connect) -> Self {
+        Self {
+            client: pooled().build(connect.clone()),
+            connect,
+        }
+    }
 }
 
 impl UpstreamClient {
     fn over_tls(
         base: &str,
         by_host: bool,
-        address: Option<SocketAddr>,
-        tls: &rustls::ClientConfig,
+        reach: Reach,
+        way: &WayOut,
         limits: &config::Limits,
     ) -> Result<Self, UpstreamError> {
         base.parse::<Uri>().map_err(|_| UpstreamError::Unsendable)?;
-        let dial = Dial {
-            address,
-            limit: Duration::from_secs(limits.connect_seconds),
+        let connect = Connect {
+            way: way.clone(),
+            reach,
         };
-        let mut tls = tls.clone();
-        // The connector offers h2 and http/1.1 by itself, and insists on doing so.
-        tls.alpn_protocols.clear();
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_all_versions()
-            .wrap_connector(dial);
         Ok(Self {
             base: base.trim_end_matches('/').to_owned(),
             by_host,
-            pool: Pool::Tcp(pooled().build(connector)),
+            pool: Pool::Tcp(Arc::new(ArcSwap::from_pointee(Tcp::new(connect)))),
             reply_limit: Duration::from_secs(limits.reply_seconds),
         })
     }
@@ -310,19 +367,39 @@ impl UpstreamClient {
     /// The engine's client, by socket or URL.
     pub fn of_engine(
         address: &EngineAddress,
-        tls: &rustls::ClientConfig,
+        way: &WayOut,
         limits: &config::Limits,
     ) -> Result<Self, UpstreamError> {
         match address {
-            EngineAddress::Url(url) => Self::over_tls(url, false, None, tls, limits),
+            EngineAddress::Url(url) => Self::over_tls(url, false, Reach::Building, way, limits),
             EngineAddress::Socket(path) => Ok(Self {
                 base: "http://engine".to_owned(),
                 by_host: false,
-                pool: Pool::Unix(pooled().build(DialUnix {
+                pool: Pool::Unix(Box::new(pooled().build(DialUnix {
                     path: Arc::new(path.clone()),
-                })),
+                }))),
                 reply_limit: Duration::from_secs(limits.reply_seconds),
             }),
+        }
+    }
+
+    /// Whether the host behind it chose HTTP/2 when it was offered both; nothing before the first connection.
+    pub fn speaks_http2(&self, host: &str) -> Option<bool> {
+        match &self.pool {
+            Pool::Tcp(tcp) => {
+                let base: Option<Uri> = self.base.parse().ok();
+                let named = base.as_ref().and_then(Uri::host).filter(|_| !self.by_host);
+                tcp.load().connect.way.spoken.http2(named.unwrap_or(host))
+            }
+            Pool::Unix(_) => None,
+        }
+    }
+
+    fn trust(&self, tls: &Arc<rustls::ClientConfig>) {
+        if let Pool::Tcp(tcp) = &self.pool {
+            let mut connect = tcp.load().connect.clone();
+            connect.way.tls = tls.clone();
+            tcp.store(Arc::new(Tcp::new(connect)));
         }
     }
 
@@ -368,18 +445,30 @@ impl UpstreamClient {
     }
 
     async fn dispatch(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, UpstreamError> {
-        let answer = async {
-            match &self.pool {
-                Pool::Tcp(client) => client.request(request).await,
-                Pool::Unix(client) => client.request(request).await,
-            }
-        };
-        match tokio::time::timeout(self.reply_limit, answer).await {
+        match tokio::time::timeout(self.reply_limit, self.request(request)).await {
             Err(_) => Err(UpstreamError::TimedOut),
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) if error.is_connect() => Err(UpstreamError::Unreachable),
-            Ok(Err(_)) => Err(UpstreamError::Broken),
+            Ok(answer) => answer,
         }
+    }
+
+    async fn request(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, UpstreamError> {
+        let answer = match &self.pool {
+            Pool::Tcp(tcp) => {
+                let client = tcp.load().client.clone();
+                client.request(request).await
+            }
+            Pool::Unix(client) => client.request(request).await,
+        };
+        answer.map_err(|error| {
+            let ours = error
+                .source()
+                .and_then(|source| source.downcast_ref::<UpstreamError>());
+            match ours {
+                Some(cause) => *cause,
+                None if error.is_connect() => UpstreamError::Unreachable,
+                None => UpstreamError::Broken,
+            }
+        })
     }
 
     /// Whether the engine's `/health` says 200. It sends no text.
@@ -387,15 +476,8 @@ impl UpstreamClient {
         let request = Request::get(format!("{}/health", self.base))
             .body(Full::default())
             .map_err(|_| UpstreamError::Unsendable)?;
-        let answer = async {
-            match &self.pool {
-                Pool::Tcp(client) => client.request(request).await,
-                Pool::Unix(client) => client.request(request).await,
-            }
-        };
-        match tokio::time::timeout(HEALTH_LIMIT, answer).await {
-            Ok(Ok(response)) => Ok(response.status().is_success()),
-            Ok(Err(_)) => Err(UpstreamError::Unreachable),
+        match tokio::time::timeout(HEALTH_LIMIT, self.request(request)).await {
+            Ok(answer) => Ok(answer?.status().is_success()),
             Err(_) => Err(UpstreamError::TimedOut),
         }
     }
@@ -410,47 +492,7 @@ fn pooled() -> hyper_util::client::legacy::Builder {
     builder
 }
 
-/// Dials TCP, to a fixed address where one is configured.
-#[derive(Clone)]
-struct Dial {
-    address: Option<SocketAddr>,
-    limit: Duration,
-}
-
 type Dialling<S> = Pin<Box<dyn Future<Output = io::Result<TokioIo<S>>> + Send>>;
-
-impl tower::Service<Uri> for Dial {
-    type Response = TokioIo<TcpStream>;
-    type Error = io::Error;
-    type Future = Dialling<TcpStream>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let Self { address, limit } = self.clone();
-        Box::pin(async move {
-            let dial = async {
-                match address {
-                    Some(address) => TcpStream::connect(address).await,
-                    None => {
-                        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-                        let port =
-                            uri.port_u16()
-                                .unwrap_or(if uri.scheme_str() == Some("http") { 80 } else { 443 });
-                        TcpStream::connect((host, port)).await
-                    }
-                }
-            };
-            let stream = tokio::time::timeout(limit, dial)
-                .await
-                .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-            stream.set_nodelay(true)?;
-            Ok(TokioIo::new(stream))
-        })
-    }
-}
 
 /// Dials the engine's Unix socket, whatever the URI.
 #[derive(Clone)]

@@ -83,6 +83,47 @@ pub(super) fn read(path: &Path) -> Result<String, AuthorityError> {
     })
 }
 
+/// Reads a key, which nobody else may read, from a folder in which nobody else may put another in its place.
+pub(super) fn read_secret(path: &Path) -> Result<Zeroizing<String>, AuthorityError> {
+    #[cfg(unix)]
+    guarded(path)?;
+    read(path).map(Zeroizing::new)
+}
+
+#[cfg(unix)]
+fn guarded(path: &Path) -> Result<(), AuthorityError> {
+    use std::os::unix::fs::MetadataExt;
+    let look = |path: &Path| {
+        fs::metadata(path).map_err(|source| AuthorityError::Read {
+            path: path.to_owned(),
+            source,
+        })
+    };
+    let key = look(path)?;
+    // A secret that Kubernetes mounts is root's, and its one reader is in the file's group.
+    let ours = || fs::metadata("/proc/self").map(|own| own.uid());
+    let mounted = key.uid() == 0 && key.mode() & 0o037 == 0 && ours().is_ok_and(|uid| uid != 0);
+    if key.mode() & 0o077 != 0 && !mounted {
+        return Err(AuthorityError::Exposed {
+            path: path.to_owned(),
+            mode: key.mode() & 0o777,
+        });
+    }
+    let dir = match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    };
+    let folder = look(dir)?;
+    // Under a sticky bit nobody replaces the files of another.
+    if folder.mode() & 0o022 != 0 && folder.mode() & 0o1000 == 0 {
+        return Err(AuthorityError::OpenFolder {
+            path: dir.to_owned(),
+            mode: folder.mode() & 0o777,
+        });
+    }
+    Ok(())
+}
+
 pub(super) fn write_secret(path: &Path, text: &Zeroizing<String>) -> Result<(), AuthorityError> {
     replace(path, text.as_bytes(), 0o600).map_err(|source| AuthorityError::Write {
         path: path.to_owned(),
@@ -95,6 +136,27 @@ pub(super) fn write_public(path: &Path, text: &str) -> Result<(), AuthorityError
         path: path.to_owned(),
         source,
     })
+}
+
+/// Removes a file, if it is there.
+pub(super) fn remove(path: &Path) -> Result<(), AuthorityError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(AuthorityError::Write {
+            path: path.to_owned(),
+            source,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Makes what was renamed or removed in a folder durable.
+pub(super) fn sync(dir: &Path) -> Result<(), AuthorityError> {
+    File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(|source| AuthorityError::Write {
+            path: dir.to_owned(),
+            source,
+        })
 }
 
 /// Writes `bytes` beside `path` with the given mode, syncs, and renames over it.

@@ -29,6 +29,7 @@ use crate::trust::server_config;
 pub struct Leaf {
     chain: Vec<CertificateDer<'static>>,
     config: Arc<ServerConfig>,
+    http1: Arc<ServerConfig>,
     renew: OffsetDateTime,
     not_after: OffsetDateTime,
 }
@@ -51,9 +52,12 @@ impl Leaf {
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         let certified = CertifiedKey::from_der(chain.clone(), key, &provider)?;
         let config = server_config(Arc::new(SingleCertAndKey::from(certified)))?;
+        let mut http1 = config.clone();
+        http1.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self {
             chain,
             config: Arc::new(config),
+            http1: Arc::new(http1),
             renew: now + (not_after - now) / 2,
             not_after,
         })
@@ -76,6 +80,12 @@ impl Leaf {
     #[must_use]
     pub fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.config)
+    }
+
+    /// The same, offering `http/1.1` alone: for a host that speaks nothing else.
+    #[must_use]
+    pub fn http1_config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.http1)
     }
 
     /// When it expires.

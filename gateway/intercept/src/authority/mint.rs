@@ -50,6 +50,21 @@ pub(super) fn root(
     Ok((Issuer::new(params, key), certificate.pem(), key_pem))
 }
 
+/// The first certificate of a file, and its end.
+pub(super) fn first_certificate(
+    path: &Path,
+    pem: &str,
+) -> Result<(CertificateDer<'static>, OffsetDateTime), AuthorityError> {
+    let format = || AuthorityError::Format {
+        path: path.to_owned(),
+        expected: "root certificate",
+    };
+    let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| format())?;
+    let (_, parsed) = X509Certificate::from_der(&certificate).map_err(|_| format())?;
+    let not_after = parsed.validity().not_after.to_datetime();
+    Ok((certificate, not_after))
+}
+
 /// Reads a root and its key back, and checks that they belong together.
 pub(super) fn root_issuer(
     root: &Path,

@@ -2,6 +2,7 @@ use std::sync::{Barrier, Mutex};
 
 use cordon_domain::SystemClock;
 use rcgen::{CertificateParams, Issuer, KeyPair};
+use rustls::pki_types::pem::PemObject;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::*;
@@ -247,6 +248,59 @@ fn keys_are_readable_by_their_owner_only() {
         assert_eq!(key.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     }
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 6);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_key_that_others_may_read_is_not_used() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let (dir, _) = made(&["api.openai.com"]);
+    let files = Files::of(dir.path());
+    let set = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let load = || Authority::load(dir.path(), scope(&["api.openai.com"]), Arc::new(SystemClock));
+    for key in [&files.intermediate_key, &files.gateway_key] {
+        for mode in [0o604, 0o644, 0o660, 0o666] {
+            set(key, mode);
+            let error = load().unwrap_err();
+            assert!(
+                matches!(error, AuthorityError::Exposed { mode: said, .. } if said == mode),
+                "{error}"
+            );
+            assert!(error.to_string().contains("chmod 600"), "{error}");
+        }
+        set(key, 0o400);
+        load().unwrap();
+    }
+    set(&files.root_key, 0o644);
+    let rotated = Authority::rotate(
+        dir.path(),
+        &files.root_key,
+        scope(&["api.openai.com"]),
+        &SystemClock,
+    );
+    assert!(matches!(rotated, Err(AuthorityError::Exposed { .. })));
+    for (mode, used) in [(0o777, false), (0o770, false), (0o755, true), (0o1777, true)] {
+        set(dir.path(), mode);
+        assert_eq!(load().is_ok(), used, "{mode:o}");
+    }
+}
+
+#[test]
+fn the_ends_of_its_certificates_are_known_and_those_that_are_due_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = HeldClock::at(OffsetDateTime::now_utc());
+    let hosts = scope(&["api.openai.com"]);
+    Authority::init(dir.path(), &hosts, &*clock).unwrap();
+    let authority = Authority::load(dir.path(), &hosts, Arc::clone(&clock) as _).unwrap();
+    let due = || -> Vec<&str> { authority.due().into_iter().map(|(which, _)| which).collect() };
+    assert!(due().is_empty());
+    clock.advance(INTERMEDIATE_LIFE - ROTATE_AHEAD + Duration::days(1));
+    assert_eq!(due(), ["interception", "gateway"]);
+    clock.advance(ROOT_LIFE - INTERMEDIATE_LIFE - Duration::days(100));
+    assert_eq!(due(), ["root", "interception", "gateway"]);
 }
 
 #[test]

@@ -4,13 +4,14 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::Args;
+use cordon_intercept::{Revocation, upstream_tls};
 
 use super::{NO, say};
 use crate::{
     config::Config,
     installation::Installation,
     rules::{self, Rules},
-    supervise,
+    serve, supervise,
 };
 
 /// Arguments of `cordon check`.
@@ -60,6 +61,18 @@ impl Check {
                 path.display(),
                 error.kind()
             ));
+        }
+        if let Err(error) = config.revocation() {
+            bad(format!("intercept.crls: {error}"));
+        }
+        match upstream_tls(&[], &Revocation::default()) {
+            Ok(tls) => {
+                if let Err(error) = serve::parent_proxy(&config, &tls) {
+                    bad(format!("upstream_proxy: {error}"));
+                }
+            }
+            // Extra roots may be all that there is.
+            Err(error) => say(&format!("note: {error}")),
         }
         if unread {
             say(

@@ -73,6 +73,11 @@ impl Config {
         if let Err(message) = config.store.resolve(base) {
             fault("store", message);
         }
+        if let Some(proxy) = &mut config.upstream_proxy
+            && let Err(message) = proxy.url.resolve(base)
+        {
+            fault("upstream_proxy", format!("`url`: {message}"));
+        }
         let intercepted = config.intercept.hosts.clone();
         for (name, upstream) in &mut config.upstreams {
             // A listed provider whose host is not intercepted would be a tunnel that nobody reads.
@@ -210,6 +215,7 @@ impl Config {
         fix(&mut self.dir);
         self.detectors.iter_mut().for_each(&mut fix);
         self.intercept.extra_roots.iter_mut().for_each(&mut fix);
+        self.intercept.crls.iter_mut().for_each(&mut fix);
         for path in [
             &mut self.policy,
             &mut self.fingerprints,

@@ -29,7 +29,7 @@ use super::identify::Caller;
 use crate::{
     gate::{Gate, Place, Share, Shared},
     metrics::{Metrics, Stage},
-    refusal::Cause,
+    refusal::{Cause, page},
     rules::Rules,
 };
 
@@ -70,6 +70,8 @@ pub struct Draft {
     pub conceal_model: bool,
     /// Whether a streamed reply is to tell what it took.
     pub wants_usage: bool,
+    /// Whether a browser asks that would show a page.
+    pub wants_page: bool,
     /// The exchange's place among those under way.
     pub place: Option<Arc<Place>>,
     share: Option<Arc<Share>>,
@@ -109,6 +111,7 @@ impl Draft {
         let mut draft = Self::unread(gate, arrival);
         draft.method = request.method().as_str().to_owned();
         draft.path = recorded_path(request.uri().path());
+        draft.wants_page = page::wanted(request.headers());
         draft.dialect = cordon_wire::endpoint(&draft.method, draft.host.as_deref(), &draft.path)
             .map_or(Dialect::Unknown, |endpoint| endpoint.dialect);
         draft
@@ -148,6 +151,7 @@ impl Draft {
             usage: None,
             conceal_model: false,
             wants_usage: false,
+            wants_page: false,
             place: None,
             share: None,
             started: Instant::now(),
@@ -404,7 +408,8 @@ pub async fn refuse(gate: &Gate, mut draft: Draft, cause: Cause) -> Response<Ans
             gate.recorder.event(event).await
         }
         Some(decided) => {
-            let seal = draft.seal(cause.outcome());
+            let mut seal = draft.seal(cause.outcome());
+            seal.code = Some(refusal.code.to_owned());
             if draft.intended {
                 gate.recorder.seal(seal).await
             } else {
@@ -429,7 +434,23 @@ pub async fn refuse(gate: &Gate, mut draft: Draft, cause: Cause) -> Response<Ans
     gate.metrics
         .request(draft.dialect, refusal.action.name(), draft.upstream_label());
     gate.metrics.exchange(draft.started.elapsed());
-    render(draft.dialect, &refusal)
+    let mut answer = render(draft.dialect, &refusal);
+    if draft.wants_page {
+        let headers = answer.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/html; charset=utf-8"),
+        );
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(header::VARY, HeaderValue::from_static("accept"));
+        // Under a provider's name, too, the page is ours alone: nothing is loaded and nothing runs.
+        headers.insert(
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
+        );
+        *answer.body_mut() = full_body(page::page(&refusal));
+    }
+    answer
 }
 
 /// A refusal as a reply in a dialect.

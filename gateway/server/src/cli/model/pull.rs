@@ -13,6 +13,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
+use cordon_intercept::Revocation;
 use http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Empty};
 use hyper_rustls::HttpsConnectorBuilder;
@@ -82,8 +83,8 @@ fn permitted(uri: &Uri) -> bool {
 }
 
 async fn download(mut uri: Uri, part: &Path) -> Result<()> {
-    let mut tls =
-        cordon_intercept::upstream_tls(&[]).context("the system's CA certificates cannot be read")?;
+    let mut tls = cordon_intercept::upstream_tls(&[], &Revocation::default())
+        .context("the system's CA certificates cannot be read")?;
     // The connector offers its protocols by itself, and insists on doing so.
     tls.alpn_protocols.clear();
     let mut dial = HttpConnector::new();
