@@ -15,6 +15,7 @@ pub mod engine;
 pub mod events;
 pub mod frames;
 pub mod program;
+pub mod providers;
 pub mod replies;
 pub mod scene;
 pub mod tls;
