@@ -40,7 +40,7 @@ mod sse;
 mod event_stream;
 
 mod stream;
-pub use stream::{Channel, Rewrite, StreamEditor, StreamError, error_event};
+pub use stream::{Channel, Framing, Rewrite, StreamEditor, StreamError, error_event};
 
 mod translate;
 pub use translate::{StreamTranslator, TranslateError, asks_for_usage, reply_from_chat, request_to_chat};

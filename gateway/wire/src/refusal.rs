@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use cordon_domain::{Dialect, Fault, Refusal};
 use serde::Serialize;
+use serde_json::json;
 
 /// A refusal as it goes out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub struct Rendered {
     pub status: u16,
     /// Value of `content-type`.
     pub content_type: &'static str,
+    /// A header that the dialect tells the kind of error in.
+    pub header: Option<(&'static str, &'static str)>,
     /// The error object.
     pub body: Bytes,
 }
@@ -24,6 +27,12 @@ pub fn refuse(dialect: Dialect, refusal: &Refusal) -> Rendered {
     Rendered {
         status: refusal.status,
         content_type: "application/json",
+        header: match dialect {
+            Dialect::BedrockConverse | Dialect::BedrockInvoke => {
+                Some(("x-amzn-errortype", bedrock_header(refusal.fault, refusal.status)))
+            }
+            _ => None,
+        },
         body: error_object(dialect, refusal),
     }
 }
@@ -34,14 +43,40 @@ pub(crate) fn error_object(dialect: Dialect, refusal: &Refusal) -> Bytes {
         fault, code, message, ..
     } = refusal;
     let rendered = match dialect {
-        Dialect::AnthropicMessages => serde_json::to_vec(&AnthropicError {
-            kind: "error",
-            error: AnthropicBody {
-                kind: anthropic_type(*fault, refusal.status),
-                message,
-            },
-            request_id: refusal.exchange.to_string(),
-        }),
+        Dialect::AnthropicMessages | Dialect::AnthropicBatches | Dialect::AnthropicFiles => {
+            serde_json::to_vec(&AnthropicError {
+                kind: "error",
+                error: AnthropicBody {
+                    kind: anthropic_type(*fault, refusal.status),
+                    message,
+                },
+                request_id: refusal.exchange.to_string(),
+            })
+        }
+        Dialect::Gemini => serde_json::to_vec(&json!({"error": {
+            "code": refusal.status,
+            "message": message,
+            "status": google_status(*fault, refusal.status),
+            "details": [{
+                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                "reason": code,
+                "domain": "cordon",
+                "metadata": {"exchange": refusal.exchange.to_string()},
+            }],
+        }})),
+        Dialect::BedrockConverse | Dialect::BedrockInvoke => {
+            serde_json::to_vec(&json!({"message": message, "__type": bedrock_header(*fault, refusal.status)}))
+        }
+        Dialect::Cohere => {
+            serde_json::to_vec(&json!({"message": message, "id": refusal.exchange.to_string()}))
+        }
+        Dialect::Ollama => serde_json::to_vec(&json!({"error": message})),
+        // Whose request it answers was not read, or may be several.
+        Dialect::Mcp => serde_json::to_vec(&json!({"jsonrpc": "2.0", "id": null, "error": {
+            "code": rpc_code(*fault),
+            "message": message,
+            "data": {"code": code, "exchange": refusal.exchange.to_string()},
+        }})),
         _ => serde_json::to_vec(&OpenaiError {
             error: OpenaiBody {
                 message,
@@ -86,6 +121,59 @@ pub(crate) fn anthropic_type(fault: Fault, status: u16) -> &'static str {
     }
 }
 
+/// The `status` of Google's error object.
+fn google_status(fault: Fault, status: u16) -> &'static str {
+    match fault {
+        Fault::Policy
+        | Fault::Shape
+        | Fault::Limit
+        | Fault::Encoding
+        | Fault::Misdirected
+        | Fault::Upgrade => "INVALID_ARGUMENT",
+        Fault::Identity => "UNAUTHENTICATED",
+        Fault::NotFound => "NOT_FOUND",
+        Fault::Upstream if status == 429 => "RESOURCE_EXHAUSTED",
+        Fault::Upstream if status == 504 => "DEADLINE_EXCEEDED",
+        Fault::Upstream | Fault::Internal if status == 503 => "UNAVAILABLE",
+        Fault::Upstream | Fault::Internal => "INTERNAL",
+    }
+}
+
+/// The name of an exception as Bedrock's streams have it.
+pub(crate) fn bedrock_type(fault: Fault, status: u16) -> &'static str {
+    match fault {
+        Fault::Upstream if status == 429 => "throttlingException",
+        Fault::Upstream if status == 503 => "serviceUnavailableException",
+        Fault::Upstream => "modelStreamErrorException",
+        Fault::Internal => "internalServerException",
+        _ => "validationException",
+    }
+}
+
+/// The same as its plain replies have it.
+fn bedrock_header(fault: Fault, status: u16) -> &'static str {
+    match fault {
+        Fault::Identity => "AccessDeniedException",
+        Fault::NotFound => "ResourceNotFoundException",
+        Fault::Upstream if status == 429 => "ThrottlingException",
+        Fault::Upstream if status == 504 => "ModelTimeoutException",
+        Fault::Upstream | Fault::Internal if status == 503 => "ServiceUnavailableException",
+        Fault::Upstream => "ModelErrorException",
+        Fault::Internal => "InternalServerException",
+        _ => "ValidationException",
+    }
+}
+
+/// The code of a JSON-RPC error: what is wrong with the call, or an error of the server's own.
+fn rpc_code(fault: Fault) -> i32 {
+    match fault {
+        Fault::Shape | Fault::Encoding | Fault::Limit => -32_600,
+        Fault::NotFound => -32_601,
+        Fault::Internal => -32_603,
+        _ => -32_000,
+    }
+}
+
 #[derive(Serialize)]
 struct OpenaiError<'a> {
     error: OpenaiBody<'a>,
@@ -118,7 +206,7 @@ struct AnthropicBody<'a> {
 #[cfg(test)]
 mod tests {
     use cordon_domain::{Action, ExchangeId};
-    use serde_json::{Value, json};
+    use serde_json::Value;
 
     use super::*;
 
@@ -191,5 +279,72 @@ mod tests {
         ] {
             assert_eq!(body(dialect, status, fault)["error"]["type"], kind, "{status}");
         }
+    }
+
+    #[test]
+    fn each_other_provider_shows_its_own_object() {
+        let message = "Blocked by rule \"secrets\":\n1 SECRET.JWT";
+        let exchange = "0190d5b8-2f5a-7c3e-8a11-000000000001";
+        let gemini = body(Dialect::Gemini, 400, Fault::Policy);
+        assert_eq!(gemini["error"]["code"], 400);
+        assert_eq!(gemini["error"]["message"], message);
+        assert_eq!(gemini["error"]["status"], "INVALID_ARGUMENT");
+        assert_eq!(gemini["error"]["details"][0]["reason"], "cordon_policy_block");
+        assert_eq!(
+            body(Dialect::Gemini, 429, Fault::Upstream)["error"]["status"],
+            "RESOURCE_EXHAUSTED"
+        );
+        assert_eq!(
+            body(Dialect::Cohere, 400, Fault::Policy),
+            json!({"message": message, "id": exchange})
+        );
+        assert_eq!(
+            body(Dialect::Ollama, 400, Fault::Policy),
+            json!({"error": message})
+        );
+        assert_eq!(
+            body(Dialect::Mcp, 400, Fault::Policy),
+            json!({"jsonrpc": "2.0", "id": null, "error": {
+                "code": -32_000, "message": message,
+                "data": {"code": "cordon_policy_block", "exchange": exchange},
+            }})
+        );
+        for (dialect, status, fault, kind) in [
+            (
+                Dialect::BedrockConverse,
+                400,
+                Fault::Policy,
+                "ValidationException",
+            ),
+            (
+                Dialect::BedrockInvoke,
+                401,
+                Fault::Identity,
+                "AccessDeniedException",
+            ),
+            (
+                Dialect::BedrockInvoke,
+                429,
+                Fault::Upstream,
+                "ThrottlingException",
+            ),
+            (
+                Dialect::BedrockInvoke,
+                503,
+                Fault::Internal,
+                "ServiceUnavailableException",
+            ),
+        ] {
+            let rendered = refuse(dialect, &refusal(status, fault));
+            assert_eq!(rendered.header, Some(("x-amzn-errortype", kind)));
+            assert_eq!(
+                body(dialect, status, fault),
+                json!({"message": message, "__type": kind})
+            );
+        }
+        assert_eq!(
+            body(Dialect::AnthropicBatches, 400, Fault::Policy)["error"]["type"],
+            "invalid_request_error"
+        );
     }
 }

@@ -23,7 +23,7 @@ use crate::{
 
 mod usage;
 pub use usage::Usage;
-pub(crate) use usage::usage_of;
+pub(crate) use usage::{counts, usage_of};
 
 /// A decoded plain reply.
 pub struct ReplyBody {

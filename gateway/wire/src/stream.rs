@@ -1,16 +1,21 @@
-//! Streamed replies: text rewritten in place, event by event.
+//! Streamed replies: text rewritten in place, piece by piece.
 //!
-//! [`StreamEditor`] takes the upstream's `text/event-stream` in any split and gives it out again with
-//! the same events in the same order; only the text inside an event's JSON is edited, all other bytes
-//! stay as they came. A [`Rewrite`] sees every piece of text. Where it keeps a tail back (a
-//! placeholder that is still in progress), the event that the tail came in is held, with all behind
+//! [`StreamEditor`] takes the upstream's stream in any split and gives it out again with
+//! the same frames in the same order; only the text inside a frame's JSON is edited, all other bytes
+//! stay as they came (but for the lengths and checksums of a binary frame that was edited). A [`Rewrite`] sees every
+//! piece of text. Where it keeps a tail back (a
+//! placeholder that is still in progress), the frame that the tail came in is held, with all behind
 //! it, until the next piece of that channel takes the tail over or the channel's end gives it back.
-//! No event is made up for it.
+//! No frame is made up for it.
 //!
-//! Which strings are pieces of which channel is each dialect's to say (`stream/*.rs`). Data that is no
+//! How a stream is cut into frames is in `stream/frame.rs`. Which strings are pieces of which channel is each dialect's
+//! to say (`stream/*.rs`). Data that is no
 //! JSON passes unchanged; so does JSON that the scanner takes for malformed.
 //!
-//! Limits: bytes of one event, bytes held, channels held at once, JSON depth and values.
+//! A stream that ends without a closing frame of its own is whole when every answer in it has come to an end.
+//! The frame that says so is then held until the upstream closes, since it may be the last.
+//!
+//! Limits: bytes of one frame, bytes held, channels held at once, JSON depth and values.
 //! On failure: a [`StreamError`]; the caller ends the stream with [`error_event`].
 
 use std::{
@@ -24,14 +29,26 @@ use cordon_domain::{Dialect, Refusal};
 use crate::{
     Endpoint, JsonError, JsonFault, Limits, Usage,
     json::{self, Bounds, Kind, OffsetMap},
-    sse,
 };
+
+mod frame;
+pub use frame::Framing;
+use frame::{Frame, Parser, Unframed};
+
+mod array;
+mod lines;
+mod message;
 
 mod read;
 use read::{Facts, Scope, Step};
 
 mod chat;
+mod cohere;
+mod converse;
+mod gemini;
+mod invoke;
 mod messages;
+mod ollama;
 mod responses;
 
 mod fault;
@@ -78,6 +95,9 @@ pub trait Rewrite: Send {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StreamError {
+    /// A frame's length or checksum is wrong.
+    #[error("a frame of the reply stream is malformed")]
+    Malformed,
     /// One event is too large.
     #[error("an event of the reply stream is larger than {limit} bytes")]
     EventTooLarge {
@@ -104,7 +124,8 @@ pub enum StreamError {
 /// Edits one streamed reply. See the module's head.
 pub struct StreamEditor {
     dialect: Dialect,
-    parser: sse::Parser,
+    framing: Framing,
+    parser: Parser,
     bounds: Bounds,
     max_bytes: usize,
     queue: VecDeque<Pending>,
@@ -119,7 +140,7 @@ pub struct StreamEditor {
 
 /// An event that has not gone out yet.
 struct Pending {
-    event: sse::Event,
+    frame: Frame,
     edits: Vec<StringEdit>,
     /// How many channels may still add to this event's strings.
     open: usize,
@@ -147,12 +168,19 @@ impl StreamEditor {
     /// The most channels that may keep text back at once.
     const MAX_OPEN: usize = 1024;
 
-    /// An editor for the reply to a request at that endpoint.
+    /// An editor for the reply to a request at that endpoint, in server-sent events.
     #[must_use]
     pub fn new(endpoint: Endpoint, limits: &Limits) -> Self {
+        Self::framed(endpoint, Framing::Events, limits)
+    }
+
+    /// An editor for the reply to a request at that endpoint.
+    #[must_use]
+    pub fn framed(endpoint: Endpoint, framing: Framing, limits: &Limits) -> Self {
         Self {
             dialect: endpoint.dialect,
-            parser: sse::Parser::new(limits.max_body),
+            framing,
+            parser: Parser::new(framing, limits.max_body),
             bounds: Bounds {
                 depth: limits.max_depth.min(Self::MAX_DEPTH),
                 values: limits.max_values(),
@@ -183,12 +211,15 @@ impl StreamEditor {
     /// # Errors
     /// When the stream passes a limit; the editor must not be used any further.
     pub fn push(&mut self, bytes: &[u8], rewrite: &mut dyn Rewrite) -> Result<Bytes, StreamError> {
-        let events = self.parser.push(bytes).map_err(|_| StreamError::EventTooLarge {
-            limit: self.max_bytes,
+        let frames = self.parser.push(bytes).map_err(|unframed| match unframed {
+            Unframed::TooLarge => StreamError::EventTooLarge {
+                limit: self.max_bytes,
+            },
+            Unframed::Malformed => StreamError::Malformed,
         })?;
         let mut out = Vec::with_capacity(bytes.len());
-        for event in events {
-            self.take(event, rewrite, &mut out)?;
+        for frame in frames {
+            self.take(frame, rewrite, &mut out)?;
         }
         Ok(out.into())
     }
@@ -202,22 +233,27 @@ impl StreamEditor {
     /// When the last event passes a limit.
     pub fn finish(&mut self, rewrite: &mut dyn Rewrite) -> Result<Bytes, StreamError> {
         let mut out = Vec::new();
-        if let Some(event) = self.parser.finish() {
-            let cut_off = !event.ended()
-                && event
+        let mut cut_off = self.parser.is_cut();
+        if let Some(frame) = self.parser.finish() {
+            cut_off = !frame.ended()
+                && frame
                     .data()
                     .is_some_and(|data| !is_done(data) && json::scan(data, &self.bounds).is_err());
             if !cut_off {
-                self.take(event, rewrite, &mut out)?;
+                self.take(frame, rewrite, &mut out)?;
             }
         }
+        // An array says itself when it is over.
+        let by_itself = self.framing == Framing::Array && self.parser.array().0;
+        self.facts.complete |= !by_itself && self.settles_by_closing(cut_off);
         self.end(&Scope::All, rewrite);
         self.release(&mut out);
         Ok(out.into())
     }
 
     /// Whether the stream has come to an end of its own: `[DONE]`, `message_stop`,
-    /// `response.completed` (or `.incomplete`, `.failed`), or an error that the upstream reported.
+    /// `response.completed` (or `.incomplete`, `.failed`), an error that the upstream reported, or, once it
+    /// is [finished](StreamEditor::finish), the end of every answer in it.
     /// A stream that closes without it was cut off.
     #[must_use]
     pub fn complete(&self) -> bool {
@@ -245,23 +281,44 @@ impl StreamEditor {
     /// Like [`error_event`], continuing this stream's response id and sequence numbers.
     #[must_use]
     pub fn error_event(&self, refusal: &Refusal) -> Bytes {
-        fault::error_event_after(self.dialect, refusal, &self.facts)
+        fault::error_frame(
+            self.dialect,
+            self.framing,
+            self.parser.array(),
+            refusal,
+            &self.facts,
+        )
+    }
+
+    /// Whether a stream that closes now is whole, though it has no closing frame.
+    fn settles_by_closing(&self, cut_off: bool) -> bool {
+        if self.facts.is_settled() {
+            return true;
+        }
+        // What has no answers in it has no end of its own either: messages of a server to its caller, lines of a
+        // file.
+        let endless = match self.dialect {
+            Dialect::Mcp => true,
+            Dialect::Ollama | Dialect::Cohere => false,
+            _ => self.framing == Framing::Lines,
+        };
+        endless && !cut_off
     }
 
     /// Reads one event, rewrites its texts, and queues it.
     fn take(
         &mut self,
-        event: sse::Event,
+        frame: Frame,
         rewrite: &mut dyn Rewrite,
         out: &mut Vec<u8>,
     ) -> Result<(), StreamError> {
-        let Some(steps) = self.read(&event)? else {
+        let Some(steps) = self.read(&frame)? else {
             return Ok(());
         };
         let number = self.front + self.queue.len() as u64;
-        let bytes = event.raw().len();
+        let bytes = frame.raw().len();
         self.queue.push_back(Pending {
-            event,
+            frame,
             edits: Vec::new(),
             open: 0,
             bytes,
@@ -280,8 +337,12 @@ impl StreamEditor {
     }
 
     /// What to do about an event; `None` when it is left out.
-    fn read(&mut self, event: &sse::Event) -> Result<Option<Vec<Step>>, StreamError> {
-        let Some(data) = event.data() else {
+    fn read(&mut self, frame: &Frame) -> Result<Option<Vec<Step>>, StreamError> {
+        if frame.closes() {
+            self.facts.complete = true;
+            return Ok(Some(vec![Step::End(Scope::All)]));
+        }
+        let Some(data) = frame.data() else {
             return Ok(Some(Vec::new()));
         };
         if is_done(data) {
@@ -302,20 +363,30 @@ impl StreamEditor {
             read::others(tree.root(), &mut steps);
             return Ok(Some(steps));
         }
+        let (root, name, facts) = (tree.root(), frame.name(), &mut self.facts);
+        if frame.is_fault() {
+            facts.fail(&mut steps);
+            read::others(root, &mut steps);
+            return Ok(Some(steps));
+        }
         match self.dialect {
-            Dialect::OpenaiChat => {
-                chat::read(tree.root(), &mut self.facts, &mut steps);
-                if !self.keep_usage && chat::is_usage_alone(tree.root()) {
+            Dialect::OpenaiChat | Dialect::OpenaiCompletions => {
+                chat::read(root, facts, &mut steps);
+                if !self.keep_usage && chat::is_usage_alone(root) {
                     return Ok(None);
                 }
             }
-            Dialect::OpenaiResponses => {
-                responses::read(tree.root(), event.name(), &mut self.facts, &mut steps);
+            // The events of sound and pictures are named as those of responses are.
+            Dialect::OpenaiResponses | Dialect::OpenaiAudio | Dialect::OpenaiImages => {
+                responses::read(root, name, facts, &mut steps);
             }
-            Dialect::AnthropicMessages => {
-                messages::read(tree.root(), event.name(), &mut self.facts, &mut steps);
-            }
-            _ => read::others(tree.root(), &mut steps),
+            Dialect::AnthropicMessages => messages::read(root, name, facts, &mut steps),
+            Dialect::Gemini => gemini::read(root, facts, &mut steps),
+            Dialect::BedrockConverse => converse::read(root, name, facts, &mut steps),
+            Dialect::BedrockInvoke => invoke::read(root, facts, &mut steps),
+            Dialect::Cohere => cohere::read(root, name, facts, &mut steps),
+            Dialect::Ollama => ollama::read(root, facts, &mut steps),
+            _ => read::others(root, &mut steps),
         }
         Ok(Some(steps))
     }
@@ -357,8 +428,7 @@ impl StreamEditor {
     fn edit(&mut self, number: u64, text: read::Located, new: String) -> Option<usize> {
         let grown = new.len().saturating_sub(text.text.len());
         let pending = self.pending(number)?;
-        // A JSON string holds no raw line feed, so it always lies within one `data:` line.
-        let raw = pending.event.raw_range(text.span.start, text.span.end)?;
+        let raw = pending.frame.place(text.span.start, text.span.end)?;
         pending.edits.push(StringEdit {
             raw,
             map: text.map,
@@ -410,6 +480,10 @@ impl StreamEditor {
     /// Writes out every event that nothing keeps back.
     fn release(&mut self, out: &mut Vec<u8>) {
         while self.queue.front().is_some_and(|pending| pending.open == 0) {
+            // It may be the last one, which goes out only when nothing follows.
+            if self.queue.len() == 1 && self.facts.is_settled() && !self.facts.complete {
+                break;
+            }
             if let Some(pending) = self.queue.pop_front() {
                 self.queued_bytes = self.queued_bytes.saturating_sub(pending.bytes);
                 pending.write(out);
@@ -421,17 +495,17 @@ impl StreamEditor {
 
 impl Pending {
     fn write(mut self, out: &mut Vec<u8>) {
-        let raw = self.event.raw();
         self.edits.retain(|edit| edit.old != edit.new);
         self.edits.sort_unstable_by_key(|edit| edit.raw.start);
-        let mut from = 0;
-        for edit in &self.edits {
-            let (span, text) = edit.difference();
-            out.extend_from_slice(&raw[from..edit.raw.start + span.start]);
-            out.extend_from_slice(text.as_bytes());
-            from = edit.raw.start + span.end;
-        }
-        out.extend_from_slice(&raw[from..]);
+        let edits: Vec<(Range<usize>, String)> = self
+            .edits
+            .iter()
+            .map(|edit| {
+                let (span, text) = edit.difference();
+                (edit.raw.start + span.start..edit.raw.start + span.end, text)
+            })
+            .collect();
+        self.frame.write(&edits, out);
     }
 }
 

@@ -1,6 +1,7 @@
-//! Streamed replies of each dialect, under `tests/corpus/streams/<dialect>.<name>.sse`: each is edited
-//! by a rewriter that puts a name where its placeholder stands, and `<dialect>.<name>.edited` beside it is
-//! what comes out. In every stream the placeholder is cut apart somewhere, and one is left unfinished.
+//! Streamed replies of each dialect, under `tests/corpus/streams/<dialect>.<name>.<framing>`: each is edited
+//! by a rewriter that puts a name where its placeholder stands, and `<dialect>.<name>.<framing>.edited` beside it is
+//! what comes out. In every stream the placeholder is cut apart somewhere, and one is left unfinished. The framing is
+//! `sse`, `ndjson`, `array`, or `frames`: a binary event stream, which `tests/stream/frames.rs` reads and writes.
 //!
 //! When an outcome differs, what was found is written to the test's temporary folder, whose path the
 //! failure names.
@@ -15,9 +16,12 @@ use std::{
 
 use cordon_domain::{Action, Dialect, ExchangeId, Fault, Refusal};
 use cordon_wire::{
-    Channel, Endpoint, Limits, Operation, Rewrite, StreamEditor, StreamError, Usage, error_event,
+    Channel, Endpoint, Framing, Limits, Operation, Rewrite, StreamEditor, StreamError, Usage, error_event,
 };
 use proptest::prelude::*;
+
+#[path = "stream/frames.rs"]
+mod frames;
 
 const PLACEHOLDER: &str = "[NAME_K7QX]";
 /// Needs escaping, once in text and twice in arguments.
@@ -118,9 +122,13 @@ impl Rewrite for Delay {
 #[test]
 fn golden_streams_are_edited_as_expected() {
     let mut wrong = Vec::new();
-    for (dialect, path, stream) in corpus() {
-        let out = run(dialect, &[&stream], &mut Replace::default());
-        let golden = path.with_extension("edited");
+    for (form, path, stream) in corpus() {
+        let mut out = run(form, &[&stream], &mut Replace::default());
+        if form.1 == Framing::Messages {
+            out = frames::written(&out);
+        }
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let golden = path.with_file_name(format!("{name}.edited"));
         if fs::read(&golden).ok().as_ref() != Some(&out) {
             let written = Path::new(env!("CARGO_TARGET_TMPDIR")).join(golden.file_name().unwrap());
             fs::write(&written, &out).unwrap();
@@ -135,12 +143,12 @@ fn golden_streams_are_edited_as_expected() {
 
 #[test]
 fn every_text_arrives_with_its_original() {
-    for (dialect, path, stream) in corpus() {
+    for (form, path, stream) in corpus() {
         let (mut before, mut after) = (Watch::default(), Watch::default());
-        run(dialect, &[&stream], &mut before);
-        let out = run(dialect, &[&stream], &mut Replace::default());
-        run(dialect, &[&out], &mut after);
-        assert_eq!(events(&stream), events(&out), "{}", path.display());
+        run(form, &[&stream], &mut before);
+        let out = run(form, &[&stream], &mut Replace::default());
+        run(form, &[&out], &mut after);
+        assert_eq!(pieces(form, &stream), pieces(form, &out), "{}", path.display());
         let put_in =
             |(text, arguments): (String, bool)| (Replace::default().whole(&text, arguments), arguments);
         let expected: Vec<_> = before
@@ -161,9 +169,9 @@ fn every_text_arrives_with_its_original() {
 
 #[test]
 fn a_rewriter_that_changes_nothing_gives_the_very_bytes() {
-    for (dialect, path, stream) in corpus() {
+    for (form, path, stream) in corpus() {
         assert_eq!(
-            run(dialect, &[&stream], &mut Watch::default()),
+            run(form, &[&stream], &mut Watch::default()),
             stream,
             "{}",
             path.display()
@@ -173,12 +181,12 @@ fn a_rewriter_that_changes_nothing_gives_the_very_bytes() {
 
 #[test]
 fn text_that_is_only_delayed_stays_in_its_channel() {
-    for (dialect, path, stream) in corpus() {
+    for (form, path, stream) in corpus() {
         let (mut before, mut after) = (Watch::default(), Watch::default());
-        run(dialect, &[&stream], &mut before);
-        let out = run(dialect, &[&stream], &mut Delay::default());
-        run(dialect, &[&out], &mut after);
-        assert_eq!(events(&stream), events(&out), "{}", path.display());
+        run(form, &[&stream], &mut before);
+        let out = run(form, &[&stream], &mut Delay::default());
+        run(form, &[&out], &mut after);
+        assert_eq!(pieces(form, &stream), pieces(form, &out), "{}", path.display());
         assert_eq!(after.channels, before.channels, "{}", path.display());
         assert_eq!(after.whole, before.whole, "{}", path.display());
     }
@@ -186,17 +194,17 @@ fn text_that_is_only_delayed_stays_in_its_channel() {
 
 #[test]
 fn every_split_in_two_gives_the_same_bytes() {
-    let check = |dialect, path: &Path, stream: &[u8]| {
-        let whole = run(dialect, &[stream], &mut Replace::default());
+    let check = |form, path: &Path, stream: &[u8]| {
+        let whole = run(form, &[stream], &mut Replace::default());
         for at in 0..=stream.len() {
             let (head, tail) = stream.split_at(at);
-            let out = run(dialect, &[head, tail], &mut Replace::default());
+            let out = run(form, &[head, tail], &mut Replace::default());
             assert!(out == whole, "{} split at {at}", path.display());
         }
     };
     std::thread::scope(|scope| {
-        for (dialect, path, stream) in corpus() {
-            scope.spawn(move || check(dialect, &path, &stream));
+        for (form, path, stream) in corpus() {
+            scope.spawn(move || check(form, &path, &stream));
         }
     });
 }
@@ -210,7 +218,7 @@ proptest! {
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..200),
     ) {
         let corpus = corpus();
-        let (dialect, _, stream) = &corpus[which.index(corpus.len())];
+        let (form, _, stream) = &corpus[which.index(corpus.len())];
         let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(stream.len() + 1)).collect();
         at.sort_unstable();
         let mut chunks = Vec::new();
@@ -219,22 +227,21 @@ proptest! {
             chunks.push(&stream[from..cut]);
             from = cut;
         }
-        let whole = run(*dialect, &[stream], &mut Replace::default());
-        prop_assert_eq!(run(*dialect, &chunks, &mut Replace::default()), whole);
+        let whole = run(*form, &[stream], &mut Replace::default());
+        prop_assert_eq!(run(*form, &chunks, &mut Replace::default()), whole);
     }
 
     #[test]
     fn any_bytes_pass_unchanged_or_are_cut_off(
         stream in prop::collection::vec(prop::sample::select(vec![
             "data: ", "\n", "\n\n", "{", "}", "[", "]", "\"delta\"", "\"choices\"", ":", ",", "0", "\"",
-            "event: content_block_delta", "\\u00e9", "\\ud800", "[NAME_K7QX]", "[DONE]", "\u{feff}", "\r",
+            "event: content_block_delta", "\"candidates\"", "\"message\"", "\\u00e9", "\\ud800", "[NAME_K7QX]", "[DONE]", "\u{feff}", "\r",
         ]), 0..60),
-        dialect in prop::sample::select(vec![
-            Dialect::OpenaiChat, Dialect::OpenaiResponses, Dialect::AnthropicMessages, Dialect::Unknown,
-        ]),
+        dialect in prop::sample::select(Dialect::BUILT_IN.to_vec()),
+        framing in prop::sample::select(vec![Framing::Events, Framing::Lines, Framing::Array]),
     ) {
         let stream = stream.concat().into_bytes();
-        let out = run(dialect, &[&stream], &mut Watch::default());
+        let out = run((dialect, framing), &[&stream], &mut Watch::default());
         prop_assert!(stream.starts_with(&out));
     }
 }
@@ -283,20 +290,50 @@ fn a_stream_cut_off_within_an_event_ends_before_it() {
 
 #[test]
 fn a_stream_tells_its_model_its_usage_and_its_end() {
-    for (dialect, path, stream) in corpus() {
-        let mut editor = editor(dialect);
-        editor.push(&stream, &mut Watch::default()).unwrap();
+    for (form, path, stream) in corpus() {
+        let mut editor = StreamEditor::framed(endpoint_of(form.0), form.1, &Limits::default());
+        let mut rewrite = Watch::default();
+        editor.push(&stream, &mut rewrite).unwrap();
         let name = path.file_stem().unwrap().to_str().unwrap();
+        let by_closing = matches!(
+            name,
+            "openai-chat.undone"
+                | "anthropic-messages.completion"
+                | "gemini.cli"
+                | "gemini.two"
+                | "cohere.v1"
+                | "mcp.call"
+        ) || path.ends_with("gemini.turn.sse");
+        assert_eq!(editor.complete(), !by_closing, "{name}");
+        editor.finish(&mut rewrite).unwrap();
         let (model, usage, failed) = match name {
-            "openai-chat.text" => ("gpt-5-2026", Some((12, 34)), false),
-            "openai-chat.tools" | "openai-chat.odd" => ("gpt-5-2026", None, false),
-            "openai-responses.turn" => ("gpt-5", Some((7, 9)), false),
-            "openai-responses.tools" => ("gpt-5", None, false),
-            "anthropic-messages.turn" => ("claude-x", Some((130, 89)), false),
-            "anthropic-messages.error" => ("claude-x", Some((3, 1)), true),
+            "openai-completions.text" => (Some("m-instruct"), Some((5, 9)), false),
+            "openai-chat.undone" => (Some("sonar"), Some((3, 4)), false),
+            "anthropic-messages.completion" => (Some("claude-2"), None, false),
+            "openai-audio.transcript" => (None, Some((14, 45)), false),
+            "gemini.turn" | "gemini.cli" | "gemini.two" => (Some("gemini-x"), Some((7, 8)), false),
+            "gemini.error" => (Some("gemini-x"), Some((7, 0)), true),
+            "cohere.turn" => (None, Some((71, 9)), false),
+            "cohere.v1" => (None, Some((2, 9)), false),
+            "ollama.chat" => (Some("qwen3"), Some((26, 298)), false),
+            "ollama.generate" => (Some("qwen3"), Some((4, 5)), false),
+            "ollama.error" => (Some("qwen3"), None, true),
+            "bedrock-converse.turn" => (None, Some((9, 4)), false),
+            "bedrock-converse.fault" => (None, None, true),
+            "bedrock-invoke.anthropic" => (Some("claude-x"), Some((3, 9)), false),
+            "bedrock-invoke.llama" | "bedrock-invoke.nova" | "bedrock-invoke.mistral" => {
+                (None, Some((5, 4)), false)
+            }
+            "mcp.call" => (None, None, false),
+            "openai-chat.text" => (Some("gpt-5-2026"), Some((12, 34)), false),
+            "openai-chat.tools" | "openai-chat.odd" => (Some("gpt-5-2026"), None, false),
+            "openai-responses.turn" => (Some("gpt-5"), Some((7, 9)), false),
+            "openai-responses.tools" => (Some("gpt-5"), None, false),
+            "anthropic-messages.turn" => (Some("claude-x"), Some((130, 89)), false),
+            "anthropic-messages.error" => (Some("claude-x"), Some((3, 1)), true),
             other => panic!("say what {other} tells"),
         };
-        assert_eq!(editor.model(), Some(model), "{name}");
+        assert_eq!(editor.model(), model, "{name}");
         assert_eq!(
             editor.usage(),
             usage.map(|(input, output)| Usage { input, output }),
@@ -417,6 +454,118 @@ fn an_error_event_ends_a_stream_in_its_dialect() {
     assert_eq!(failed["response"]["error"]["code"], "server_error");
 }
 
+#[test]
+fn an_error_ends_a_stream_in_its_framing() {
+    let refusal = Refusal {
+        status: 502,
+        fault: Fault::Upstream,
+        code: "cordon_upstream_reply",
+        message: "broke off".into(),
+        action: Action::Block,
+        exchange: "0190d5b8-2f5a-7c3e-8a11-000000000001".parse().unwrap(),
+        retry_after: None,
+    };
+    let after = |dialect, framing, begun: &[u8]| {
+        let mut editor = StreamEditor::framed(endpoint_of(dialect), framing, &Limits::default());
+        let mut out = editor.push(begun, &mut Watch::default()).unwrap().to_vec();
+        out.extend(editor.finish(&mut Watch::default()).unwrap());
+        assert!(!editor.complete(), "{dialect}");
+        out.extend(editor.error_event(&refusal));
+        out
+    };
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+
+    let lines = text(after(
+        Dialect::Ollama,
+        Framing::Lines,
+        b"{\"response\":\"a\",\"done\":false}\n{\"resp",
+    ));
+    let lines: Vec<_> = lines.lines().map(json).collect();
+    assert_eq!(lines[1], serde_json::json!({"error": "broke off"}));
+
+    for (begun, items) in [
+        ("", 1),
+        ("[", 1),
+        ("[{\"candidates\":[]}", 2),
+        ("[{\"candidates\":[]},\n{\"cand", 2),
+    ] {
+        let array = text(after(Dialect::Gemini, Framing::Array, begun.as_bytes()));
+        let array = json(&array);
+        let array = array.as_array().unwrap();
+        assert_eq!(array.len(), items, "{begun}");
+        assert_eq!(array[items - 1]["error"]["status"], "INTERNAL", "{begun}");
+    }
+
+    let mut begun = frames::binary(b"contentBlockDelta {\"delta\":{\"text\":\"a\"}}");
+    let whole = begun.len();
+    begun.extend_from_within(..whole - 3);
+    let messages = after(Dialect::BedrockConverse, Framing::Messages, &begun);
+    assert_eq!(
+        text(frames::written(&messages)),
+        "contentBlockDelta {\"delta\":{\"text\":\"a\"}}\n!modelStreamErrorException {\"message\":\"broke off\"}\n"
+    );
+
+    let cohere = text(after(Dialect::Cohere, Framing::Events, b""));
+    assert!(cohere.contains("\"finish_reason\":\"ERROR\""), "{cohere}");
+}
+
+#[test]
+fn a_message_with_a_wrong_checksum_ends_the_stream() {
+    let mut stream = frames::binary(b"contentBlockDelta {\"delta\":{\"text\":\"a\"}}");
+    let at = stream.len() - 8;
+    stream[at] ^= 1;
+    let endpoint = endpoint_of(Dialect::BedrockConverse);
+    let mut editor = StreamEditor::framed(endpoint, Framing::Messages, &Limits::default());
+    let error = editor.push(&stream, &mut Watch::default()).unwrap_err();
+    assert_eq!(error, StreamError::Malformed);
+}
+
+#[test]
+fn a_reply_is_framed_by_its_type_and_dialect() {
+    let gemini = cordon_wire::endpoint("POST", None, "/v1beta/models/g:streamGenerateContent").unwrap();
+    for (endpoint, kind, expected) in [
+        (
+            endpoint_of(Dialect::OpenaiChat),
+            "text/event-stream; charset=utf-8",
+            Some(Framing::Events),
+        ),
+        (endpoint_of(Dialect::OpenaiChat), "application/json", None),
+        (
+            endpoint_of(Dialect::Ollama),
+            "application/x-ndjson",
+            Some(Framing::Lines),
+        ),
+        (
+            endpoint_of(Dialect::BedrockConverse),
+            "application/vnd.amazon.eventstream",
+            Some(Framing::Messages),
+        ),
+        (gemini, "application/json; charset=UTF-8", Some(Framing::Array)),
+        (endpoint_of(Dialect::Gemini), "application/json", None),
+        (endpoint_of(Dialect::OpenaiAudio), "audio/mpeg", None),
+        (endpoint_of(Dialect::OpenaiChat), "", None),
+    ] {
+        assert_eq!(Framing::of(endpoint, kind), expected, "{kind}");
+    }
+}
+
+#[test]
+fn the_last_piece_waits_until_nothing_follows() {
+    let chunk = |text: &str, end: &str| {
+        format!("data: {{\"candidates\":[{{\"content\":{{\"parts\":[{{\"text\":\"{text}\"}}]}}{end}}}]}}\n\n")
+    };
+    let mut editor = editor(Dialect::Gemini);
+    let mut rewrite = Watch::default();
+    let mut push = |bytes: &str| editor.push(bytes.as_bytes(), &mut rewrite).unwrap();
+    assert_eq!(push(&chunk("a", "")), chunk("a", ""));
+    let last = chunk("b", ",\"finishReason\":\"STOP\"");
+    assert_eq!(push(&last), "");
+    assert!(!editor.complete());
+    assert_eq!(editor.finish(&mut rewrite).unwrap(), last);
+    assert!(editor.complete());
+}
+
 fn endpoint_of(dialect: Dialect) -> Endpoint {
     Endpoint::new(dialect, Operation::Generate)
 }
@@ -425,8 +574,11 @@ fn editor(dialect: Dialect) -> StreamEditor {
     StreamEditor::new(endpoint_of(dialect), &Limits::default())
 }
 
-fn run(dialect: Dialect, chunks: &[&[u8]], rewrite: &mut dyn Rewrite) -> Vec<u8> {
-    let mut editor = editor(dialect);
+/// How a stream is to be read.
+type Form = (Dialect, Framing);
+
+fn run((dialect, framing): Form, chunks: &[&[u8]], rewrite: &mut dyn Rewrite) -> Vec<u8> {
+    let mut editor = StreamEditor::framed(endpoint_of(dialect), framing, &Limits::default());
     let mut out = Vec::new();
     for chunk in chunks {
         out.extend_from_slice(&editor.push(chunk, rewrite).unwrap());
@@ -435,40 +587,50 @@ fn run(dialect: Dialect, chunks: &[&[u8]], rewrite: &mut dyn Rewrite) -> Vec<u8>
     out
 }
 
-/// What an edit must not change: how many lines there are, and all but their data.
-fn events(stream: &[u8]) -> Vec<String> {
-    String::from_utf8(stream.to_vec())
-        .unwrap()
-        .split(['\r', '\n'])
-        .map(|line| {
-            if line.starts_with("data:") {
-                "data".to_owned()
-            } else {
-                line.to_owned()
-            }
-        })
-        .collect()
+/// What an edit must not change: how many pieces there are, and all of them but their data.
+fn pieces((_, framing): Form, stream: &[u8]) -> Vec<String> {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    match framing {
+        Framing::Messages => text(&frames::written(stream))
+            .lines()
+            .map(|line| line.split(' ').next().unwrap().to_owned())
+            .collect(),
+        Framing::Lines => vec![stream.split(|byte| *byte == b'\n').count().to_string()],
+        Framing::Array => {
+            let items: Vec<serde_json::Value> = serde_json::from_slice(stream).unwrap();
+            vec![items.len().to_string(), text(stream).lines().count().to_string()]
+        }
+        _ => text(stream)
+            .split(['\r', '\n'])
+            .map(|line| if line.starts_with("data:") { "data" } else { line })
+            .map(str::to_owned)
+            .collect(),
+    }
 }
 
-fn corpus() -> Vec<(Dialect, PathBuf, Vec<u8>)> {
+fn corpus() -> Vec<(Form, PathBuf, Vec<u8>)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/streams");
     let mut streams: Vec<_> = fs::read_dir(root)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "sse"))
-        .map(|path| {
-            let name = path.file_name().unwrap().to_str().unwrap();
-            let dialect = match name.split('.').next().unwrap() {
-                "openai-chat" => Dialect::OpenaiChat,
-                "openai-responses" => Dialect::OpenaiResponses,
-                "anthropic-messages" => Dialect::AnthropicMessages,
-                other => panic!("no dialect is called {other}"),
+        .filter_map(|path| {
+            let framing = match path.extension()?.to_str()? {
+                "sse" => Framing::Events,
+                "ndjson" => Framing::Lines,
+                "array" => Framing::Array,
+                "frames" => Framing::Messages,
+                _ => return None,
             };
-            let stream = fs::read(&path).unwrap();
-            (dialect, path, stream)
+            let name = path.file_name()?.to_str()?.split('.').next()?;
+            let dialect = Dialect::from_name(name).unwrap();
+            let mut stream = fs::read(&path).unwrap();
+            if framing == Framing::Messages {
+                stream = frames::binary(&stream);
+            }
+            Some(((dialect, framing), path, stream))
         })
         .collect();
-    streams.sort();
-    assert!(streams.len() >= 6, "the corpus is not where it should be");
+    streams.sort_by(|a, b| a.1.cmp(&b.1));
+    assert!(streams.len() >= 20, "the corpus is not where it should be");
     streams
 }

@@ -8,7 +8,10 @@
 
 use bytes::Bytes;
 use cordon_domain::{Dialect, Edit, Splice};
-use cordon_wire::{Endpoint, Envelope, Limits, Operation, decode, decode_reply};
+use cordon_wire::{
+    Endpoint, Envelope, Limits, Operation, decode, decode_line, decode_reply, decode_reply_of, endpoint,
+    model_in_path,
+};
 use libfuzzer_sys::fuzz_target;
 
 const PUT_IN: &str = "⟦\"\\\n";
@@ -17,25 +20,36 @@ fuzz_target!(|input: &[u8]| {
     let Some((&first, body)) = input.split_first() else {
         return;
     };
-    let dialect = match first % 3 {
-        0 => Dialect::OpenaiChat,
-        1 => Dialect::OpenaiResponses,
-        _ => Dialect::AnthropicMessages,
-    };
-    let endpoint = Endpoint::new(dialect, Operation::Generate);
+    let dialect = Dialect::BUILT_IN[usize::from(first) % Dialect::BUILT_IN.len()];
+    let at = Endpoint::new(dialect, Operation::Generate);
     let body = Bytes::copy_from_slice(body);
-    if let Ok(decoded) = decode(endpoint, body.clone(), &Limits::default()) {
+    if let Ok(decoded) = decode(at, body.clone(), &Limits::default()) {
         let again = check(&decoded, &body);
-        let again = decode(endpoint, again, &Limits::default());
+        let again = decode(at, again, &Limits::default());
         // Keys that all read the same after the edits are refused, and rightly.
         if let Ok(again) = again {
             assert!(again.segments().iter().all(|s| s.text.as_str() == PUT_IN));
         }
     }
-    if let Ok(decoded) = decode_reply(endpoint, body.clone(), &Limits::default()) {
+    if let Ok(decoded) = decode_reply(at, body.clone(), &Limits::default()) {
+        check(&decoded, &body);
+    }
+    if let Ok(decoded) = decode_reply_of(
+        Endpoint::new(dialect, Operation::Manage),
+        "",
+        body.clone(),
+        &Limits::default(),
+    ) {
+        assert_eq!(decoded.splice(&[]).expect("no edits always fit"), body);
+    }
+    if let Ok(decoded) = decode_line(body.clone(), &Limits::default()) {
         check(&decoded, &body);
     }
     if let Ok(text) = std::str::from_utf8(&body) {
+        for method in ["GET", "POST"] {
+            let _ = (endpoint(method, Some(text), text), endpoint(method, None, text));
+        }
+        let _ = model_in_path(None, text);
         let envelope = Envelope::new(&[("x-a".to_owned(), body.to_vec())], text);
         let edits: Vec<Edit> = envelope
             .segments()

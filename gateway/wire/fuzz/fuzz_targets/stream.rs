@@ -7,7 +7,7 @@
 #![no_main]
 
 use cordon_domain::Dialect;
-use cordon_wire::{Channel, Endpoint, Limits, Operation, Rewrite, StreamEditor, StreamTranslator};
+use cordon_wire::{Channel, Endpoint, Framing, Limits, Operation, Rewrite, StreamEditor, StreamTranslator};
 use libfuzzer_sys::fuzz_target;
 
 /// Changes nothing, and keeps nothing back.
@@ -31,20 +31,41 @@ impl Rewrite for Same {
     }
 }
 
+/// A message of a binary event stream around a payload.
+fn message(payload: &[u8]) -> Vec<u8> {
+    let headers = b"\x0b:event-type\x07\x00\x05chunk";
+    let total = 16 + headers.len() + payload.len();
+    let mut out = (total as u32).to_be_bytes().to_vec();
+    out.extend((headers.len() as u32).to_be_bytes());
+    out.extend(crc32fast::hash(&out).to_be_bytes());
+    out.extend(headers);
+    out.extend(payload);
+    out.extend(crc32fast::hash(&out).to_be_bytes());
+    out
+}
+
 fuzz_target!(|input: &[u8]| {
     let Some((&[first, second], stream)) = input.split_first_chunk() else {
         return;
     };
-    let dialect = match first % 4 {
-        0 => Dialect::OpenaiChat,
-        1 => Dialect::OpenaiResponses,
-        2 => Dialect::AnthropicMessages,
-        _ => Dialect::Unknown,
-    };
+    let dialects = Dialect::BUILT_IN.len();
+    let dialect = Dialect::BUILT_IN[usize::from(first) % dialects];
     let endpoint = Endpoint::new(dialect, Operation::Generate);
+    let sealed;
+    let (framing, stream) = match usize::from(first) / dialects % 5 {
+        0 | 1 => (Framing::Events, stream),
+        2 => (Framing::Lines, stream),
+        3 => (Framing::Array, stream),
+        // Checksums are not guessed, so half of the messages get theirs.
+        _ if second % 2 == 0 => (Framing::Messages, stream),
+        _ => {
+            sealed = message(stream);
+            (Framing::Messages, sealed.as_slice())
+        }
+    };
     let (head, tail) = stream.split_at(usize::from(second).min(stream.len()));
 
-    let mut editor = StreamEditor::new(endpoint, &Limits::default());
+    let mut editor = StreamEditor::framed(endpoint, framing, &Limits::default());
     let mut edit = || {
         let mut out = editor.push(head, &mut Same)?.to_vec();
         out.extend(editor.push(tail, &mut Same)?);

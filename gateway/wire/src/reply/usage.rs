@@ -1,6 +1,6 @@
 //! How many LLM tokens an exchange took, in the words of each provider.
 
-use crate::json::Value;
+use crate::json::{Kind, Value};
 
 /// LLM tokens that an exchange took, as the upstream counts them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -17,6 +17,7 @@ struct Names {
     at: &'static [&'static str],
     /// Summed up; the first must be there for the others to count.
     input: &'static [&'static str],
+    /// Summed up.
     output: &'static [&'static str],
 }
 
@@ -113,20 +114,32 @@ const NAMES: &[Names] = &[
 /// The counts that an object tells, each as far as it does: a whole reply, or an event of a stream.
 pub(crate) fn counts(object: Value<'_>) -> (Option<u64>, Option<u64>) {
     // Gemini CLI's envelope.
-    let object = object.get("response").unwrap_or(object);
+    let object = object
+        .get("response")
+        .filter(|reply| reply.kind() == Kind::Object)
+        .unwrap_or(object);
     for names in NAMES {
         let Some(usage) = names.at.iter().try_fold(object, |object, name| object.get(name)) else {
             continue;
         };
+        let count = |name: &str| usage.get(name).and_then(|count| count.as_u64());
         let sum = |names: &[&str]| {
-            let count = |name: &&str| usage.get(name).and_then(|count| count.as_u64());
-            let mut counted = names.iter().filter_map(count).peekable();
-            counted
-                .peek()
-                .is_some()
-                .then(|| counted.fold(0, u64::saturating_add))
+            names
+                .iter()
+                .filter_map(|name| count(name))
+                .fold(0, u64::saturating_add)
         };
-        let (input, output) = (sum(names.input), sum(names.output));
+        // What came from a cache alone is no count of what was sent.
+        let input = names
+            .input
+            .first()
+            .and_then(|first| count(first))
+            .map(|_| sum(names.input));
+        let output = names
+            .output
+            .iter()
+            .any(|name| count(name).is_some())
+            .then(|| sum(names.output));
         if input.is_some() || output.is_some() {
             return (input, output);
         }

@@ -1,4 +1,5 @@
-//! `openai-chat`: every string under `choices[i].delta` is a piece of a channel.
+//! `openai-chat` and `openai-completions`: every string under `choices[i].delta` is a piece of a channel, and so is
+//! `choices[i].text`.
 //!
 //! That covers `content`, `refusal`, tool-call arguments, and the names that servers have made up
 //! for reasoning (`reasoning_content`, `reasoning`, `reasoning_details[].text`) without listing them.
@@ -12,25 +13,14 @@ use crate::json::{Kind, Value};
 
 pub(super) fn read(root: Value<'_>, facts: &mut Facts, steps: &mut Vec<Step>) {
     facts.note_model(root.get("model"));
-    if let Some(usage) = root.get("usage") {
-        facts.input = usage
-            .get("prompt_tokens")
-            .and_then(|n| n.as_u64())
-            .or(facts.input);
-        facts.output = usage
-            .get("completion_tokens")
-            .and_then(|n| n.as_u64())
-            .or(facts.output);
-    }
+    facts.note_counts(root);
     if root.get("error").is_some_and(|error| error.kind() != Kind::Null) {
-        facts.complete = true;
-        facts.failed = true;
-        steps.push(Step::End(Scope::All));
+        facts.fail(steps);
     }
     for (key, value) in root.members() {
         if key.is_text("choices") && value.kind() == Kind::Array {
             for (position, one) in (0..).zip(value.items()) {
-                choice(one, position, steps);
+                choice(one, position, facts, steps);
             }
         } else {
             other_member(key, value, steps);
@@ -47,17 +37,21 @@ pub(super) fn is_usage_alone(root: Value<'_>) -> bool {
             .is_some_and(|choices| choices.kind() == Kind::Array && choices.items().next().is_none())
 }
 
-fn choice(choice: Value<'_>, position: u64, steps: &mut Vec<Step>) {
-    let prefix = format!("choice:{}:", index(choice.get("index"), position));
+fn choice(choice: Value<'_>, position: u64, facts: &mut Facts, steps: &mut Vec<Step>) {
+    let number = index(choice.get("index"), position);
+    let prefix = format!("choice:{number}:");
     let mut ended = false;
     for (key, value) in choice.members() {
         if key.is_text("delta") && value.kind() == Kind::Object {
             delta(value, &prefix, steps);
+        } else if key.is_text("text") && value.kind() == Kind::String {
+            piece(value, format!("{prefix}text"), false, steps);
         } else {
             ended |= key.is_text("finish_reason") && value.kind() == Kind::String;
             other_member(key, value, steps);
         }
     }
+    facts.answer(number, ended);
     if ended {
         steps.push(Step::End(Scope::Under(prefix)));
     }

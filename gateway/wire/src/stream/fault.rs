@@ -1,23 +1,59 @@
-//! The event that ends a stream which cannot go on.
+//! What ends a stream that cannot go on, in its framing and dialect.
 
 use bytes::Bytes;
 use cordon_domain::{Dialect, Fault, Refusal};
 use serde_json::json;
 
-use super::Facts;
-use crate::refusal::error_object;
+use super::{Facts, Framing};
+use crate::{
+    event_stream,
+    refusal::{bedrock_type, error_object},
+};
 
-/// Bytes that end a stream with an error in the dialect: the upstream died in the midst of it, or the
+/// Bytes that end a stream of events with an error in the dialect: the upstream died in the midst of it, or the
 /// rest of the reply is refused. No `[DONE]` or `message_stop` follows, so nobody takes the reply for
 /// a whole one.
 ///
 /// They start with a blank line, which ends an event that was left open and is nothing otherwise.
 #[must_use]
 pub fn error_event(dialect: Dialect, refusal: &Refusal) -> Bytes {
-    error_event_after(dialect, refusal, &Facts::default())
+    event(dialect, refusal, &Facts::default())
 }
 
-pub(super) fn error_event_after(dialect: Dialect, refusal: &Refusal, facts: &Facts) -> Bytes {
+/// The same in any framing; of an array, whether it is open and holds an item.
+pub(super) fn error_frame(
+    dialect: Dialect,
+    framing: Framing,
+    (open, has_items): (bool, bool),
+    refusal: &Refusal,
+    facts: &Facts,
+) -> Bytes {
+    let object = || error_object(dialect, refusal);
+    match framing {
+        Framing::Events => event(dialect, refusal, facts),
+        Framing::Lines => [object().as_ref(), b"\n"].concat().into(),
+        Framing::Array => {
+            let before: &[u8] = match (open, has_items) {
+                (true, true) => b",",
+                (true, false) => b"",
+                (false, _) => b"[",
+            };
+            [before, &object(), b"]"].concat().into()
+        }
+        Framing::Messages => {
+            let mut out = Vec::new();
+            let payload = json!({"message": refusal.message}).to_string();
+            event_stream::exception(
+                bedrock_type(refusal.fault, refusal.status),
+                payload.as_bytes(),
+                &mut out,
+            );
+            out.into()
+        }
+    }
+}
+
+fn event(dialect: Dialect, refusal: &Refusal, facts: &Facts) -> Bytes {
     let mut out = b"\n\n".to_vec();
     match dialect {
         Dialect::OpenaiResponses => {
@@ -26,6 +62,20 @@ pub(super) fn error_event_after(dialect: Dialect, refusal: &Refusal, facts: &Fac
         }
         Dialect::AnthropicMessages => {
             out.extend_from_slice(b"event: error\ndata: ");
+            out.extend_from_slice(&error_object(dialect, refusal));
+        }
+        // Its streams have no other way to tell of an error than an end with that reason.
+        Dialect::Cohere => {
+            let end = json!({
+                "type": "message-end",
+                "delta": {"finish_reason": "ERROR", "error": refusal.message},
+            });
+            out.extend_from_slice(b"event: message-end\ndata: ");
+            out.extend_from_slice(end.to_string().as_bytes());
+        }
+        // A message of JSON-RPC.
+        Dialect::Mcp => {
+            out.extend_from_slice(b"event: message\ndata: ");
             out.extend_from_slice(&error_object(dialect, refusal));
         }
         _ => {

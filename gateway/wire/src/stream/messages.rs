@@ -5,7 +5,7 @@
 
 use super::{
     Facts, Scope, Step,
-    read::{index, is_protocol, other_member, others, others_but, piece},
+    read::{index, is_protocol, other_member, others, others_but, piece, pieces},
 };
 use crate::json::{Kind, Value};
 
@@ -56,10 +56,20 @@ pub(super) fn read(root: Value<'_>, event: &str, facts: &mut Facts, steps: &mut 
             steps.push(Step::End(Scope::All));
             others(root, steps);
         }
+        // What came before messages: a completion, in pieces.
+        "completion" => {
+            facts.note_model(root.get("model"));
+            pieces(root, &["completion"], "completion:", false, steps);
+            let ended = root
+                .get("stop_reason")
+                .is_some_and(|reason| reason.kind() == Kind::String);
+            facts.answer(0, ended);
+            if ended {
+                steps.push(Step::End(Scope::All));
+            }
+        }
         "error" => {
-            facts.complete = true;
-            facts.failed = true;
-            steps.push(Step::End(Scope::All));
+            facts.fail(steps);
             others(root, steps);
         }
         _ => others(root, steps),
@@ -92,16 +102,8 @@ fn block_members(block: Value<'_>, pieces: &[&str], prefix: &str, steps: &mut Ve
     others_but(block, &except, steps);
 }
 
-/// Input counts what was read from and written to the cache too: all of it was sent.
 fn usage(usage: Option<Value<'_>>, facts: &mut Facts) {
-    let Some(usage) = usage else { return };
-    let count = |name: &str| usage.get(name).and_then(|n| n.as_u64());
-    if let Some(input) = count("input_tokens") {
-        let cached = ["cache_creation_input_tokens", "cache_read_input_tokens"]
-            .iter()
-            .filter_map(|name| count(name))
-            .fold(0, u64::saturating_add);
-        facts.input = Some(input.saturating_add(cached));
+    if let Some(usage) = usage {
+        facts.note_counts(usage);
     }
-    facts.output = count("output_tokens").or(facts.output);
 }

@@ -1,11 +1,12 @@
 //! What an event asks to be done, in its own order, and what it tells about the reply.
 
-use std::ops::Range;
+use std::{collections::BTreeSet, ops::Range};
 
 use super::Channel;
 use crate::{
     Usage,
     json::{Kind, OffsetMap, Value},
+    reply::counts,
 };
 
 /// One thing to do about an event.
@@ -66,6 +67,10 @@ pub(super) struct Facts {
     pub(super) output: Option<u64>,
     pub(super) complete: bool,
     pub(super) failed: bool,
+    /// Answers that have begun and not ended, by their number.
+    going: BTreeSet<u64>,
+    /// An answer has ended.
+    ended: bool,
     /// Of the Responses dialect.
     pub(super) response: Option<String>,
     pub(super) sequence: Option<u64>,
@@ -74,12 +79,43 @@ pub(super) struct Facts {
 impl Facts {
     /// The longest model name or id that is remembered.
     const MAX_NAME: usize = 256;
+    /// Answers that are told apart; a stream with more of them needs a closing event.
+    const MAX_GOING: usize = 1024;
 
     pub(super) fn usage(&self) -> Option<Usage> {
         (self.input.is_some() || self.output.is_some()).then(|| Usage {
             input: self.input.unwrap_or(0),
             output: self.output.unwrap_or(0),
         })
+    }
+
+    /// An answer goes on, or has ended.
+    pub(super) fn answer(&mut self, number: u64, ended: bool) {
+        if ended {
+            self.ended = true;
+            self.going.remove(&number);
+        } else if self.going.len() < Self::MAX_GOING {
+            self.going.insert(number);
+        }
+    }
+
+    /// Whether every answer has ended, so that the stream may close.
+    pub(super) fn is_settled(&self) -> bool {
+        self.ended && self.going.is_empty()
+    }
+
+    /// The upstream reports an error; nothing that counts follows.
+    pub(super) fn fail(&mut self, steps: &mut Vec<Step>) {
+        self.complete = true;
+        self.failed = true;
+        steps.push(Step::End(Scope::All));
+    }
+
+    /// What an event tells of LLM tokens.
+    pub(super) fn note_counts(&mut self, object: Value<'_>) {
+        let (input, output) = counts(object);
+        self.input = input.or(self.input);
+        self.output = output.or(self.output);
     }
 
     pub(super) fn note_model(&mut self, model: Option<Value<'_>>) {
@@ -115,24 +151,30 @@ const PROTOCOL: &[&str] = &[
     "obfuscation",
     "object",
     "partial_image_b64",
+    "redactedContent",
     "role",
     "service_tier",
     "signature",
     "status",
     "stop_reason",
     "system_fingerprint",
+    "thoughtSignature",
+    "toolUseId",
     "tool_use_id",
     "type",
 ];
 
 /// Members whose content is the caller's or a tool's own: every string and key under them counts.
 const FREE: &[&str] = &[
+    "args",
     "arguments",
     "input",
+    "inputSchema",
     "input_schema",
     "metadata",
     "parameters",
     "schema",
+    "structuredContent",
 ];
 
 pub(super) fn is_protocol(key: &str) -> bool {
@@ -217,4 +259,22 @@ pub(super) fn piece(value: Value<'_>, channel: String, arguments: bool, steps: &
 /// An index as the dialects count: small whole numbers. Anything else is taken for `default`.
 pub(super) fn index(value: Option<Value<'_>>, default: u64) -> u64 {
     value.and_then(|value| value.as_u64()).unwrap_or(default)
+}
+
+/// The members of an object whose strings are pieces, each of a channel of its name; all others whole.
+pub(super) fn pieces(
+    object: Value<'_>,
+    names: &[&str],
+    prefix: &str,
+    arguments: bool,
+    steps: &mut Vec<Step>,
+) {
+    for (key, value) in object.members() {
+        match names.iter().find(|name| key.is_text(name)) {
+            Some(name) if value.kind() == Kind::String => {
+                piece(value, format!("{prefix}{name}"), arguments, steps);
+            }
+            _ => other_member(key, value, steps),
+        }
+    }
 }

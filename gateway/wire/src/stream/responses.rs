@@ -53,20 +53,20 @@ fn note(root: Value<'_>, name: &str, facts: &mut Facts) {
     if let Some(response) = root.get("response") {
         facts.note_model(response.get("model"));
         facts.note_response(response.get("id"));
-        if let Some(usage) = response.get("usage") {
-            facts.input = usage.get("input_tokens").and_then(|n| n.as_u64()).or(facts.input);
-            facts.output = usage
-                .get("output_tokens")
-                .and_then(|n| n.as_u64())
-                .or(facts.output);
-        }
     }
+    facts.note_counts(root);
     let failed = matches!(name, "response.failed" | "error");
     facts.failed |= failed;
     facts.complete |= failed
         || matches!(
             name,
-            "response.completed" | "response.incomplete" | "response.cancelled"
+            "response.completed"
+                | "response.incomplete"
+                | "response.cancelled"
+                | "transcript.text.done"
+                | "speech.audio.done"
+                | "image_generation.completed"
+                | "image_edit.completed"
         );
 }
 
