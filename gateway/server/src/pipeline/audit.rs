@@ -464,6 +464,9 @@ pub fn render(dialect: Dialect, refusal: &Refusal) -> Response<AnswerBody> {
         header::CONTENT_TYPE,
         HeaderValue::from_static(rendered.content_type),
     );
+    if let Some((name, value)) = rendered.header {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
     mark(headers, refusal.exchange, refusal.action);
     if let Some(seconds) = refusal.retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -16,7 +16,7 @@ use cordon_audit::Outcome;
 use cordon_domain::{Dialect, Edit, Finding, Role, Segment, Splice, Text, UpstreamKind};
 use cordon_intercept::{AnswerBody, content_encoding, decode_body, full_body, read_body, strip_reply};
 use cordon_policy::{Originals, Reidentifier};
-use cordon_wire::{Endpoint, ReplyBody, Usage};
+use cordon_wire::{Endpoint, Framing, Operation, ReplyBody, Usage};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
@@ -63,7 +63,8 @@ pub async fn respond(
     }
     draft.status = parts.status.as_u16();
 
-    if parts.status.is_success() && is_stream(&parts.headers) && form != Form::Count {
+    let framing = framing(form, &parts.headers).filter(|_| parts.status.is_success());
+    if let Some(framing) = framing {
         if parts.headers.contains_key(header::CONTENT_ENCODING) {
             // We asked for none; an encoded stream cannot be edited as it comes.
             return Err(Cause::Reply("came in an encoding that was not asked for"));
@@ -75,6 +76,7 @@ pub async fn respond(
             parts,
             body,
             form,
+            framing,
             originals,
             draft.clone(),
         ));
@@ -101,7 +103,7 @@ pub async fn respond(
             .await?
         }
         Form::Count => {
-            let endpoint = Endpoint::new(Dialect::AnthropicMessages, cordon_wire::Operation::CountTokens);
+            let endpoint = Endpoint::new(Dialect::AnthropicMessages, Operation::CountTokens);
             let counted = read_reply(gate, endpoint, &parts.headers, body)?;
             cordon_wire::count_tokens_reply(counted.usage().ok_or(Cause::Reply("is not a count"))?.input)
         }
@@ -291,15 +293,16 @@ fn findings_in(rules: &Rules, texts: Vec<String>) -> Vec<Finding> {
     rules.inspector.inspect_all(&segments)
 }
 
-fn is_stream(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|kind| kind.to_str().ok())
-        .is_some_and(|kind| {
-            kind.trim_start()
-                .to_ascii_lowercase()
-                .starts_with("text/event-stream")
-        })
+/// How a reply is streamed, if it is. Of what nobody knows, only events are passed on as they come.
+fn framing(form: Form, headers: &HeaderMap) -> Option<Framing> {
+    let unknown = Endpoint::new(Dialect::Unknown, Operation::Generate);
+    match form {
+        Form::Count => None,
+        Form::Same(endpoint) => Framing::of(endpoint, kind(headers)),
+        Form::FromChat(_) | Form::Unknown => {
+            Framing::of(unknown, kind(headers)).filter(|framing| *framing == Framing::Events)
+        }
+    }
 }
 
 fn json(headers: &mut HeaderMap) {

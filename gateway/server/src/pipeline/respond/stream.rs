@@ -15,7 +15,7 @@ use cordon_audit::Outcome;
 use cordon_domain::{Dialect, Refusal};
 use cordon_intercept::AnswerBody;
 use cordon_policy::{Originals, Reidentifier};
-use cordon_wire::{Channel, Endpoint, Rewrite, StreamEditor, StreamTranslator, error_event};
+use cordon_wire::{Channel, Endpoint, Framing, Rewrite, StreamEditor, StreamTranslator, error_event};
 use futures_util::FutureExt;
 use http::{Response, response::Parts};
 use http_body_util::{BodyExt, StreamBody};
@@ -57,6 +57,7 @@ pub fn open(
     mut parts: Parts,
     body: Incoming,
     form: Form,
+    framing: Framing,
     originals: Originals,
     draft: Draft,
 ) -> Response<AnswerBody> {
@@ -67,7 +68,7 @@ pub fn open(
         gate: gate.clone(),
         rules: rules.clone(),
         upstream,
-        editor: Editor::new(gate, form, &draft, originals),
+        editor: Editor::new(gate, form, framing, &draft, originals),
         pieces,
         draft,
     };
@@ -240,11 +241,11 @@ struct Editor {
 }
 
 impl Editor {
-    fn new(gate: &Gate, form: Form, draft: &Draft, originals: Originals) -> Self {
+    fn new(gate: &Gate, form: Form, framing: Framing, draft: &Draft, originals: Originals) -> Self {
         let limits = wire_limits(&gate.config.limits);
         let asked = draft.model.as_deref().unwrap_or_default();
         let edits = |endpoint: Endpoint| {
-            let editor = StreamEditor::new(endpoint, &limits);
+            let editor = StreamEditor::framed(endpoint, framing, &limits);
             // Every chat request asks for usage on its way; only who asked for it sees it.
             let hide = endpoint.dialect == Dialect::OpenaiChat && !draft.wants_usage;
             Some(if hide { editor.without_usage() } else { editor })
