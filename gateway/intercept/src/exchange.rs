@@ -11,6 +11,8 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use http_body_util::{BodyExt, Empty, Full, combinators::BoxBody};
 use hyper::body::Incoming;
 
+use crate::websocket::{Socket, SocketLimits};
+
 /// The body of an answer. It streams; nothing here gathers it.
 pub type AnswerBody = BoxBody<Bytes, io::Error>;
 
@@ -43,8 +45,8 @@ pub trait Exchanges: Send + Sync + 'static {
 
     /// One request: from the gateway, from an intercepted connection, or absolute-form to the proxy.
     ///
-    /// Hop-by-hop headers are still on it (a WebSocket upgrade must be seen to be refused); an answer
-    /// of 101 is not possible.
+    /// Hop-by-hop headers are still on it (an upgrade that is no WebSocket's must be seen to be refused);
+    /// an answer of 101 is not possible here: [`Exchanges::websocket`] has it.
     fn exchange(
         &self,
         arrival: Arrival<Self::Caller>,
@@ -57,6 +59,15 @@ pub trait Exchanges: Send + Sync + 'static {
         let _ = host;
         None
     }
+
+    /// A WebSocket is asked for, by upgrade or by extended CONNECT, on an intercepted connection or at the
+    /// gateway. The handshake was looked at and is a proper one; its headers are still there, for the
+    /// caller's sub-protocols and origin.
+    fn websocket(
+        &self,
+        arrival: Arrival<Self::Caller>,
+        request: Request<()>,
+    ) -> impl Future<Output = SocketAnswer> + Send;
 
     /// Something was turned away before it became an exchange. The server records it and renders the
     /// answer; where [`Reason::status`] is `None` no answer can be sent and the one given is dropped.
@@ -100,6 +111,24 @@ pub enum ConnectAnswer<C> {
     /// The answer instead of a connection.
     Refuse(Response<AnswerBody>),
 }
+
+/// What becomes of a caller's wish for a WebSocket.
+pub enum SocketAnswer {
+    /// It is granted.
+    Open {
+        /// Headers of the answer beside those of the handshake, e.g. the sub-protocol that was chosen.
+        headers: HeaderMap,
+        /// The bounds of the caller's leg.
+        limits: SocketLimits,
+        /// Takes the connection; `None` when the caller left before it was there. Called exactly once.
+        serve: ServeSocket,
+    },
+    /// The answer instead of a WebSocket.
+    Refuse(Response<AnswerBody>),
+}
+
+/// What speaks on a WebSocket from its opening to its end.
+pub type ServeSocket = Box<dyn FnOnce(Option<Socket>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
 /// The record of one tunnel.
 pub trait TunnelRecord: Send + Sync {

@@ -24,6 +24,7 @@ use crate::{
     proxy::Taken,
     serving::{Answering, Speaks, exchange, serve_connection, stranger},
     watched::{Prefixed, Pulse, Watched},
+    websocket::is_extended,
 };
 
 /// The first byte of a TLS handshake record.
@@ -130,7 +131,7 @@ fn answers<S: Exchanges>(
     move |request| {
         let shared = Arc::clone(&shared);
         Box::pin(async move {
-            if request.method() == Method::CONNECT {
+            if request.method() == Method::CONNECT && !is_extended(&request) {
                 return stranger(&shared, Door::Gateway, peer, Reason::NoProxyHere).await;
             }
             let arrival = Arrival {

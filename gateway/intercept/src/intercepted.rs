@@ -26,6 +26,7 @@ use crate::{
     proxy::{Taken, agree},
     serving::{Answering, Speaks, exchange, serve_connection, turned_away},
     watched::Pulse,
+    websocket::is_extended,
 };
 
 /// Where a name inside TLS points when it gives no port.
@@ -129,7 +130,7 @@ impl<S: Exchanges> Intercepted<S> {
         if let Some(reason) = disagreement {
             return self.turned_away(reason).await;
         }
-        if request.method() == Method::CONNECT {
+        if request.method() == Method::CONNECT && !is_extended(&request) {
             return self.turned_away(Reason::NoProxyHere).await;
         }
         if let Err(reason) = agree(&request, &self.target, HTTPS) {

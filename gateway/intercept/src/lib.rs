@@ -29,8 +29,14 @@ mod serving;
 
 mod exchange;
 pub use exchange::{
-    AnswerBody, Arrival, ConnectAnswer, ConnectAsk, Exchanges, Reason, TunnelRecord, TurnedAway, empty_body,
-    full_body,
+    AnswerBody, Arrival, ConnectAnswer, ConnectAsk, Exchanges, Reason, ServeSocket, SocketAnswer,
+    TunnelRecord, TurnedAway, empty_body, full_body,
+};
+
+mod websocket;
+pub use websocket::{
+    Agreed, FrameReader, HandshakeError, Next, Received, Side, Socket, SocketFault, SocketHandshake,
+    SocketLimits, SocketReader, SocketWriter,
 };
 
 mod names;

@@ -57,7 +57,7 @@ pub(crate) async fn accepted<S: Exchanges>(shared: Arc<Interceptor<S>>, tcp: Tcp
             }
         })
     };
-    if let Some(reason) = serve_connection(io, Speaks::Http1Proxy, pulse, limits, lease, answer).await {
+    if let Some(reason) = serve_connection(io, Speaks::Http1, pulse, limits, lease, answer).await {
         stranger(&door.shared, Door::Proxy, peer, reason).await;
     }
 }

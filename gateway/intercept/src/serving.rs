@@ -23,7 +23,7 @@ use std::{
 
 use cordon_domain::Door;
 use futures_util::FutureExt;
-use http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::{
     body::Incoming,
     rt::Executor,
@@ -37,11 +37,12 @@ use tokio::{
 };
 
 use crate::{
-    exchange::{AnswerBody, Arrival, Exchanges, Reason, TurnedAway, plain},
+    exchange::{AnswerBody, Arrival, Exchanges, Reason, SocketAnswer, TurnedAway, empty_body, plain},
     limits::ListenerLimits,
     listen::{Interceptor, Lease},
     names::Target,
-    watched::{Enough, InFlight, Pulse, Wait},
+    watched::{Busy, Enough, InFlight, Pulse, Wait},
+    websocket::{Socket, Wish, answer},
 };
 
 /// hyper's least read buffer; below it its builder panics.
@@ -59,10 +60,8 @@ pub(crate) type Answering = Pin<Box<dyn Future<Output = Response<AnswerBody>> + 
 /// What is spoken on a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Speaks {
-    /// HTTP/1, nothing else.
+    /// HTTP/1, where a CONNECT or a WebSocket may take the connection over.
     Http1,
-    /// HTTP/1 where a CONNECT takes the connection over.
-    Http1Proxy,
     /// HTTP/2.
     Http2,
 }
@@ -83,11 +82,16 @@ where
 {
     let io = TokioIo::new(io);
     let (noted, bounds) = (Arc::clone(&pulse), Arc::clone(&limits));
-    let service = service_fn(move |request: Request<Incoming>| {
-        let busy = noted.begin(&bounds);
+    let held = lease.clone();
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let busy = Arc::new(noted.begin(&bounds));
         let unanswered = noted.unanswered(&bounds);
         let chunked = request.version() <= Version::HTTP_11
             && request.headers().contains_key(header::TRANSFER_ENCODING);
+        if request.headers().contains_key(header::UPGRADE) || request.method() == Method::CONNECT {
+            let (busy, lease) = (Arc::clone(&busy), held.clone());
+            request.extensions_mut().insert(Held { _busy: busy, lease });
+        }
         let answering = AssertUnwindSafe(answer(request)).catch_unwind();
         async move {
             let mut answer = answering.await.unwrap_or_else(|_| failed());
@@ -116,11 +120,6 @@ where
     };
     match speaks {
         Speaks::Http1 => {
-            let connection = http1().serve_connection(io, service);
-            let finish = |connection: Pin<&mut http1::Connection<_, _>>| connection.graceful_shutdown();
-            Box::pin(drive(connection, finish, false, pulse, limits, lease))
-        }
-        Speaks::Http1Proxy => {
             let connection = http1().serve_connection(io, service).with_upgrades();
             let finish =
                 |connection: Pin<&mut http1::UpgradeableConnection<_, _>>| connection.graceful_shutdown();
@@ -132,6 +131,7 @@ where
                 .max_concurrent_streams(limits.max_streams)
                 .max_pending_accept_reset_streams(limits.max_pending_resets)
                 .max_local_error_reset_streams(limits.max_stream_errors)
+                .enable_connect_protocol()
                 .max_header_list_size(u32::try_from(header_bytes).unwrap_or(u32::MAX))
                 .keep_alive_interval(limits.ping)
                 .keep_alive_timeout(limits.ping)
@@ -140,6 +140,13 @@ where
             Box::pin(drive(connection, finish, true, pulse, limits, lease))
         }
     }
+}
+
+/// What a WebSocket takes over from its connection: it goes on for as long as that does not end.
+#[derive(Clone)]
+struct Held {
+    _busy: Arc<Busy>,
+    lease: Lease,
 }
 
 /// Polls a connection to its end, minding idle time, slow headers, the drain and the cut.
@@ -251,10 +258,20 @@ pub(crate) async fn exchange<S: Exchanges>(
         };
         return turned_away(shared, event).await;
     }
-    let answering = AssertUnwindSafe(shared.exchanges.exchange(arrival, request)).catch_unwind();
-    match Box::pin(answering).await {
-        // Without an upgrade to go with it, the caller would wait for a protocol nobody speaks.
-        Ok(answer) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => failed(),
+    let mut request = request;
+    let held = request.extensions_mut().remove::<Held>();
+    let asked = held.and_then(|held| Some((Wish::of(&request)?, held)));
+    let answering = async {
+        match asked {
+            Some((wish, held)) => websocket(shared, arrival, request, wish, held).await,
+            None => match shared.exchanges.exchange(arrival, request).await {
+                // Without an upgrade to go with it, the caller would wait for a protocol nobody speaks.
+                answer if answer.status() == StatusCode::SWITCHING_PROTOCOLS => failed(),
+                answer => answer,
+            },
+        }
+    };
+    match Box::pin(AssertUnwindSafe(answering).catch_unwind()).await {
         Ok(answer) => answer,
         Err(_) => {
             let reason = Reason::Failed;
@@ -269,6 +286,40 @@ pub(crate) async fn exchange<S: Exchanges>(
                 },
             )
             .await
+        }
+    }
+}
+
+/// Asks the server for a WebSocket, and lets it speak there once the caller has its answer.
+async fn websocket<S: Exchanges>(
+    shared: &Interceptor<S>,
+    arrival: Arrival<S::Caller>,
+    mut request: Request<Incoming>,
+    wish: Wish,
+    held: Held,
+) -> Response<AnswerBody> {
+    let upgrade = hyper::upgrade::on(&mut request);
+    let (parts, _) = request.into_parts();
+    let answered = shared
+        .exchanges
+        .websocket(arrival, Request::from_parts(parts, ()))
+        .await;
+    match answered {
+        SocketAnswer::Refuse(answer) => answer,
+        SocketAnswer::Open {
+            headers,
+            limits,
+            serve,
+        } => {
+            let agreed = wish.agreed();
+            let Lease { shutdown, cut, .. } = held.lease.clone();
+            // It minds the drain and the cut itself, since its end has to be recorded.
+            held.lease.tracker.clone().spawn(async move {
+                let upgraded = upgrade.await.ok();
+                serve(upgraded.map(|io| Socket::from_caller(io, agreed, limits, shutdown, cut))).await;
+                drop(held);
+            });
+            answer(&wish, headers, empty_body())
         }
     }
 }

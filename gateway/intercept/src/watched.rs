@@ -221,7 +221,7 @@ impl Drop for Unanswered {
 /// An answer's body that keeps its exchange in flight until it was sent or dropped.
 pub(crate) struct InFlight {
     pub(crate) body: AnswerBody,
-    pub(crate) _busy: Busy,
+    pub(crate) _busy: Arc<Busy>,
 }
 
 impl Body for InFlight {

@@ -11,7 +11,8 @@ use std::{sync::Arc, time::Instant};
 use cordon_audit::{Event, TunnelClosed, TunnelOpened};
 use cordon_domain::{Actor, Door, ExchangeId};
 use cordon_intercept::{
-    AnswerBody, Arrival, ConnectAnswer, ConnectAsk, Exchanges, TunnelRecord, TurnedAway, strip_request,
+    AnswerBody, Arrival, ConnectAnswer, ConnectAsk, Exchanges, SocketAnswer, TunnelRecord, TurnedAway,
+    strip_request,
 };
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header, request::Parts};
@@ -223,6 +224,11 @@ impl Exchanges for Doorway {
     fn origin_http2(&self, host: &str) -> Option<bool> {
         let upstream = self.0.upstreams.by_host(host)?;
         upstream.client.speaks_http2(host)
+    }
+
+    async fn websocket(&self, arrival: Arrival<Caller>, request: Request<()>) -> SocketAnswer {
+        let draft = Draft::new(&self.0, &arrival, &request);
+        SocketAnswer::Refuse(audit::refuse(&self.0, draft, Cause::Upgrade).await)
     }
 
     async fn turned_away(&self, turned: TurnedAway<Caller>) -> Response<AnswerBody> {

@@ -42,6 +42,12 @@ mod event_stream;
 mod stream;
 pub use stream::{Channel, Framing, Rewrite, StreamEditor, StreamError, error_event};
 
+mod socket;
+pub use socket::{
+    ClientMessage, Earlier, EventMessages, Wants, decode_message, error_message, message_to_body, prewarmed,
+    socket_endpoint, socket_refusal_status,
+};
+
 mod translate;
 pub use translate::{StreamTranslator, TranslateError, asks_for_usage, reply_from_chat, request_to_chat};
 

@@ -13,7 +13,7 @@ mod fields;
 mod position;
 pub(crate) use position::Station;
 
-mod shape;
+pub(crate) mod shape;
 
 use std::fmt;
 
@@ -59,10 +59,20 @@ pub fn decode(endpoint: Endpoint, body: Bytes, limits: &Limits) -> Result<Reques
         }
         _ => {}
     }
+    read(endpoint, body, limits, |root| shape::check(endpoint, root))
+}
+
+/// Reads a body that `check` finds fit.
+pub(crate) fn read(
+    endpoint: Endpoint,
+    body: Bytes,
+    limits: &Limits,
+    check: impl FnOnce(Value<'_>) -> Result<(), DecodeError>,
+) -> Result<RequestBody, DecodeError> {
     let source = body.clone();
     let tree = scan(&source, &bounds(limits))?;
     let root = tree.root();
-    shape::check(endpoint, root)?;
+    check(root)?;
     let position = Station::request(endpoint.dialect);
     let document = Document::read_with_files(body, &tree, limits, position, endpoint.dialect)?;
     Ok(RequestBody {

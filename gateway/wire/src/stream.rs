@@ -51,6 +51,8 @@ mod messages;
 mod ollama;
 mod responses;
 
+mod socket;
+
 mod fault;
 pub use fault::error_event;
 
@@ -312,6 +314,13 @@ impl StreamEditor {
         rewrite: &mut dyn Rewrite,
         out: &mut Vec<u8>,
     ) -> Result<(), StreamError> {
+        self.queue(frame, rewrite)?;
+        self.release(out);
+        self.bounded()
+    }
+
+    /// The same without writing out what nothing keeps back.
+    fn queue(&mut self, frame: Frame, rewrite: &mut dyn Rewrite) -> Result<(), StreamError> {
         let Some(steps) = self.read(&frame)? else {
             return Ok(());
         };
@@ -327,7 +336,11 @@ impl StreamEditor {
         for step in steps {
             self.apply(step, number, rewrite)?;
         }
-        self.release(out);
+        Ok(())
+    }
+
+    /// What is still held must be within the limit.
+    fn bounded(&self) -> Result<(), StreamError> {
         if self.queued_bytes > self.max_bytes && !self.queue.is_empty() {
             return Err(StreamError::HeldTooMuch {
                 limit: self.max_bytes,
@@ -377,7 +390,10 @@ impl StreamEditor {
                 }
             }
             // The events of sound and pictures are named as those of responses are.
-            Dialect::OpenaiResponses | Dialect::OpenaiAudio | Dialect::OpenaiImages => {
+            Dialect::OpenaiResponses
+            | Dialect::OpenaiRealtime
+            | Dialect::OpenaiAudio
+            | Dialect::OpenaiImages => {
                 responses::read(root, name, facts, &mut steps);
             }
             Dialect::AnthropicMessages => messages::read(root, name, facts, &mut steps),
@@ -484,12 +500,19 @@ impl StreamEditor {
             if self.queue.len() == 1 && self.facts.is_settled() && !self.facts.complete {
                 break;
             }
-            if let Some(pending) = self.queue.pop_front() {
-                self.queued_bytes = self.queued_bytes.saturating_sub(pending.bytes);
-                pending.write(out);
+            match self.released() {
+                Some(pending) => pending.write(out),
+                None => break,
             }
-            self.front += 1;
         }
+    }
+
+    /// The next event that nothing keeps back.
+    fn released(&mut self) -> Option<Pending> {
+        let pending = self.queue.pop_front_if(|pending| pending.open == 0)?;
+        self.queued_bytes = self.queued_bytes.saturating_sub(pending.bytes);
+        self.front += 1;
+        Some(pending)
     }
 }
 

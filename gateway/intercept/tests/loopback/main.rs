@@ -9,3 +9,4 @@ mod door_proxy;
 mod draining;
 mod patience;
 mod tunnels;
+mod websockets;

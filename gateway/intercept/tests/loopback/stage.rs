@@ -10,8 +10,9 @@ use std::{
 use bytes::Bytes;
 use cordon_domain::{Door, SystemClock};
 use cordon_intercept::{
-    AnswerBody, Arrival, Authority, ConnectAnswer, ConnectAsk, Exchanges, Interceptor, ListenerLimits, Pages,
-    Reason, Scope, TunnelRecord, TunnelRules, TurnedAway, empty_body, full_body, read_body, serve,
+    AnswerBody, Arrival, Authority, ConnectAnswer, ConnectAsk, Exchanges, Interceptor, ListenerLimits, Next,
+    Pages, Reason, Received, Scope, Socket, SocketAnswer, SocketLimits, TunnelRecord, TunnelRules,
+    TurnedAway, empty_body, full_body, read_body, serve,
 };
 use http::{Request, Response, StatusCode};
 use http_body::Frame;
@@ -128,9 +129,75 @@ impl Exchanges for Fake {
         }
     }
 
+    async fn websocket(&self, arrival: Arrival<&'static str>, request: Request<()>) -> SocketAnswer {
+        self.notes.arrivals.lock().unwrap().push(arrival);
+        match request.uri().path() {
+            "/panic" => panic!("a stand-in's fault"),
+            "/echo" => {}
+            _ => {
+                let mut answer = Response::new(full_body("no sockets here"));
+                *answer.status_mut() = StatusCode::FORBIDDEN;
+                return SocketAnswer::Refuse(answer);
+            }
+        }
+        let notes = Arc::clone(&self.notes);
+        SocketAnswer::Open {
+            headers: http::HeaderMap::new(),
+            limits: socket_limits(),
+            serve: Box::new(move |socket| {
+                Box::pin(async move {
+                    if let Some(socket) = socket {
+                        echo(socket).await;
+                    }
+                    notes.dropped.notify_one();
+                })
+            }),
+        }
+    }
+
     async fn turned_away(&self, event: TurnedAway<&'static str>) -> Response<AnswerBody> {
         self.notes.turned_away.lock().unwrap().push(event.reason);
         event.plain_answer()
+    }
+}
+
+pub(crate) fn socket_limits() -> SocketLimits {
+    SocketLimits {
+        message: 1 << 20,
+        ratio: 1000,
+        idle: Duration::from_secs(30),
+        stall: Duration::from_secs(10),
+    }
+}
+
+/// Says every message back, until the caller closes or breaks the protocol.
+async fn echo(socket: Socket) {
+    let draining = socket.draining();
+    let (mut reader, mut writer) = socket.split();
+    loop {
+        let next = tokio::select! {
+            () = draining.cancelled() => { let _ = writer.close(Some(1001)).await; return; }
+            next = reader.next() => next,
+        };
+        let sent = match next {
+            Ok(Next::Received(Received::Text(text))) => writer.text(&text).await,
+            Ok(Next::Received(Received::Binary(bytes))) => writer.binary(&bytes).await,
+            Ok(Next::Received(Received::Ping(payload))) => writer.pong(&payload).await,
+            Ok(Next::Received(Received::Pong)) => Ok(()),
+            Ok(Next::Silent) => writer.ping().await,
+            Ok(Next::Received(Received::Close(code))) => {
+                let _ = writer.close(code).await;
+                return;
+            }
+            Ok(Next::Ended) => return,
+            Err(fault) => {
+                let _ = writer.close(Some(fault.close_code())).await;
+                return;
+            }
+        };
+        if sent.is_err() {
+            return;
+        }
     }
 }
 
@@ -279,7 +346,7 @@ where
     IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
     let (sender, connection) = http1::handshake(TokioIo::new(io)).await.unwrap();
-    tokio::spawn(connection);
+    tokio::spawn(connection.with_upgrades());
     sender
 }
 

@@ -14,7 +14,7 @@ type Checked = Result<(), DecodeError>;
 
 const TOKENS: &str = "text, and not numbers of LLM tokens, which cannot be inspected";
 
-pub(super) fn check(endpoint: Endpoint, root: Value<'_>) -> Checked {
+pub(crate) fn check(endpoint: Endpoint, root: Value<'_>) -> Checked {
     if endpoint.dialect == Dialect::Mcp {
         return rpc(root);
     }

@@ -31,6 +31,11 @@ pub(super) fn read(root: Value<'_>, event: &str, facts: &mut Facts, steps: &mut 
         "response.completed" | "response.incomplete" | "response.failed" | "response.cancelled" | "error" => {
             steps.push(Step::End(Scope::All));
         }
+        // Several responses may be under way in one Realtime session.
+        "response.done" => steps.push(Step::End(match response_of(root) {
+            Some(response) => Scope::Under(response),
+            None => Scope::All,
+        })),
         "response.output_item.done"
         | "response.content_part.done"
         | "response.reasoning_summary_part.done" => {
@@ -63,6 +68,7 @@ fn note(root: Value<'_>, name: &str, facts: &mut Facts) {
             "response.completed"
                 | "response.incomplete"
                 | "response.cancelled"
+                | "response.done"
                 | "transcript.text.done"
                 | "speech.audio.done"
                 | "image_generation.completed"
@@ -70,8 +76,22 @@ fn note(root: Value<'_>, name: &str, facts: &mut Facts) {
         );
 }
 
+/// Prefix of all channels of a Realtime response, which its events name and a stream's do not.
+fn response_of(root: Value<'_>) -> Option<String> {
+    let named = root
+        .get("response_id")
+        .or_else(|| root.get("response")?.get("id"));
+    let id = named?.text().filter(|id| id.len() <= 128)?;
+    Some(format!("response:{id}:"))
+}
+
 /// Prefix of all channels of the event's output item.
 fn item(root: Value<'_>) -> String {
+    let response = root.get("response_id").and_then(|_| response_of(root));
+    format!("{}{}", response.unwrap_or_default(), item_of(root))
+}
+
+fn item_of(root: Value<'_>) -> String {
     match root.get("output_index").and_then(|n| n.as_u64()) {
         Some(index) => format!("item:{index}:"),
         // Servers that leave the index out still name the item.
