@@ -70,6 +70,7 @@ pub(super) fn facts<'a>(
         upstreams: &gate.policy_upstreams,
         roles: &found.roles,
         unanswered: &found.unanswered,
+        files: cordon_policy::Files::default(),
         acknowledged: decoded.acknowledged.as_deref(),
     }
 }
