@@ -195,16 +195,31 @@ impl Home {
             .args(arguments)
             .arg("--config")
             .arg(self.path().join("cordon.yaml"));
-        command.envs(self.database());
+        command.envs(self.environment());
         command
             .stdin(Stdio::null())
             .output()
             .expect("the binary can be run")
     }
 
-    fn database(&self) -> Option<(&'static str, String)> {
-        let url = fs::read_to_string(self.path().join("database-url")).ok()?;
-        Some(("CORDON_TEST_DATABASE", url))
+    /// Sets a variable for every process on this installation from now on.
+    pub fn set(&self, name: &str, value: &str) {
+        let mut all = fs::read_to_string(self.path().join("environment")).unwrap_or_default();
+        let _ = writeln!(all, "{name}={value}");
+        self.write("environment", &all);
+    }
+
+    fn environment(&self) -> Vec<(String, String)> {
+        let set = fs::read_to_string(self.path().join("environment")).unwrap_or_default();
+        let mut all: Vec<_> = set
+            .lines()
+            .filter_map(|line| line.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        if let Ok(url) = fs::read_to_string(self.path().join("database-url")) {
+            all.push(("CORDON_TEST_DATABASE".to_owned(), url));
+        }
+        all
     }
 
     /// The records that a search finds, as printed.
@@ -258,7 +273,7 @@ impl Home {
         let mut child = Command::new(Places::cordon())
             .args(["serve", "--json", "--config"])
             .arg(self.path().join("cordon.yaml"))
-            .envs(self.database())
+            .envs(self.environment())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log.expect("the temporary folder takes files"))

@@ -25,6 +25,7 @@ use cordon_domain::Clock;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{RootCertStore, client::WebPkiServerVerifier, client::danger::ServerCertVerifier};
 use time::{Duration, OffsetDateTime};
+use zeroize::Zeroizing;
 
 use crate::{names::normal_host, page::PAGES_HOST, reach::Network};
 
@@ -37,6 +38,11 @@ pub use rotation::{Described, Rotation, RotationState};
 
 mod mint;
 use mint::{Intermediate, Kind};
+
+#[cfg(feature = "pkcs11")]
+mod token;
+#[cfg(feature = "pkcs11")]
+pub use token::TokenError;
 
 mod leaves;
 pub use leaves::Leaf;
@@ -55,7 +61,30 @@ const ROTATE_AHEAD: Duration = Duration::days(60);
 /// From here on a root is: every caller's machine has to be given the next one first.
 const ROTATE_ROOT_AHEAD: Duration = Duration::days(180);
 
-/// What an authority may vouch for.
+/// A hardware token that holds the intermediates' keys.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TokenSettings {
+    /// The PKCS#11 module, a shared library of the token's maker.
+    pub module: PathBuf,
+    /// The token's label.
+    pub token: String,
+    /// The label of our keys in it.
+    pub label: String,
+    /// The user's PIN.
+    pub pin: Zeroizing<String>,
+}
+
+impl fmt::Debug for TokenSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenSettings")
+            .field("module", &self.module)
+            .field("token", &self.token)
+            .field("label", &self.label)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What an authority may vouch for, and where its intermediates' keys are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
     /// Hosts to intercept; their subdomains are implied.
@@ -63,13 +92,15 @@ pub struct Scope {
     /// Further names and IP addresses that the gateway is reached by. `localhost`, `127.0.0.0/8`,
     /// `::1` and `cordon.internal` always belong to it.
     pub gateway_names: Vec<String>,
+    /// The token with the intermediates' keys; files when absent.
+    pub token: Option<TokenSettings>,
 }
 
 impl From<&[String]> for Scope {
     fn from(hosts: &[String]) -> Self {
         Self {
             hosts: hosts.to_vec(),
-            gateway_names: Vec::new(),
+            ..Self::default()
         }
     }
 }
@@ -153,6 +184,14 @@ pub enum AuthorityError {
         /// Its permissions.
         mode: u32,
     },
+    /// The token with the intermediates' keys cannot be used.
+    #[cfg(feature = "pkcs11")]
+    #[error("the token with the authority's keys cannot be used: {0}")]
+    Token(#[from] TokenError),
+    /// A token is configured, and this build has no support for one.
+    #[cfg(not(feature = "pkcs11"))]
+    #[error("this build has no support for tokens (PKCS#11); build it with the feature `pkcs11`")]
+    NoTokens,
     /// A step of a rotation that is not the next one.
     #[error("{0}")]
     OutOfTurn(&'static str),
@@ -298,15 +337,8 @@ impl Authority {
                 expired: root_not_after,
             });
         }
-        let load = |certificate: &Path, key: &Path| {
-            Intermediate::load(
-                certificate,
-                &files::read(certificate)?,
-                key,
-                &files::read_secret(key)?,
-                now,
-            )
-        };
+        let load =
+            |certificate: &Path, key: &Path| Intermediate::load(certificate, key, scope.token.as_ref(), now);
         let authority = Self {
             interception: load(&files.intermediate, &files.intermediate_key)?,
             gateway: load(&files.gateway, &files.gateway_key)?,
@@ -473,6 +505,7 @@ impl Authority {
 struct Normal {
     hosts: Vec<String>,
     gateway_names: Vec<String>,
+    token: Option<TokenSettings>,
 }
 
 impl Normal {
@@ -500,7 +533,11 @@ impl Normal {
                 gateway_names.push(name);
             }
         }
-        Ok(Self { hosts, gateway_names })
+        Ok(Self {
+            hosts,
+            gateway_names,
+            token: scope.token.clone(),
+        })
     }
 
     fn write_intermediates(
@@ -509,10 +546,23 @@ impl Normal {
         root: &mint::RootIssuer,
         now: OffsetDateTime,
     ) -> Result<(), AuthorityError> {
-        let (pem, key) =
-            mint::intermediate(Kind::Interception, root, &self.hosts, &[], now, INTERMEDIATE_LIFE)?;
-        files::write_secret(&files.intermediate_key, &key)?;
-        files::write_public(&files.intermediate, &pem)?;
+        let write = |kind, names: &[String], networks: &[Network], pem: &Path, key: &Path| {
+            let own = mint::intermediate_key(kind, self.token.as_ref(), now)?;
+            let made = mint::intermediate(kind, root, &own, names, networks, now, INTERMEDIATE_LIFE)?;
+            match own.pem() {
+                Some(secret) => files::write_secret(key, &secret)?,
+                // One that is in a token is in no file.
+                None => files::remove(key)?,
+            }
+            files::write_public(pem, &made)
+        };
+        write(
+            Kind::Interception,
+            &self.hosts,
+            &[],
+            &files.intermediate,
+            &files.intermediate_key,
+        )?;
 
         let (addresses, names): (Vec<_>, Vec<_>) = self
             .gateway_names
@@ -525,9 +575,13 @@ impl Normal {
             .map(Network::single)
             .collect();
         networks.push(Network::V4_LOOPBACK);
-        let (pem, key) = mint::intermediate(Kind::Gateway, root, &names, &networks, now, INTERMEDIATE_LIFE)?;
-        files::write_secret(&files.gateway_key, &key)?;
-        files::write_public(&files.gateway, &pem)
+        write(
+            Kind::Gateway,
+            &names,
+            &networks,
+            &files.gateway,
+            &files.gateway_key,
+        )
     }
 }
 

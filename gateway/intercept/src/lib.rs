@@ -54,7 +54,12 @@ mod outbound;
 pub use outbound::{DialError, InvalidParent, Outbound, ParentProxy, Stream};
 
 mod authority;
-pub use authority::{Authority, AuthorityError, Described, Files, Leaf, Rotation, RotationState, Scope};
+pub use authority::{
+    Authority, AuthorityError, Described, Files, Leaf, Rotation, RotationState, Scope, TokenSettings,
+};
+
+#[cfg(feature = "pkcs11")]
+pub use authority::TokenError;
 
 mod trust;
 pub use trust::{

@@ -169,6 +169,8 @@ pub struct Intercept {
     pub hosts: Vec<String>,
     /// What happens to a CONNECT to any other host.
     pub other_hosts: OtherHosts,
+    /// Where the authority's keys are, when not in files of the state folder.
+    pub authority: AuthorityKeys,
     /// Files of further CA certificates (PEM) that upstreams are verified against, beside the
     /// system's. There is no switch that turns verification off.
     pub extra_roots: Vec<PathBuf>,
@@ -188,6 +190,7 @@ impl Default for Intercept {
         Self {
             hosts: DEFAULT_HOSTS.map(str::to_owned).to_vec(),
             other_hosts: OtherHosts::Tunnel,
+            authority: AuthorityKeys::default(),
             extra_roots: Vec::new(),
             allow_private_tunnels: false,
             crls: Vec::new(),
@@ -205,6 +208,33 @@ pub enum OtherHosts {
     Tunnel,
     /// It is refused, and recorded.
     Refuse,
+}
+
+/// Where the authority's keys are.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuthorityKeys {
+    /// A hardware token that holds the intermediates' keys. The root's key is in a file that is kept offline.
+    pub pkcs11: Option<Pkcs11>,
+}
+
+/// A token that is spoken to by PKCS#11.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Pkcs11 {
+    /// The shared library of the token's maker; it is loaded into Cordon's process.
+    pub module: PathBuf,
+    /// The token's label.
+    pub token: String,
+    /// The label of Cordon's keys in it; `cordon ca init` and `cordon ca rotate` make keys of that label.
+    #[serde(default = "key_label")]
+    pub key_label: String,
+    /// The user's PIN, as `${file:PATH}` or `${env:NAME}`.
+    pub pin: Setting,
+}
+
+fn key_label() -> String {
+    "cordon".to_owned()
 }
 
 /// Whether something passes.

@@ -22,8 +22,8 @@ use arc_swap::ArcSwap;
 use cordon_audit::{AuditConfig, CommitmentKey, Event, Recorder, Shipping, Started, Stopped, StoreUrl};
 use cordon_domain::{Clock, Dialect, Door, SystemClock, UpstreamKind};
 use cordon_intercept::{
-    Authority, GatewayTls, Interceptor, InvalidParent, Outbound, Pages, ParentProxy, Scope, TunnelRules,
-    gateway_tls_from_pem,
+    Authority, GatewayTls, Interceptor, InvalidParent, Outbound, Pages, ParentProxy, Scope, TokenSettings,
+    TunnelRules, gateway_tls_from_pem,
 };
 use cordon_policy::PlaceholderKey;
 use tokio::{
@@ -33,6 +33,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
+use zeroize::Zeroizing;
 
 use crate::{
     accept::Doorway,
@@ -308,6 +309,17 @@ pub fn scope(config: &Config) -> Scope {
     Scope {
         hosts: config.intercept.hosts.clone(),
         gateway_names: config.gateway.names.clone(),
+        token: config
+            .intercept
+            .authority
+            .pkcs11
+            .as_ref()
+            .map(|token| TokenSettings {
+                module: token.module.clone(),
+                token: token.token.clone(),
+                label: token.key_label.clone(),
+                pin: Zeroizing::new(token.pin.value().to_owned()),
+            }),
     }
 }
 

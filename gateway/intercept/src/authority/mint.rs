@@ -11,6 +11,7 @@ use std::{net::IpAddr, path::Path};
 use rcgen::{
     BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
     GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, PublicKeyData, SanType,
+    SignatureAlgorithm, SigningKey,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use time::{Duration, OffsetDateTime};
@@ -20,7 +21,9 @@ use x509_parser::{
 };
 use zeroize::Zeroizing;
 
-use super::{AuthorityError, BACKDATED, LEAF_LIFE, Leaf};
+#[cfg(feature = "pkcs11")]
+use super::token::TokenKey;
+use super::{AuthorityError, BACKDATED, LEAF_LIFE, Leaf, TokenSettings, files};
 use crate::{names::is_within, reach::Network};
 
 /// X.520 bounds a common name to this many characters.
@@ -80,23 +83,94 @@ pub(super) fn root_issuer(
 pub(super) fn intermediate(
     kind: Kind,
     root: &RootIssuer,
+    key: &IssuerKey,
     names: &[String],
     networks: &[Network],
     now: OffsetDateTime,
     life: Duration,
-) -> Result<(String, Zeroizing<String>), AuthorityError> {
-    let key = KeyPair::generate()?;
+) -> Result<String, AuthorityError> {
     let title = match kind {
         Kind::Interception => "Cordon Interception CA",
         Kind::Gateway => "Cordon Gateway CA",
     };
-    let mut params = authority_params(title, &key, BasicConstraints::Constrained(0));
+    let mut params = authority_params(title, key, BasicConstraints::Constrained(0));
     params.not_before = now - BACKDATED;
     params.not_after = now + life;
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.name_constraints = Some(constraints(names, networks));
-    let certificate = params.signed_by(&key, root)?;
-    Ok((certificate.pem(), Zeroizing::new(key.serialize_pem())))
+    Ok(params.signed_by(key, root)?.pem())
+}
+
+/// The key of an intermediate: in a file, or in a token that signs with it.
+pub(super) enum IssuerKey {
+    File(KeyPair),
+    #[cfg(feature = "pkcs11")]
+    Token(TokenKey),
+}
+
+impl IssuerKey {
+    /// The key for its file, if it has one.
+    pub(super) fn pem(&self) -> Option<Zeroizing<String>> {
+        match self {
+            Self::File(key) => Some(Zeroizing::new(key.serialize_pem())),
+            #[cfg(feature = "pkcs11")]
+            Self::Token(_) => None,
+        }
+    }
+}
+
+impl PublicKeyData for IssuerKey {
+    fn der_bytes(&self) -> &[u8] {
+        match self {
+            Self::File(key) => key.der_bytes(),
+            #[cfg(feature = "pkcs11")]
+            Self::Token(key) => key.der_bytes(),
+        }
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        match self {
+            Self::File(key) => key.algorithm(),
+            #[cfg(feature = "pkcs11")]
+            Self::Token(key) => key.algorithm(),
+        }
+    }
+}
+
+impl SigningKey for IssuerKey {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        match self {
+            Self::File(key) => key.sign(message),
+            #[cfg(feature = "pkcs11")]
+            Self::Token(key) => key.sign(message),
+        }
+    }
+}
+
+/// Makes a key for an intermediate, where the configuration says.
+#[cfg_attr(
+    not(feature = "pkcs11"),
+    expect(
+        unused_variables,
+        reason = "only a token tells keys apart by their kind and time"
+    )
+)]
+pub(super) fn intermediate_key(
+    kind: Kind,
+    token: Option<&TokenSettings>,
+    now: OffsetDateTime,
+) -> Result<IssuerKey, AuthorityError> {
+    match token {
+        None => Ok(IssuerKey::File(KeyPair::generate()?)),
+        #[cfg(feature = "pkcs11")]
+        Some(settings) => {
+            let mut id = now.unix_timestamp_nanos().to_be_bytes().to_vec();
+            id.push(kind as u8);
+            Ok(IssuerKey::Token(TokenKey::generate(settings, &id)?))
+        }
+        #[cfg(not(feature = "pkcs11"))]
+        Some(_) => Err(AuthorityError::NoTokens),
+    }
 }
 
 /// Permits exactly what is listed. An unlisted form of name would be unconstrained, so a
@@ -122,7 +196,7 @@ fn constraints(names: &[String], networks: &[Network]) -> NameConstraints {
 
 /// The subject names the key, so that two authorities of one company can be told apart, and so
 /// that no verifier takes one for the other.
-fn authority_params(title: &str, key: &KeyPair, basic: BasicConstraints) -> CertificateParams {
+fn authority_params(title: &str, key: &impl PublicKeyData, basic: BasicConstraints) -> CertificateParams {
     let mut params = CertificateParams::default();
     let id: String = params
         .key_identifier(key)
@@ -162,19 +236,26 @@ pub(super) struct Intermediate {
     pub(super) permitted: Permitted,
     pub(super) not_after: OffsetDateTime,
     certificate: CertificateDer<'static>,
-    issuer: Issuer<'static, KeyPair>,
+    issuer: Issuer<'static, IssuerKey>,
 }
 
 impl Intermediate {
     /// Reads an intermediate; refuses one that is unconstrained, expired, or not its key's.
     pub(super) fn load(
         path: &Path,
-        pem: &str,
         key_path: &Path,
-        key_pem: &str,
+        token: Option<&TokenSettings>,
         now: OffsetDateTime,
     ) -> Result<Self, AuthorityError> {
-        let (certificate, key) = read_pair(path, pem, key_path, key_pem, "intermediate certificate")?;
+        let pem = files::read(path)?;
+        let (certificate, key) = match token {
+            None => {
+                let key = files::read_secret(key_path)?;
+                let (certificate, key) = read_pair(path, &pem, key_path, &key, "intermediate certificate")?;
+                (certificate, IssuerKey::File(key))
+            }
+            Some(settings) => in_token(path, &pem, settings)?,
+        };
         let format = || AuthorityError::Format {
             path: path.to_owned(),
             expected: "intermediate certificate",
@@ -256,6 +337,32 @@ impl Intermediate {
             params.not_after,
         )
     }
+}
+
+/// Reads a certificate and finds its key in the token.
+#[cfg(feature = "pkcs11")]
+fn in_token(
+    path: &Path,
+    pem: &str,
+    settings: &TokenSettings,
+) -> Result<(CertificateDer<'static>, IssuerKey), AuthorityError> {
+    let format = || AuthorityError::Format {
+        path: path.to_owned(),
+        expected: "intermediate certificate",
+    };
+    let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| format())?;
+    let (_, parsed) = X509Certificate::from_der(&certificate).map_err(|_| format())?;
+    let key = TokenKey::find(settings, &parsed.public_key().subject_public_key.data)?;
+    Ok((certificate, IssuerKey::Token(key)))
+}
+
+#[cfg(not(feature = "pkcs11"))]
+fn in_token(
+    _: &Path,
+    _: &str,
+    _: &TokenSettings,
+) -> Result<(CertificateDer<'static>, IssuerKey), AuthorityError> {
+    Err(AuthorityError::NoTokens)
 }
 
 /// Reads a certificate and its key, and checks that they belong together.

@@ -29,6 +29,7 @@ fn scope(hosts: &[&str]) -> Scope {
     Scope {
         hosts: hosts.iter().map(|&host| host.to_owned()).collect(),
         gateway_names: vec!["gw.corp.example".into(), "192.0.2.7".into()],
+        token: None,
     }
 }
 

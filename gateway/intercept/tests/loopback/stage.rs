@@ -230,7 +230,7 @@ impl Stage {
         let dir = tempfile::tempdir().unwrap();
         let scope = Scope {
             hosts: vec![HOST.into(), "api.anthropic.com".into()],
-            gateway_names: Vec::new(),
+            ..Scope::default()
         };
         Authority::init(dir.path(), &scope, &SystemClock).unwrap();
         let authority = Authority::load(dir.path(), &scope, Arc::new(SystemClock)).unwrap();

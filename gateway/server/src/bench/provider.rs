@@ -36,7 +36,7 @@ impl Provider {
         let dir = folder.join("provider");
         let scope = Scope {
             hosts: vec!["provider.example".to_owned()],
-            gateway_names: Vec::new(),
+            ..Scope::default()
         };
         Authority::init(&dir, &scope, &SystemClock)?;
         let authority = Authority::load(&dir, &scope, Arc::new(SystemClock))?;

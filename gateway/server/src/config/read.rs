@@ -73,6 +73,11 @@ impl Config {
         if let Err(message) = config.store.resolve(base) {
             fault("store", message);
         }
+        if let Some(token) = &mut config.intercept.authority.pkcs11
+            && let Err(message) = token.pin.resolve(base)
+        {
+            fault("pkcs11", format!("`pin`: {message}"));
+        }
         if let Some(proxy) = &mut config.upstream_proxy
             && let Err(message) = proxy.url.resolve(base)
         {
@@ -216,6 +221,9 @@ impl Config {
         self.detectors.iter_mut().for_each(&mut fix);
         self.intercept.extra_roots.iter_mut().for_each(&mut fix);
         self.intercept.crls.iter_mut().for_each(&mut fix);
+        if let Some(token) = &mut self.intercept.authority.pkcs11 {
+            fix(&mut token.module);
+        }
         for path in [
             &mut self.policy,
             &mut self.fingerprints,
