@@ -16,6 +16,7 @@ use cordon_domain::{Edit, Place, Role, Segment, SpliceError, Text};
 use crate::{
     endpoint::is_fixed_path,
     json::{OffsetMap, in_order},
+    percent,
 };
 
 /// Headers, path and query of a request.
@@ -119,7 +120,7 @@ impl Envelope {
             map: OffsetMap::default(),
         };
         self.push(format!("key:header:{lower}"), name.to_owned(), site);
-        let (text, map) = decode(value, |_| None);
+        let (text, map) = percent::decode(value, |_| None);
         self.push(
             format!("header:{lower}"),
             text,
@@ -139,7 +140,7 @@ impl Envelope {
     }
 
     fn part(&mut self, place: &str, start: usize, raw: &str, form: bool) {
-        let (text, map) = decode(raw.as_bytes(), |bytes| unit(bytes, form));
+        let (text, map) = percent::decode(raw.as_bytes(), |bytes| percent::unit(bytes, form));
         self.push(
             place.to_owned(),
             text,
@@ -198,7 +199,7 @@ impl Envelope {
                     headers[index].1.splice(start..end, value.bytes());
                 }
                 Source::Target(from) => {
-                    target.replace_range(from + start..from + end, &percent_encoded(&edit.replacement));
+                    target.replace_range(from + start..from + end, &percent::encoded(&edit.replacement));
                 }
             }
         }
@@ -213,68 +214,6 @@ impl fmt::Debug for Envelope {
             .field("segments", &self.segments.len())
             .finish_non_exhaustive()
     }
-}
-
-/// Bytes to text, with the way back. `unit` resolves what the bytes start with to one byte and the
-/// length it was written in, when that is anything but the byte itself.
-fn decode(raw: &[u8], unit: impl Fn(&[u8]) -> Option<(u8, usize)>) -> (String, OffsetMap) {
-    let mut bytes = Vec::with_capacity(raw.len());
-    let mut ends = Vec::with_capacity(raw.len());
-    let mut at = 0;
-    while at < raw.len() {
-        let (byte, length) = unit(&raw[at..]).unwrap_or((raw[at], 1));
-        at += length;
-        bytes.push(byte);
-        ends.push(at);
-    }
-    let mut map = OffsetMap::default();
-    let mut drift = 0;
-    let text = match String::from_utf8(bytes) {
-        Ok(text) => {
-            for (decoded, &end) in (1..).zip(&ends) {
-                if end - decoded != drift {
-                    drift = end - decoded;
-                    map.push(decoded, end);
-                }
-            }
-            text
-        }
-        Err(error) => {
-            let mut text = String::with_capacity(raw.len() + raw.len() / 2);
-            for (&byte, &end) in error.as_bytes().iter().zip(&ends) {
-                text.push(char::from(byte));
-                map.push(text.len(), end);
-            }
-            text
-        }
-    };
-    (text, map)
-}
-
-fn unit(bytes: &[u8], form: bool) -> Option<(u8, usize)> {
-    match bytes {
-        [b'+', ..] if form => Some((b' ', 1)),
-        [b'%', high, low, ..] => {
-            let digit = |b: &u8| char::from(*b).to_digit(16).and_then(|d| u8::try_from(d).ok());
-            Some((digit(high)? << 4 | digit(low)?, 3))
-        }
-        _ => None,
-    }
-}
-
-fn percent_encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push('%');
-            for nibble in [byte >> 4, byte & 15] {
-                out.extend(char::from_digit(u32::from(nibble), 16).map(|c| c.to_ascii_uppercase()));
-            }
-        }
-    }
-    out
 }
 
 /// Whether a character may stand in a header's name (RFC 9110, 5.6.2).

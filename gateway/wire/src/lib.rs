@@ -20,6 +20,8 @@ pub use shape::Shape;
 mod attachment;
 pub use attachment::Attachment;
 
+mod percent;
+
 mod json;
 pub use json::{JsonError, JsonFault};
 

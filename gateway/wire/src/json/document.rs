@@ -7,6 +7,9 @@
 //! put in its place is escaped twice again. An edit of a number replaces the number by a string,
 //! for a placeholder is no number.
 //!
+//! A body need not be one JSON text: a [`Walk`] takes the pieces of any container (lines, form fields,
+//! parts), each with the way in which it is written there.
+//!
 //! Whose words a segment holds is for the dialect to say, by a [`Position`] that is stepped along. Files
 //! in a request are no segments ([`crate::Attachment`]); what is read out of them is put behind the others.
 
@@ -19,7 +22,7 @@ use cordon_domain::{Dialect, Edit, Place, Role, Segment, SpliceError, Text};
 
 use self::files::File;
 use super::{Bounds, JsonError, JsonFault, Kind, OffsetMap, Tree, Value, escape, scan::scan_str};
-use crate::{Limits, request::DecodeError};
+use crate::{Limits, percent, request::DecodeError};
 
 /// How many JSON texts inside strings are looked through, one in another. Each level doubles the
 /// backslashes of the one above, so honest bodies stay at one or two.
@@ -58,21 +61,73 @@ pub(crate) struct Document {
     files: Vec<File>,
 }
 
+/// How a text is written where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writing {
+    /// As it is.
+    Plain,
+    /// As the content of a JSON string.
+    Json,
+    /// As a value of a form: percent-encoded.
+    Form,
+    /// As the value of a part's header, or between the quotes of one of its parameters.
+    Header,
+}
+
+impl Writing {
+    fn write(self, text: String) -> String {
+        let mut out = String::with_capacity(text.len() + 8);
+        match self {
+            Self::Plain => return text,
+            Self::Json => escape(&text, &mut out),
+            Self::Form => return percent::encoded(&text),
+            Self::Header => {
+                for character in text.chars() {
+                    match character {
+                        // As browsers write it; a backslash would be read in two ways.
+                        '"' => out.push_str("%22"),
+                        '\\' => out.push_str("%5C"),
+                        control if control.is_control() => out.push(' '),
+                        plain => out.push(plain),
+                    }
+                }
+            }
+        }
+        out
+    }
+}
+
 /// Where a segment's text was decoded from.
 struct Site {
     /// Index into the layers, plus one; 0 is the body itself.
     layer: usize,
-    /// Where the text's content starts in its layer.
-    start: usize,
-    map: OffsetMap,
+    spot: Spot,
     number: bool,
 }
 
-/// A JSON text inside a string: the decoded content of a string of the layer that it lies in.
+/// Where a text lies in what surrounds it, and how it is written there.
+pub(crate) struct Spot {
+    /// Where the text's content starts.
+    pub(crate) start: usize,
+    pub(crate) map: OffsetMap,
+    pub(crate) writing: Writing,
+}
+
+impl Spot {
+    /// Of a text that is written as it is.
+    pub(crate) fn plain(start: usize) -> Self {
+        Self {
+            start,
+            map: OffsetMap::default(),
+            writing: Writing::Plain,
+        }
+    }
+}
+
+/// A JSON text inside a string or another piece: the decoded content of a piece of the layer that it lies in.
 struct Layer {
     outer: usize,
-    start: usize,
-    map: OffsetMap,
+    spot: Spot,
     /// How many strings it lies in.
     depth: usize,
 }
@@ -106,32 +161,10 @@ impl Document {
         root: P,
         files_of: Option<Dialect>,
     ) -> Result<Self, DecodeError> {
-        let mut walk = Walk {
-            limits,
-            values_left: limits.max_values().saturating_sub(tree.len()),
-            text: 0,
-            places: 0,
-            segments: Vec::new(),
-            sites: Vec::new(),
-            layers: Vec::new(),
-            files_of,
-            files: Vec::new(),
-        };
+        let mut walk = Walk::new(limits, files_of);
+        walk.values_left = walk.values_left.saturating_sub(tree.len());
         walk.tree(tree, root, 0, &mut String::new())?;
-        let Walk {
-            segments,
-            sites,
-            layers,
-            files,
-            ..
-        } = walk;
-        Ok(Self {
-            body,
-            segments,
-            sites,
-            layers,
-            files,
-        })
+        Ok(walk.finish(body))
     }
 
     /// A body without any text.
@@ -204,28 +237,30 @@ impl Document {
                 let mut quoted = String::from("\"");
                 escape(&edited(text, edits), &mut quoted);
                 quoted.push('"');
-                (0..text.len(), self.escaped(quoted, self.depth(site.layer)))
+                (0..text.len(), quoted)
             } else {
                 (
                     first.span.clone(),
-                    self.escaped(first.replacement.clone(), self.depth(site.layer) + 1),
+                    site.spot.writing.write(first.replacement.clone()),
                 )
             };
+            let written = self.written(written, site.layer);
             patches.push((self.in_body(site, span), written));
         }
         patches
     }
 
-    /// How many strings a layer lies in.
-    fn depth(&self, layer: usize) -> usize {
-        layer.checked_sub(1).map_or(0, |index| self.layers[index].depth)
+    /// A text in the place of a site, as it is written in the body.
+    fn put(&self, site: &Site, text: String) -> String {
+        self.written(site.spot.writing.write(text), site.layer)
     }
 
-    fn escaped(&self, mut text: String, times: usize) -> String {
-        for _ in 0..times {
-            let mut out = String::with_capacity(text.len() + 8);
-            escape(&text, &mut out);
-            text = out;
+    /// A text of a layer as it is written in the body.
+    fn written(&self, mut text: String, mut layer: usize) -> String {
+        while let Some(index) = layer.checked_sub(1) {
+            let inner = &self.layers[index];
+            text = inner.spot.writing.write(text);
+            layer = inner.outer;
         }
         text
     }
@@ -233,11 +268,11 @@ impl Document {
     /// From a span of a segment's text to the bytes of the body that it was decoded from.
     fn in_body(&self, site: &Site, span: Range<usize>) -> Range<usize> {
         let out = |offset: usize| {
-            let mut offset = site.start + site.map.raw(offset);
+            let mut offset = site.spot.start + site.spot.map.raw(offset);
             let mut layer = site.layer;
             while let Some(index) = layer.checked_sub(1) {
                 let inner = &self.layers[index];
-                offset = inner.start + inner.map.raw(offset);
+                offset = inner.spot.start + inner.spot.map.raw(offset);
                 layer = inner.outer;
             }
             offset
@@ -285,7 +320,8 @@ fn edited(text: &str, edits: &[&Edit]) -> String {
     out
 }
 
-struct Walk<'l> {
+/// Gathers the segments of one body, piece by piece, within the limits of the whole.
+pub(crate) struct Walk<'l> {
     limits: &'l Limits,
     values_left: usize,
     text: usize,
@@ -307,7 +343,104 @@ struct Frame<'t, P> {
     next_index: usize,
 }
 
-impl Walk<'_> {
+impl<'l> Walk<'l> {
+    pub(crate) fn new(limits: &'l Limits, files_of: Option<Dialect>) -> Self {
+        Self {
+            limits,
+            values_left: limits.max_values(),
+            text: 0,
+            places: 0,
+            segments: Vec::new(),
+            sites: Vec::new(),
+            layers: Vec::new(),
+            files_of,
+            files: Vec::new(),
+        }
+    }
+
+    /// How many strings a layer lies in.
+    fn depth(&self, layer: usize) -> usize {
+        layer.checked_sub(1).map_or(0, |index| self.layers[index].depth)
+    }
+
+    /// The body whose pieces these were.
+    pub(crate) fn finish(self, body: Bytes) -> Document {
+        Document {
+            body,
+            segments: self.segments,
+            sites: self.sites,
+            layers: self.layers,
+            files: self.files,
+        }
+    }
+
+    /// A piece of the body that has to be a JSON text: a line, a frame, a part that says so. `root` says
+    /// whose words it holds, once its outermost value is known.
+    pub(crate) fn json<P: Position>(
+        &mut self,
+        source: &str,
+        root: impl FnOnce(Value<'_>) -> Result<P, DecodeError>,
+        place: &mut String,
+        start: usize,
+    ) -> Result<(), DecodeError> {
+        let bounds = Bounds {
+            depth: self.limits.max_depth,
+            values: self.values_left,
+            duplicates: false,
+        };
+        let tree = scan_str(source, &bounds).map_err(|error| match error.fault {
+            JsonFault::TooManyValues => DecodeError::TooManySegments {
+                limit: self.limits.max_segments,
+            },
+            fault => DecodeError::Json(JsonError {
+                offset: error.offset + start,
+                fault,
+            }),
+        })?;
+        self.values_left -= tree.len();
+        let root = root(tree.root())?;
+        self.layers.push(Layer {
+            outer: 0,
+            spot: Spot::plain(start),
+            depth: 0,
+        });
+        let (length, layer) = (place.len(), self.layers.len());
+        self.tree(&tree, root, layer, place)?;
+        place.truncate(length);
+        Ok(())
+    }
+
+    /// A piece of the body that is a text, or a JSON text in the place of one: a form field, a part, the
+    /// body itself.
+    pub(crate) fn piece<P: Position>(
+        &mut self,
+        at: P,
+        place: &mut String,
+        text: String,
+        spot: Spot,
+    ) -> Result<(), DecodeError> {
+        self.text_or_json(text, at, 0, place, spot, &[])
+    }
+
+    /// A piece that is a name or the like, and never looked into.
+    pub(crate) fn word(
+        &mut self,
+        role: Role,
+        place: String,
+        text: String,
+        spot: Spot,
+    ) -> Result<(), DecodeError> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        let site = Site {
+            layer: 0,
+            spot,
+            number: false,
+        };
+        self.push(Place::new(place), role, text, site)
+    }
+
     /// Walks one JSON text. Depth costs no stack: containers are kept in a list. The recursion is by
     /// texts inside strings, which [`NESTING`] bounds.
     fn tree<P: Position>(
@@ -378,8 +511,24 @@ impl Walk<'_> {
         let Some((text, map)) = value.decoded() else {
             return Ok(());
         };
-        let start = value.content_span().start;
-        let depth = layer.checked_sub(1).map_or(0, |index| self.layers[index].depth);
+        let spot = Spot {
+            start: value.content_span().start,
+            map,
+            writing: Writing::Json,
+        };
+        self.text_or_json(text.into_owned(), at, layer, pointer, spot, frames)
+    }
+
+    fn text_or_json<P: Position>(
+        &mut self,
+        text: String,
+        at: P,
+        layer: usize,
+        pointer: &mut String,
+        spot: Spot,
+        frames: &[Frame<'_, P>],
+    ) -> Result<(), DecodeError> {
+        let depth = self.depth(layer);
         if depth < NESTING && looks_like_json(&text) {
             // The text is in a string, where nobody but the receiver parses it: it may be as deep
             // as it likes, and hold a key twice, and is still looked through.
@@ -393,8 +542,7 @@ impl Walk<'_> {
                     self.values_left -= tree.len();
                     self.layers.push(Layer {
                         outer: layer,
-                        start,
-                        map,
+                        spot,
                         depth: depth + 1,
                     });
                     let length = pointer.len();
@@ -417,14 +565,13 @@ impl Walk<'_> {
         }
         let site = Site {
             layer,
-            start,
-            map,
+            spot,
             number: false,
         };
         let Some(site) = self.file(&text, site, at, pointer, frames)? else {
             return Ok(());
         };
-        self.push(Place::new(pointer.as_str()), at.role(), text.into_owned(), site)?;
+        self.push(Place::new(pointer.as_str()), at.role(), text, site)?;
         self.files_within(at, pointer)
     }
 
@@ -443,8 +590,11 @@ impl Walk<'_> {
         }
         let site = Site {
             layer,
-            start: key.content_span().start,
-            map,
+            spot: Spot {
+                start: key.content_span().start,
+                map,
+                writing: Writing::Json,
+            },
             number: false,
         };
         self.push(
@@ -468,8 +618,7 @@ impl Walk<'_> {
         }
         let site = Site {
             layer,
-            start: value.span().start,
-            map: OffsetMap::default(),
+            spot: Spot::plain(value.span().start),
             number: true,
         };
         self.push(Place::new(pointer), at.role(), raw.to_owned(), site)

@@ -4,9 +4,10 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
 use cordon_domain::{Dialect, Edit, Place, Role, Segment, SpliceError, Text};
 
-use super::{Document, Frame, Position, Site, Walk};
+use super::{Document, Frame, Position, Site, Spot, Walk};
 use crate::{
     Limits,
     attachment::{self, Alphabet, Attachment, Encoded},
@@ -23,7 +24,8 @@ pub(super) struct File {
     at: At,
     /// Where the base64 lies in the text that holds it.
     content: Range<usize>,
-    alphabet: Alphabet,
+    /// How it is encoded there; none where it is written as it is.
+    alphabet: Option<Alphabet>,
     stand_in: StandIn,
     /// Where the segments lie that were read out of it.
     pub(super) segments: Range<usize>,
@@ -70,7 +72,8 @@ impl Walk<'_> {
         let Some(encoded) = attachment::whole(text, expected) else {
             return Ok(Some(site));
         };
-        let stand_in = stand_in(dialect, at.role(), site.layer, expected, text, pointer, frames);
+        let depth = self.depth(site.layer);
+        let stand_in = stand_in(dialect, at.role(), depth, expected, text, pointer, frames);
         let (name, told) = around(frames);
         // What stands before the base64 is text; so is what does not decode.
         let is_file = encoded.bytes.is_some();
@@ -145,7 +148,7 @@ impl Walk<'_> {
             },
             at,
             content: encoded.content,
-            alphabet: encoded.alphabet,
+            alphabet: Some(encoded.alphabet),
             stand_in,
             segments: 0..0,
             plain: None,
@@ -183,14 +186,14 @@ fn is_expected<P>(dialect: Dialect, holder: &Frame<'_, P>, pointer: &str) -> boo
 fn stand_in<P: Position>(
     dialect: Dialect,
     role: Role,
-    layer: usize,
+    depth: usize,
     expected: bool,
     text: &str,
     pointer: &str,
     frames: &[Frame<'_, P>],
 ) -> StandIn {
     // A JSON text in a string is read as it stands, and what a tool is called with is any JSON.
-    if layer > 0 || role == Role::ToolArguments {
+    if depth > 0 || role == Role::ToolArguments {
         return StandIn::Note(0..text.len());
     }
     let of_message = matches!(
@@ -257,6 +260,48 @@ fn around<P>(frames: &[Frame<'_, P>]) -> (Option<Text>, Option<Text>) {
     )
 }
 
+impl Walk<'_> {
+    /// Notes a piece of the body that is a file as it stands: a part of a form, or all of the body.
+    pub(crate) fn attach(
+        &mut self,
+        role: Role,
+        place: &str,
+        name: Option<Text>,
+        media_type: Option<Text>,
+        bytes: Bytes,
+        start: usize,
+    ) -> Result<(), DecodeError> {
+        if self.files.len() >= Limits::MOST_FILES {
+            return Err(DecodeError::TooManyFiles {
+                limit: Limits::MOST_FILES,
+            });
+        }
+        let site = Site {
+            layer: 0,
+            spot: Spot::plain(start),
+            number: false,
+        };
+        self.files.push(File {
+            content: 0..bytes.len(),
+            attachment: Attachment {
+                place: Place::new(place),
+                role,
+                name,
+                media_type,
+                bytes: Some(bytes),
+                // A note is no file of the kind that the part says it is.
+                removable: false,
+            },
+            at: At::Own(site),
+            alphabet: None,
+            stand_in: StandIn::None,
+            segments: 0..0,
+            plain: None,
+        });
+        Ok(())
+    }
+}
+
 impl Document {
     /// The files of the body, in its order.
     pub(crate) fn files(&self) -> impl ExactSizeIterator<Item = &Attachment> {
@@ -316,9 +361,14 @@ impl Document {
         let text = &self.segments[file.segments.start].text;
         let mut bytes = mark.to_vec();
         bytes.extend_from_slice(super::edited(text, edits).as_bytes());
-        let span = self.in_body(self.site_of(file), file.content.clone());
-        // Base64 needs no escapes.
-        (span, file.alphabet.encode(&bytes))
+        let site = self.site_of(file);
+        let span = self.in_body(site, file.content.clone());
+        let written = match file.alphabet {
+            Some(alphabet) => self.put(site, alphabet.encode(&bytes)),
+            // What is written as it is was a text, and has been edited as one.
+            None => String::from_utf8_lossy(&bytes).into_owned(),
+        };
+        (span, written)
     }
 
     fn taken_out(&self, file: &File, edits: &[&Edit]) -> Result<(Range<usize>, String), SpliceError> {
@@ -332,8 +382,7 @@ impl Document {
             }
             StandIn::Note(span) => {
                 let site = self.site_of(file);
-                let note = self.escaped(note, self.depth(site.layer) + 1);
-                Ok((self.in_body(site, span.clone()), note))
+                Ok((self.in_body(site, span.clone()), self.put(site, note)))
             }
             StandIn::None => Err(SpliceError::Irremovable(file.segments.start)),
         }
