@@ -131,4 +131,7 @@ pub enum SpliceError {
     /// format has no other thing to put there.
     #[error("segment {0} lies in a file that nothing can take the place of")]
     Irremovable(usize),
+    /// The edits would make a boundary between parts where there was none, or take one away.
+    #[error("the edits would move the boundaries of the body's parts")]
+    Boundary,
 }

@@ -15,7 +15,7 @@ use cordon_domain::Dialect;
 
 use crate::Shape;
 
-mod pattern;
+pub(crate) mod pattern;
 mod table;
 
 use pattern::{host_name, is_host};

@@ -15,7 +15,10 @@ mod endpoint;
 pub use endpoint::{Endpoint, Operation, endpoint, model_in_path};
 
 mod shape;
-pub use shape::Shape;
+pub use shape::{DialectFault, DialectFile, Shape};
+
+mod catalogue;
+pub use catalogue::Catalogue;
 
 mod attachment;
 pub use attachment::Attachment;
@@ -26,7 +29,7 @@ mod json;
 pub use json::{JsonError, JsonFault};
 
 mod request;
-pub use request::{DecodeError, RequestBody, decode, decode_line};
+pub use request::{Container, DecodeError, RequestBody, decode, decode_as, decode_line};
 
 mod reply;
 pub use reply::{ReplyBody, Usage, decode_reply, decode_reply_of};
@@ -35,7 +38,7 @@ mod envelope;
 pub use envelope::Envelope;
 
 mod refusal;
-pub use refusal::{Rendered, refuse};
+pub use refusal::{Rendered, refuse, refuse_at};
 
 mod sse;
 

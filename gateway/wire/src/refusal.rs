@@ -8,6 +8,8 @@ use cordon_domain::{Dialect, Fault, Refusal};
 use serde::Serialize;
 use serde_json::json;
 
+use crate::{Endpoint, json::escape};
+
 /// A refusal as it goes out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rendered {
@@ -34,6 +36,54 @@ pub fn refuse(dialect: Dialect, refusal: &Refusal) -> Rendered {
             _ => None,
         },
         body: error_object(dialect, refusal),
+    }
+}
+
+/// Renders a refusal for an endpoint: as its file says where it is described.
+///
+/// A page that shows answers only gets the refusal as one, with a status of its file's choice; who is not
+/// known, and what failed here, keep theirs.
+#[must_use]
+pub fn refuse_at(endpoint: Endpoint, refusal: &Refusal) -> Rendered {
+    let Some(form) = endpoint.shape.and_then(|shape| shape.refusal.as_ref()) else {
+        return refuse(endpoint.dialect, refusal);
+    };
+    let escaped = |text: &str| {
+        let mut out = String::new();
+        if form.content_type.starts_with("text/plain") {
+            out.push_str(text);
+        } else {
+            escape(text, &mut out);
+        }
+        out
+    };
+    let of_request = matches!(
+        refusal.fault,
+        Fault::Policy | Fault::Shape | Fault::Limit | Fault::Encoding
+    );
+    let mut body = String::new();
+    let mut rest = form.body.as_str();
+    while let Some(start) = rest.find('{') {
+        let (before, from) = rest.split_at(start);
+        body.push_str(before);
+        let (value, length) = if from.starts_with("{message}") {
+            (escaped(&refusal.message), "{message}".len())
+        } else if from.starts_with("{code}") {
+            (refusal.code.to_owned(), "{code}".len())
+        } else if from.starts_with("{exchange}") {
+            (refusal.exchange.to_string(), "{exchange}".len())
+        } else {
+            ("{".to_owned(), 1)
+        };
+        body.push_str(&value);
+        rest = &from[length..];
+    }
+    body.push_str(rest);
+    Rendered {
+        status: form.status.filter(|_| of_request).unwrap_or(refusal.status),
+        content_type: &form.content_type,
+        header: None,
+        body: body.into(),
     }
 }
 

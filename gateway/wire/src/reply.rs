@@ -13,12 +13,12 @@
 use std::fmt;
 
 use bytes::Bytes;
-use cordon_domain::{Edit, Place, Role, Segment, Splice, SpliceError, Text};
+use cordon_domain::{Dialect, Edit, Place, Role, Segment, Splice, SpliceError, Text};
 
 use crate::{
     DecodeError, Endpoint, Limits, Operation,
     json::{Document, in_order, scan},
-    request::{self, Station},
+    request::{self, Anywhere, Described, Station},
 };
 
 mod usage;
@@ -72,7 +72,13 @@ pub fn decode_reply_of(
     {
         return plain(Content::Opaque(body));
     }
+    let open = endpoint.dialect == Dialect::Unknown || endpoint.shape.is_some();
     match decode_reply(endpoint, body.clone(), limits) {
+        // Pages and applications answer with anything. What holds JSON a line is read line by line.
+        Err(DecodeError::Json(_)) if open => match request::reply_lines(endpoint, body.clone(), limits) {
+            Ok(document) => plain(Content::Json(document)),
+            Err(_) => plain(Content::Opaque(body)),
+        },
         Err(DecodeError::Json(_)) if gives_files => match std::str::from_utf8(&body) {
             Ok(text) if kind.starts_with("text/plain") => {
                 let segment = Segment {
@@ -106,7 +112,11 @@ pub fn decode_reply(endpoint: Endpoint, body: Bytes, limits: &Limits) -> Result<
         .iter()
         .find_map(|name| answer.get(name).and_then(|model| model.text()).map(String::from));
     let usage = usage_of(root);
-    let document = Document::read(body, &tree, limits, Station::reply(endpoint.dialect))?;
+    let document = match (endpoint.shape, endpoint.dialect) {
+        (Some(shape), _) => Document::read(body, &tree, limits, Described::reply(shape))?,
+        (None, Dialect::Unknown) => Document::read(body, &tree, limits, Anywhere(Role::Assistant))?,
+        (None, dialect) => Document::read(body, &tree, limits, Station::reply(dialect))?,
+    };
     Ok(ReplyBody {
         content: Content::Json(document),
         model,

@@ -15,10 +15,21 @@ pub(crate) use position::Station;
 
 pub(crate) mod shape;
 
+mod container;
+pub use container::Container;
+pub(crate) use container::{Anywhere, MediaType};
+
+mod form;
+
+mod multipart;
+
+mod described;
+pub(crate) use described::Described;
+
 use std::fmt;
 
 use bytes::Bytes;
-use cordon_domain::{Dialect, Edit, Segment, Splice, SpliceError, Text};
+use cordon_domain::{Dialect, Edit, Role, Segment, Splice, SpliceError, Text};
 
 use crate::{
     Attachment, Endpoint, JsonError, JsonFault, Limits, Operation,
@@ -31,13 +42,29 @@ pub struct RequestBody {
     endpoint: Endpoint,
     model: Option<String>,
     stream: bool,
+    /// Of a multipart body.
+    boundary: Option<multipart::Boundary>,
 }
 
-/// Reads a request body of an endpoint's dialect.
+/// Reads a request body of an endpoint's dialect that is JSON.
 ///
 /// # Errors
 /// When the body is over a limit, is not strict JSON, or lacks what the dialect asks for.
 pub fn decode(endpoint: Endpoint, body: Bytes, limits: &Limits) -> Result<RequestBody, DecodeError> {
+    decode_as(endpoint, None, body, limits)
+}
+
+/// Reads a request body of an endpoint's dialect, in the container that its content type names. At an
+/// endpoint of [`Dialect::Unknown`] it is read string by string, each as the user's words.
+///
+/// # Errors
+/// When the body is over a limit, is not what its container asks for, or lacks what the dialect asks for.
+pub fn decode_as(
+    endpoint: Endpoint,
+    content_type: Option<&str>,
+    body: Bytes,
+    limits: &Limits,
+) -> Result<RequestBody, DecodeError> {
     if body.len() > limits.max_body {
         return Err(DecodeError::BodyTooLarge {
             limit: limits.max_body,
@@ -55,9 +82,42 @@ pub fn decode(endpoint: Endpoint, body: Bytes, limits: &Limits) -> Result<Reques
                 endpoint,
                 model: None,
                 stream: endpoint.streamed.unwrap_or(false),
+                boundary: None,
             });
         }
         _ => {}
+    }
+    let media = MediaType::read(content_type)?;
+    let expected = match (endpoint.shape, endpoint.dialect, endpoint.operation) {
+        (Some(shape), ..) => shape.container,
+        (None, Dialect::Unknown, _) => None,
+        // Files and sounds come as forms, or by what JSON says of them.
+        (None, _, Operation::Upload | Operation::Convert)
+            if media.container() == Some(Container::Multipart) =>
+        {
+            Some(Container::Multipart)
+        }
+        _ => Some(Container::Json),
+    };
+    let container = container::pick(expected, &media, &body)?;
+    let dialect = endpoint.dialect;
+    if let Some(shape) = endpoint.shape {
+        let root = Described::request(shape);
+        let document = container::read(container, &media, body, limits, Some(dialect), root, |_| Ok(root))?;
+        let model = shape.model.as_deref().and_then(|place| text_at(&document, place));
+        return RequestBody::of(endpoint, document, model, container, &media);
+    }
+    if dialect == Dialect::Unknown {
+        let root = container::Anywhere(Role::User);
+        let document = container::read(container, &media, body, limits, Some(dialect), root, |_| Ok(root))?;
+        return RequestBody::of(endpoint, document, None, container, &media);
+    }
+    if container != Container::Json {
+        let root = Station::request(dialect);
+        let of_line = |line: Value<'_>| station_of_line(line).map(|(_, _, station)| station);
+        let document = container::read(container, &media, body, limits, Some(dialect), root, of_line)?;
+        let model = text_at(&document, "form:model");
+        return RequestBody::of(endpoint, document, model, container, &media);
     }
     read(endpoint, body, limits, |root| shape::check(endpoint, root))
 }
@@ -69,18 +129,44 @@ pub(crate) fn read(
     limits: &Limits,
     check: impl FnOnce(Value<'_>) -> Result<(), DecodeError>,
 ) -> Result<RequestBody, DecodeError> {
+    let dialect = endpoint.dialect;
     let source = body.clone();
     let tree = scan(&source, &bounds(limits))?;
     let root = tree.root();
     check(root)?;
-    let position = Station::request(endpoint.dialect);
-    let document = Document::read_with_files(body, &tree, limits, position, endpoint.dialect)?;
+    let document = Document::read_with_files(body, &tree, limits, Station::request(dialect), dialect)?;
     Ok(RequestBody {
         document,
         endpoint,
-        model: model_of(endpoint.dialect, root),
+        model: model_of(dialect, root),
         stream: is_streamed(endpoint, root),
+        boundary: None,
     })
+}
+
+/// The lines of a reply that is described or unknown.
+pub(crate) fn reply_lines(endpoint: Endpoint, body: Bytes, limits: &Limits) -> Result<Document, DecodeError> {
+    let media = MediaType::read(None)?;
+    let lines = Container::Lines;
+    match endpoint.shape {
+        Some(shape) => {
+            let root = Described::reply(shape);
+            container::read(lines, &media, body, limits, None, root, |_| Ok(root))
+        }
+        None => {
+            let root = Anywhere(Role::Assistant);
+            container::read(lines, &media, body, limits, None, root, |_| Ok(root))
+        }
+    }
+}
+
+/// The text at one place of a body.
+fn text_at(document: &Document, place: &str) -> Option<String> {
+    document
+        .segments()
+        .iter()
+        .find(|segment| segment.place.as_str() == place)
+        .map(|segment| segment.text.as_str().to_owned())
 }
 
 /// Reads one line of a file of requests, as the request of the `url` that it names.
@@ -98,25 +184,31 @@ pub fn decode_line(line: Bytes, limits: &Limits) -> Result<RequestBody, DecodeEr
     let source = line.clone();
     let tree = scan(&source, &bounds(limits))?;
     let root = tree.root();
-    let (endpoint, body, at) = match (root.get("url").and_then(|url| url.text()), root.get("body")) {
-        (Some(url), Some(body)) => {
-            let endpoint = crate::endpoint("POST", None, &url).ok_or(DecodeError::Shape {
-                expected: "the `url` of each line to be one that is known",
-            })?;
-            shape::check(endpoint, body)?;
-            (endpoint, body, Station::line(endpoint.dialect))
-        }
-        _ => {
-            let endpoint = Endpoint::new(Dialect::OpenaiChat, Operation::Upload);
-            (endpoint, root, Station::request(endpoint.dialect))
-        }
-    };
+    let (endpoint, body, at) = station_of_line(root)?;
     Ok(RequestBody {
         endpoint,
         model: model_of(endpoint.dialect, body),
         stream: false,
         document: Document::read_with_files(line, &tree, limits, at, endpoint.dialect)?,
+        boundary: None,
     })
+}
+
+/// What a line of a file of requests asks for, its body, and where the walk of the line starts.
+fn station_of_line(root: Value<'_>) -> Result<(Endpoint, Value<'_>, Station), DecodeError> {
+    match (root.get("url").and_then(|url| url.text()), root.get("body")) {
+        (Some(url), Some(body)) => {
+            let endpoint = crate::endpoint("POST", None, &url).ok_or(DecodeError::Shape {
+                expected: "the `url` of each line to be one that is known",
+            })?;
+            shape::check(endpoint, body)?;
+            Ok((endpoint, body, Station::line(endpoint.dialect)))
+        }
+        _ => {
+            let endpoint = Endpoint::new(Dialect::OpenaiChat, Operation::Upload);
+            Ok((endpoint, root, Station::request(endpoint.dialect)))
+        }
+    }
 }
 
 /// The model that a body asks for; of a batch, the one that all its requests ask for.
@@ -159,6 +251,25 @@ pub(crate) fn bounds(limits: &Limits) -> Bounds {
 }
 
 impl RequestBody {
+    /// A body in a container of pieces.
+    fn of(
+        endpoint: Endpoint,
+        document: Document,
+        model: Option<String>,
+        container: Container,
+        media: &MediaType,
+    ) -> Result<Self, DecodeError> {
+        Ok(Self {
+            document,
+            endpoint,
+            model,
+            stream: endpoint.streamed.unwrap_or(false),
+            boundary: (container == Container::Multipart)
+                .then(|| multipart::Boundary::new(media))
+                .transpose()?,
+        })
+    }
+
     /// Lets the model that the path names, if it does, go before one in the body.
     #[must_use]
     pub fn at_path(mut self, host: Option<&str>, path: &str) -> Self {
@@ -203,7 +314,11 @@ impl Splice for RequestBody {
     }
 
     fn splice(&self, edits: &[Edit]) -> Result<Bytes, SpliceError> {
-        self.document.splice(edits)
+        let edited = self.document.splice(edits)?;
+        if let Some(boundary) = self.boundary.as_ref().filter(|_| !edits.is_empty()) {
+            boundary.same_in(self.document.body(), &edited)?;
+        }
+        Ok(edited)
     }
 }
 
@@ -248,6 +363,18 @@ pub enum DecodeError {
     /// Not strict JSON.
     #[error("the body is not acceptable JSON: {0}")]
     Json(JsonError),
+    /// A content type that contradicts the endpoint or says too little.
+    #[error("the content type is not acceptable: expected {expected}")]
+    ContentType {
+        /// What was expected.
+        expected: &'static str,
+    },
+    /// Not what its container asks for.
+    #[error("the body is malformed: expected {what}")]
+    Malformed {
+        /// What was expected.
+        what: &'static str,
+    },
     /// JSON, but not of the shape that the dialect has.
     #[error("the body does not have the expected shape: expected {expected}")]
     Shape {
@@ -281,7 +408,8 @@ impl DecodeError {
                 fault: JsonFault::TooManyValues | JsonFault::TooLong,
                 ..
             }) => 413,
-            Self::Json(_) | Self::Shape { .. } => 400,
+            Self::ContentType { .. } => 415,
+            Self::Json(_) | Self::Malformed { .. } | Self::Shape { .. } => 400,
         }
     }
 }

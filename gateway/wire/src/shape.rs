@@ -1,4 +1,4 @@
-//! What a described dialect's route looks like: the data behind [`cordon_domain::Dialect::Described`].
+//! What a route of a described dialect looks like: the data behind [`cordon_domain::Dialect::Described`].
 //!
 //! A shape lives as long as the process, so that an [`Endpoint`](crate::Endpoint) stays a value that can
 //! be copied; an edit of the file that describes it costs its size.
@@ -9,10 +9,37 @@ use std::{
     ptr,
 };
 
+use crate::Container;
+
+mod patterns;
+pub(crate) use patterns::{Patterns, States};
+
+mod file;
+pub use file::{DialectFault, DialectFile};
+
 /// One route of a described dialect. Two shapes are the same when they are one and the same.
 pub struct Shape {
     /// The route's name in its file.
-    name: String,
+    pub(crate) name: String,
+    /// What its bodies are; none where the content type says.
+    pub(crate) container: Option<Container>,
+    pub(crate) request: Patterns,
+    pub(crate) reply: Patterns,
+    /// Pointers to what a stream's events carry piece by piece.
+    pub(crate) pieces: Vec<String>,
+    /// The place of the model's name.
+    pub(crate) model: Option<String>,
+    pub(crate) refusal: Option<RefusalForm>,
+}
+
+/// How a refusal looks to the page that gets it.
+#[derive(Clone, Debug)]
+pub(crate) struct RefusalForm {
+    /// The status; that of the refusal where it is left out.
+    pub(crate) status: Option<u16>,
+    pub(crate) content_type: String,
+    /// The body with `{message}`, `{code}` and `{exchange}`.
+    pub(crate) body: String,
 }
 
 impl Shape {

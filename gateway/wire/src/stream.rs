@@ -27,7 +27,7 @@ use bytes::Bytes;
 use cordon_domain::{Dialect, Refusal};
 
 use crate::{
-    Endpoint, JsonError, JsonFault, Limits, Usage,
+    Endpoint, JsonError, JsonFault, Limits, Shape, Usage,
     json::{self, Bounds, Kind, OffsetMap},
 };
 
@@ -52,6 +52,8 @@ mod ollama;
 mod responses;
 
 mod socket;
+
+mod described;
 
 mod fault;
 pub use fault::error_event;
@@ -126,6 +128,7 @@ pub enum StreamError {
 /// Edits one streamed reply. See the module's head.
 pub struct StreamEditor {
     dialect: Dialect,
+    shape: Option<&'static Shape>,
     framing: Framing,
     parser: Parser,
     bounds: Bounds,
@@ -181,6 +184,7 @@ impl StreamEditor {
     pub fn framed(endpoint: Endpoint, framing: Framing, limits: &Limits) -> Self {
         Self {
             dialect: endpoint.dialect,
+            shape: endpoint.shape,
             framing,
             parser: Parser::new(framing, limits.max_body),
             bounds: Bounds {
@@ -250,6 +254,9 @@ impl StreamEditor {
         self.facts.complete |= !by_itself && self.settles_by_closing(cut_off);
         self.end(&Scope::All, rewrite);
         self.release(&mut out);
+        // Nobody knows how such a stream closes but by its end.
+        let untold = self.shape.is_some() || self.dialect == Dialect::Unknown;
+        self.facts.complete |= untold && !cut_off;
         Ok(out.into())
     }
 
@@ -402,7 +409,10 @@ impl StreamEditor {
             Dialect::BedrockInvoke => invoke::read(root, facts, &mut steps),
             Dialect::Cohere => cohere::read(root, name, facts, &mut steps),
             Dialect::Ollama => ollama::read(root, facts, &mut steps),
-            _ => read::others(root, &mut steps),
+            _ => match self.shape {
+                Some(shape) => described::read(root, shape, &mut steps),
+                None => read::others(root, &mut steps),
+            },
         }
         Ok(Some(steps))
     }

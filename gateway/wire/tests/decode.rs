@@ -57,7 +57,7 @@ fn a_body_of_another_shape_is_refused_with_what_was_expected() {
             r#"{"input":null,"prompt":{}}"#,
             "`input`",
         ),
-        (Dialect::Unknown, r#"{}"#, "dialect"),
+        (Dialect::Models, r#"{}"#, "dialect"),
         (
             Dialect::OpenaiCompletions,
             r#"{"prompt":[1212,318]}"#,

@@ -6,7 +6,7 @@
 
 /// Whether a host is one of those that a pattern stands for: the host itself; with one `*` for anything
 /// that is not empty; or, from a leading dot on, all that lie under it.
-pub(super) fn is_host(host: &str, pattern: &str) -> bool {
+pub(crate) fn is_host(host: &str, pattern: &str) -> bool {
     let same = |part: Option<&str>, known: &str| part.is_some_and(|part| part.eq_ignore_ascii_case(known));
     let (before, after) = match pattern.split_once('*') {
         Some(parts) => parts,
@@ -19,7 +19,7 @@ pub(super) fn is_host(host: &str, pattern: &str) -> bool {
 }
 
 /// The name alone, without a port or a root dot.
-pub(super) fn host_name(host: &str) -> &str {
+pub(crate) fn host_name(host: &str) -> &str {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
         _ => host,
@@ -30,7 +30,7 @@ pub(super) fn host_name(host: &str) -> &str {
 /// Whether a path is what a pattern describes. With it comes the segment that names the model, as written.
 ///
 /// A pattern comes in two parts, where it is mounted and what is there; both start with a slash or are empty.
-pub(super) fn matched<'p>(path: &'p str, mount: &str, pattern: &str) -> Option<Option<&'p str>> {
+pub(crate) fn matched<'p>(path: &'p str, mount: &str, pattern: &str) -> Option<Option<&'p str>> {
     let mut model = None;
     let mut segments = path.split('/');
     for known in mount.split('/').chain(pattern.split('/').skip(1)) {
@@ -59,7 +59,7 @@ pub(super) fn matched<'p>(path: &'p str, mount: &str, pattern: &str) -> Option<O
 }
 
 /// Whether a segment can be nothing but a name to any upstream, however often it decodes it.
-fn is_one_step(segment: &str, slashes: bool) -> bool {
+pub(crate) fn is_one_step(segment: &str, slashes: bool) -> bool {
     let escapes = segment.match_indices('%').all(|(at, _)| {
         let code = segment.get(at + 1..at + 3).map(str::to_ascii_lowercase);
         match code.as_deref() {

@@ -280,7 +280,8 @@ proptest! {
 
             let span = boundary(&segment.text, from.min(to))..boundary(&segment.text, from.max(to));
             let raw = document.in_body(site, span.clone());
-            let strings = document.depth(site.layer) + usize::from(!site.number);
+            let depth = site.layer.checked_sub(1).map_or(0, |index| document.layers[index].depth);
+            let strings = depth + usize::from(!site.number);
             let mut unescaped = written[raw].to_owned();
             for _ in 0..strings {
                 unescaped = serde_json::from_str(&format!("\"{unescaped}\"")).unwrap();

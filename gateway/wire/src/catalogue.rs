@@ -1,0 +1,124 @@
+//! Every endpoint that is known: those of the files that describe dialects, then those that are built in.
+//!
+//! On a host that a file speaks of, its routes go first: an application may use a path that means something
+//! else elsewhere. A path is matched as written, like those of the built-in tables.
+
+use cordon_domain::Dialect;
+
+use crate::{
+    DialectFile, Endpoint, endpoint,
+    endpoint::pattern::{host_name, is_host, is_one_step, matched},
+};
+
+/// How a pattern says that any path may follow.
+const REST: &str = "/**";
+
+/// The dialects of one configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Catalogue {
+    files: Vec<DialectFile>,
+}
+
+impl Catalogue {
+    /// The files that Cordon brings along, and the configured ones; of two that have the same name the later
+    /// counts.
+    #[must_use]
+    pub fn new(files: impl IntoIterator<Item = DialectFile>) -> Self {
+        let mut kept: Vec<DialectFile> = Vec::new();
+        for file in files {
+            kept.retain(|known| known.dialect != file.dialect);
+            kept.push(file);
+        }
+        Self { files: kept }
+    }
+
+    /// The endpoint of a request, or `None` when nothing describes it; see [`endpoint`](crate::endpoint()).
+    #[must_use]
+    pub fn endpoint(&self, method: &str, host: Option<&str>, path: &str) -> Option<Endpoint> {
+        let described = host.and_then(|host| self.described(method, host_name(host), path));
+        described.or_else(|| endpoint(method, host, path))
+    }
+
+    fn described(&self, method: &str, host: &str, path: &str) -> Option<Endpoint> {
+        let path = path.split(['?', '#']).next().unwrap_or(path);
+        self.files
+            .iter()
+            .filter(|file| file.hosts.iter().any(|known| is_host(host, known)))
+            .flat_map(|file| &file.routes)
+            .find(|route| {
+                route.methods.iter().any(|known| known == method)
+                    && route.paths.iter().any(|known| is_match(path, known))
+            })
+            .map(|route| route.endpoint)
+    }
+
+    /// The dialects that files describe.
+    pub fn dialects(&self) -> impl Iterator<Item = Dialect> {
+        self.files.iter().map(|file| file.dialect)
+    }
+
+    /// The hosts that files speak of, as they can be intercepted: names, without patterns.
+    pub fn hosts(&self) -> impl Iterator<Item = &str> {
+        self.files
+            .iter()
+            .flat_map(|file| &file.hosts)
+            .map(|host| host.trim_start_matches('.'))
+            .filter(|host| !host.contains('*'))
+    }
+}
+
+fn is_match(path: &str, pattern: &str) -> bool {
+    let Some(before) = pattern.strip_suffix(REST) else {
+        return matched(path, "", pattern).is_some();
+    };
+    let depth = before.split('/').count();
+    let mut rest = path.splitn(depth + 1, '/');
+    let head = rest.by_ref().take(depth).collect::<Vec<_>>().join("/");
+    let Some(rest) = rest.next() else {
+        return false;
+    };
+    let steps = rest.strip_suffix('/').unwrap_or(rest);
+    matched(&head, "", before).is_some()
+        && (steps.is_empty() || steps.split('/').all(|step| is_one_step(step, false)))
+}
+
+/// Whether a pattern of paths is one.
+pub(crate) fn is_path(pattern: &str) -> bool {
+    let plain = pattern.strip_suffix(REST).unwrap_or(pattern);
+    let of_path = |byte: u8| byte.is_ascii_graphic() && !b"?#*%\\".contains(&byte);
+    (pattern.starts_with('/') && plain.bytes().all(of_path))
+        && plain.matches('{').count() == plain.matches('}').count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_may_leave_the_rest_of_a_path_open() {
+        for (path, pattern, expected) in [
+            ("/", "/**", true),
+            ("/assets/a.js", "/assets/**", true),
+            ("/assets/a/b.js", "/assets/**", true),
+            ("/assets/", "/assets/**", true),
+            ("/assets", "/assets/**", false),
+            ("/assets/../backend-api/conversation", "/assets/**", false),
+            ("/assets//x", "/assets/**", false),
+            ("/assets/%2e%2e/x", "/assets/**", false),
+            ("/assetsx/a", "/assets/**", false),
+            (
+                "/api/o1/chats/c2/completion",
+                "/api/{org}/chats/{id}/completion",
+                true,
+            ),
+            (
+                "/api/o1/chats//completion",
+                "/api/{org}/chats/{id}/completion",
+                false,
+            ),
+            ("/u/0/_/x/y", "/u/{n}/_/**", true),
+        ] {
+            assert_eq!(is_match(path, pattern), expected, "{path} {pattern}");
+        }
+    }
+}
