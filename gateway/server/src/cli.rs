@@ -14,6 +14,7 @@ mod key;
 mod model;
 mod policy;
 mod progress;
+mod read_file;
 mod scan;
 mod up;
 
@@ -83,6 +84,9 @@ enum Command {
     /// Load on loopback against a built-in upstream, with and without Cordon; ends with one JSON line.
     #[command(after_help = "Example:\n  cordon bench --seconds 10")]
     Bench(bench::Bench),
+    /// Read a file from standard input, for the gateway's own use.
+    #[command(hide = true)]
+    ReadFile(read_file::ReadFile),
 }
 
 /// Which installation a command is about.
@@ -158,6 +162,7 @@ impl Cli {
             Command::Audit(audit) => audit.run(),
             Command::Model(model) => model.run(),
             Command::Bench(bench) => bench.run(),
+            Command::ReadFile(read_file) => read_file.run(),
         };
         match outcome {
             Ok(code) => code,

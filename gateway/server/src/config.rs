@@ -6,6 +6,7 @@
 //!
 //! On failure: one [`ConfigError`] a problem, each with file, line and column.
 
+mod files;
 mod limits;
 mod read;
 
@@ -21,6 +22,7 @@ use cordon_intercept::{Revocation, RevocationError};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub use self::files::{Files, Ocr};
 pub use self::limits::Limits;
 
 /// Hosts that are intercepted unless the configuration lists others: the endpoints of the
@@ -64,6 +66,8 @@ pub struct Config {
     pub fingerprints: Option<PathBuf>,
     /// The token classifier that finds names, addresses and places.
     pub ner: Ner,
+    /// How files in requests are read.
+    pub files: Files,
     /// The on-prem model.
     pub engine: Engine,
     /// What the policy's questions to the on-prem model may cost.
@@ -93,6 +97,7 @@ impl Default for Config {
             detectors: Vec::new(),
             fingerprints: None,
             ner: Ner::default(),
+            files: Files::default(),
             engine: Engine::default(),
             questions: Questions::default(),
             upstream_proxy: None,
@@ -541,6 +546,7 @@ impl Config {
             ("gateway", self.gateway != other.gateway),
             ("intercept", self.intercept != other.intercept),
             ("ner", self.ner != other.ner),
+            ("files", self.files != other.files),
             ("engine", self.engine != other.engine),
             ("questions", self.questions != other.questions),
             ("upstream_proxy", self.upstream_proxy != other.upstream_proxy),

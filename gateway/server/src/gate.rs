@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     config::Config,
+    files::Files,
     metrics::Metrics,
     questions::Questions,
     rules::Rules,
@@ -38,6 +39,8 @@ pub struct Gate {
     pub engine: Engine,
     /// The policy's questions to the on-prem model.
     pub questions: Questions,
+    /// What reads files.
+    pub files: Files,
     /// Where records go.
     pub recorder: Recorder,
     /// Key behind placeholders.

@@ -14,6 +14,7 @@ mod running;
 
 mod accept;
 mod bench;
+mod files;
 mod gate;
 mod metrics;
 mod pipeline;

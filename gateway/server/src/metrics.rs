@@ -43,6 +43,8 @@ pub enum Stage {
     Identify,
     /// Reading and parsing the body.
     Decode,
+    /// Reading files out.
+    Files,
     /// Detectors.
     Inspect,
     /// Questions to the on-prem model.
@@ -60,9 +62,10 @@ pub enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Identify,
         Self::Decode,
+        Self::Files,
         Self::Inspect,
         Self::Ask,
         Self::Decide,
@@ -76,6 +79,7 @@ impl Stage {
         match self {
             Self::Identify => "identify",
             Self::Decode => "decode",
+            Self::Files => "files",
             Self::Inspect => "inspect",
             Self::Ask => "ask",
             Self::Decide => "decide",

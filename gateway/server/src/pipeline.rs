@@ -1,6 +1,6 @@
 //! The path of a request: one function that reads as the list in ARCHITECTURE.md.
 //!
-//! accept -> identify -> decode -> inspect (-> ask) -> decide -> transform -> route -> respond -> audit
+//! accept -> identify -> decode (-> files) -> inspect (-> ask) -> decide -> transform -> route -> respond -> audit
 //!
 //! Each stage is a file of its name. A stage that cannot go on returns a [`Cause`]; [`crate::refusal`]
 //! turns it into the caller's dialect, and [`audit`] records it before the caller sees it.
@@ -9,6 +9,7 @@ pub mod ask;
 pub mod audit;
 pub mod decide;
 pub mod decode;
+pub mod files;
 pub mod identify;
 pub mod inspect;
 pub mod respond;
@@ -58,7 +59,7 @@ async fn pass(
         identify::identify(&rules, &arrival, &accepted)
     })?;
     draft.take_share(gate)?;
-    let decoded = decode::decode(gate, &rules, &arrival, accepted, draft).await?;
+    let decoded = decode::decode(gate, &rules, &arrival, accepted, left, draft).await?;
     let mut found = inspect::inspect(gate, &rules, &decoded, draft).await?;
     ask::ask(gate, &rules, &decoded, &mut found, left, draft).await?;
     let decision = decide::decide(gate, &rules, &decoded, &found, draft)?;

@@ -4,13 +4,13 @@
 //! upstream's words, or of another error's text goes into them.
 
 use cordon_audit::Outcome;
-use cordon_domain::{Action, Decision, ExchangeId, Fault, Refusal};
+use cordon_domain::{Action, Decision, ExchangeId, Fault, Refusal, SpliceError};
 use cordon_inspect::Missed;
 use cordon_intercept::{EncodingError, ReadError};
 use cordon_policy::TransformRefused;
 use cordon_wire::{DecodeError, TranslateError};
 
-use crate::upstream::UpstreamError;
+use crate::{files, upstream::UpstreamError};
 
 pub mod page;
 
@@ -48,6 +48,8 @@ pub enum Cause {
         /// Rule, counts and advice.
         message: String,
     },
+    /// A file of the request.
+    File(FileRefused),
     /// Inspection itself failed.
     Inspection,
     /// Names could not be looked for, and the policy does not let the request go without.
@@ -83,6 +85,33 @@ pub enum Cause {
     ClientLeft,
     /// A defect of ours.
     Internal,
+}
+
+/// A file that stops its request.
+#[derive(Debug)]
+pub struct FileRefused {
+    /// Which of the request's files, from 1.
+    pub nth: usize,
+    /// Why.
+    pub fault: files::Fault,
+}
+
+impl FileRefused {
+    /// What the caller is told: which file by its number, and why in words of ours.
+    fn message(&self) -> String {
+        let (nth, fault) = (self.nth, &self.fault);
+        let so = match fault {
+            files::Fault::Locked => "so Cordon could not inspect it and did not pass the request on.",
+            files::Fault::Limit(_) => {
+                "so Cordon did not inspect it and did not pass the request on. Send a smaller file, or the part that matters."
+            }
+            files::Fault::Unread(_) => {
+                "and the policy blocks what is not inspected. Take it out, or send what it says as text."
+            }
+            files::Fault::Busy => "so the request was not passed on. Try again shortly.",
+        };
+        format!("File {nth} of this request {fault}, {so}")
+    }
 }
 
 impl From<ReadError> for Cause {
@@ -176,12 +205,19 @@ impl Cause {
                 Action::Coach => "cordon_policy_coach",
                 _ => "cordon_policy_block",
             }, message.clone()),
+            Self::File(refused) => match &refused.fault {
+                files::Fault::Locked => told(400, Fault::Policy, "cordon_file_locked", refused.message()),
+                files::Fault::Limit(_) => told(413, Fault::Limit, "cordon_file_too_large", refused.message()),
+                files::Fault::Unread(_) => told(400, Fault::Policy, "cordon_file_unread", refused.message()),
+                files::Fault::Busy => told(503, Fault::Internal, "cordon_files_busy", refused.message()),
+            },
             Self::Inspection => told(503, Fault::Internal, "cordon_inspection_failed", "Cordon could not inspect this request, so it was not passed on. Try again; if it happens again, tell your security team.".into()),
             Self::NamesMissed(missed) => told(503, Fault::Internal, "cordon_names_missed", format!("In this request {missed}, so it was not passed on. Try again, with less text if it is long.")),
             Self::Unanswered(decision) => told(503, Fault::Internal, "cordon_question_unanswered", format!(
                 "Cordon asks the on-prem model about such a request (`{}`), and it gave no answer, so the request was not passed on. Try again shortly, with less text if it is long.",
                 decision.rule
             )),
+            Self::Transform(TransformRefused::Splice(SpliceError::Irremovable(_))) => told(400, Fault::Policy, "cordon_file_irremovable", "A file in this request holds what must not leave, and nothing can take its place there. Take the file out, or what is sensitive out of the file.".into()),
             Self::Transform(_) => told(503, Fault::Internal, "cordon_transform_failed", "Cordon could not remove what must not leave from this request, so it was not passed on. Tell your security team.".into()),
             Self::Translate(error) => told(400, Fault::Shape, "cordon_not_translatable", format!("The model that the policy chose cannot take this request: {error}.")),
             Self::NotOffered(what) => told(400, Fault::Shape, "cordon_not_offered", format!("The model that the policy chose does not offer {what}.")),
@@ -225,6 +261,7 @@ impl Cause {
             | Self::EngineRefused { .. }
             | Self::NoCredentials => Outcome::UpstreamFailed,
             Self::ClientLeft => Outcome::ClientLeft,
+            Self::Transform(TransformRefused::Splice(SpliceError::Irremovable(_))) => Outcome::Refused,
             Self::Inspection
             | Self::NamesMissed(_)
             | Self::Unanswered(_)
@@ -240,6 +277,7 @@ impl Cause {
             | Self::Decode(_)
             | Self::Unknown { .. }
             | Self::Policy { .. }
+            | Self::File(_)
             | Self::Translate(_)
             | Self::NotOffered(_) => Outcome::Refused,
         }
@@ -259,7 +297,14 @@ impl Cause {
                 status: 429 | 503, ..
             }
             | Self::UpstreamStatus(429 | 503) => Some(ENGINE_RETRY),
-            Self::Busy | Self::ActorBusy(_) | Self::NamesMissed(_) | Self::Audit => Some(SHORT_RETRY),
+            Self::Busy
+            | Self::ActorBusy(_)
+            | Self::File(FileRefused {
+                fault: files::Fault::Busy,
+                ..
+            })
+            | Self::NamesMissed(_)
+            | Self::Audit => Some(SHORT_RETRY),
             _ => None,
         }
     }

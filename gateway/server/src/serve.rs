@@ -38,6 +38,7 @@ use zeroize::Zeroizing;
 use crate::{
     accept::Doorway,
     config::{Config, LogFormat},
+    files::Files,
     gate::{Allowance, Gate},
     installation::Installation,
     metrics::Metrics,
@@ -147,6 +148,11 @@ impl Server {
             limit: Duration::from_secs(config.limits.connect_seconds),
         };
 
+        let files = Files::new(config.files.clone())?;
+        if !files.sees() {
+            info!("text in pictures is not recognised: `tesseract` is not there, or `files.ocr` is off");
+        }
+
         let (recorder, shipping) = open_audit(&config, &installation, clock.clone()).await?;
         let metrics = Arc::new(Metrics::new());
         let (listeners, services) = (TaskTracker::new(), TaskTracker::new());
@@ -194,6 +200,7 @@ impl Server {
                     kind: upstream.kind,
                 })
                 .collect(),
+            files,
             questions: Questions::new(asked, config.questions.clone(), key.derive("questions")),
             upstreams,
             engine,

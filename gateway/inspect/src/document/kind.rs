@@ -48,6 +48,33 @@ pub enum Kind {
 }
 
 impl Kind {
+    const ALL: [Self; 18] = [
+        Self::Text,
+        Self::Csv,
+        Self::Html,
+        Self::Rtf,
+        Self::Pdf,
+        Self::Mail,
+        Self::Mbox,
+        Self::Msg,
+        Self::Docx,
+        Self::Xlsx,
+        Self::Pptx,
+        Self::Odt,
+        Self::Ods,
+        Self::Odp,
+        Self::Zip,
+        Self::Tar,
+        Self::Gzip,
+        Self::Picture,
+    ];
+
+    /// The kind that a word stands for.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
     /// A word for it.
     #[must_use]
     pub fn name(self) -> &'static str {

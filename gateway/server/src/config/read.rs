@@ -177,10 +177,21 @@ impl Config {
                 ),
             );
         }
-        for (key, stands) in config.limits.at_least_one() {
+        for (key, stands) in config
+            .limits
+            .at_least_one()
+            .into_iter()
+            .chain(config.files.at_least_one())
+        {
             if !stands {
                 fault(key, format!("`{key}` must be at least 1"));
             }
+        }
+        if !config.files.languages_are_names() {
+            fault(
+                "languages",
+                "`files.languages` are names of Tesseract's data, such as `eng` and `kor`".to_owned(),
+            );
         }
         if config.questions.at_once == 0 || config.questions.window_bytes < LEAST_WINDOW {
             fault(
@@ -233,6 +244,7 @@ impl Config {
             &mut self.gateway.key,
             &mut self.ner.dir,
             &mut self.ner.runtime,
+            &mut self.files.tesseract,
             &mut self.identity.keys,
             &mut self.identity.installation_key,
         ] {

@@ -8,10 +8,17 @@
 use std::{fmt::Write as _, sync::Arc, time::Instant};
 
 use cordon_domain::{Action, Decision, EntityType, UpstreamKind};
-use cordon_policy::Facts;
+use cordon_policy::{Facts, Files, UnreadFiles};
 
 use super::{audit::Draft, decode::Decoded, inspect::Found};
-use crate::{gate::Gate, metrics::Stage, refusal::Cause, rules::Rules, upstream::Upstream};
+use crate::{
+    files::Fault,
+    gate::Gate,
+    metrics::Stage,
+    refusal::{Cause, FileRefused},
+    rules::Rules,
+    upstream::Upstream,
+};
 
 /// The decide stage.
 pub fn decide(
@@ -42,11 +49,36 @@ pub fn decide(
                 .upstreams
                 .named(&decision.upstream)
                 .map(|upstream| upstream.kind);
+            unread(rules, decoded, kind, draft)?;
             if !found.unanswered.is_empty() && kind != Some(UpstreamKind::Engine) {
                 draft.uninspected("question_unanswered");
             }
             Ok(decision)
         }
+    }
+}
+
+/// What becomes of a request with files that were not read. The engine gets none, as it reads text alone, and
+/// the translation for it says so.
+fn unread(
+    rules: &Rules,
+    decoded: &Decoded,
+    kind: Option<UpstreamKind>,
+    draft: &mut Draft,
+) -> Result<(), Cause> {
+    let Some((nth, why)) = decoded.files.unread.first() else {
+        return Ok(());
+    };
+    match rules.policy.unread_files() {
+        _ if kind == Some(UpstreamKind::Engine) => Ok(()),
+        UnreadFiles::Record => {
+            draft.uninspected("attachment");
+            Ok(())
+        }
+        UnreadFiles::Block => Err(Cause::File(FileRefused {
+            nth: *nth,
+            fault: Fault::Unread(why.clone()),
+        })),
     }
 }
 
@@ -70,7 +102,11 @@ pub(super) fn facts<'a>(
         upstreams: &gate.policy_upstreams,
         roles: &found.roles,
         unanswered: &found.unanswered,
-        files: cordon_policy::Files::default(),
+        files: Files {
+            count: decoded.files.count,
+            unread: decoded.files.unread.len(),
+            kinds: &decoded.files.kinds,
+        },
         acknowledged: decoded.acknowledged.as_deref(),
     }
 }

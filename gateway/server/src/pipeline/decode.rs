@@ -14,8 +14,13 @@ use cordon_intercept::{Arrival, content_encoding, decode_body, read_body};
 use cordon_policy::{Head, SpliceHead, Unknown};
 use cordon_wire::{Endpoint, Envelope, Limits, RequestBody};
 use http::{HeaderName, HeaderValue, Method};
+use tokio_util::sync::CancellationToken;
 
-use super::{audit::Draft, identify::Caller};
+use super::{
+    audit::Draft,
+    files::{self, Attached},
+    identify::Caller,
+};
 use crate::{accept::Accepted, gate::Gate, metrics::Stage, refusal::Cause, rules::Rules};
 
 /// A request that can be inspected, or one that the policy passes unread.
@@ -30,6 +35,8 @@ pub struct Decoded {
     pub authority: Option<String>,
     /// What it is.
     pub content: Content,
+    /// Its files.
+    pub files: Attached,
     /// Headers, path and query.
     pub head: HeadSegments,
     /// The caller's credentials for the provider.
@@ -64,6 +71,7 @@ pub async fn decode(
     rules: &Rules,
     arrival: &Arrival<Caller>,
     accepted: Accepted,
+    left: &CancellationToken,
     draft: &mut Draft,
 ) -> Result<Decoded, Cause> {
     let started = std::time::Instant::now();
@@ -80,6 +88,7 @@ pub async fn decode(
     let encodings = content_encoding(&accepted.presented)?;
     let raw = read_body(accepted.body, limits.body_bytes, limits.pace()).await?;
     let head = HeadSegments::new(&accepted.headers, &accepted.path_and_query, known.is_none());
+    let mut files = Attached::default();
     let content = match known {
         Some(endpoint) => {
             let bytes = decode_body(&encodings, raw, limits.body_bytes, limits.expansion_ratio)?;
@@ -87,10 +96,14 @@ pub async fn decode(
             draft.wants_usage =
                 endpoint.dialect == Dialect::OpenaiChat && cordon_wire::asks_for_usage(&bytes);
             let body = parse(endpoint, bytes, wire_limits(limits)).await?;
-            Content::Known(Arc::new(body.at_path(arrival.host.as_deref(), &accepted.path)))
+            let mut body = body.at_path(arrival.host.as_deref(), &accepted.path);
+            gate.metrics.stage(Stage::Decode, started.elapsed());
+            files = files::read(gate, &mut body, left).await?;
+            Content::Known(Arc::new(body))
         }
         None => {
             draft.request(gate, &raw);
+            gate.metrics.stage(Stage::Decode, started.elapsed());
             Content::Unknown(raw)
         }
     };
@@ -98,7 +111,6 @@ pub async fn decode(
         draft.model = body.model().map(str::to_owned);
         draft.stream = body.stream();
     }
-    gate.metrics.stage(Stage::Decode, started.elapsed());
     Ok(Decoded {
         method: accepted.method,
         path: accepted.path,
@@ -108,6 +120,7 @@ pub async fn decode(
             Some(port) => format!("{host}:{port}"),
         }),
         content,
+        files,
         head,
         credentials: accepted.credentials,
         acknowledged: accepted
