@@ -5,12 +5,14 @@
 //! - [`upstream`] is a provider behind TLS that keeps every byte it got; [`replies`] are what it says.
 //! - [`engine`] is the one on-prem model process that all tests of a file share.
 //! - [`caller`] speaks HTTP through Cordon's doors; [`events`] reads what comes back.
+//! - [`documents`] writes files as office programs, mailers and cameras do.
 //! - [`program`] runs client programs that we did not write, in an environment that holds nothing else.
 //!
 //! Nothing here names one of Cordon's crates: the tests see what a user sees.
 
 pub mod caller;
 pub mod cordon;
+pub mod documents;
 pub mod engine;
 pub mod events;
 pub mod frames;
