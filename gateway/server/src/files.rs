@@ -31,7 +31,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub use self::child::{Report, Request};
 use self::memory::Memory;
-use crate::config;
+use crate::{config, pipeline::decode::INLINE_BYTES};
 
 /// What a file says.
 #[derive(Clone, Debug)]
@@ -127,10 +127,10 @@ impl Files {
         if bytes.len() > self.config.bytes {
             return Err(Fault::Limit("bytes in a file".to_owned()));
         }
-        if is_plain(name, &bytes) {
-            return plain(name, &bytes).map(Arc::new);
-        }
-        let mark = memory::mark(name, &bytes);
+        let mark = match first(name, &bytes).await? {
+            First::Plain(said) => return Ok(Arc::new(said)),
+            First::Other(mark) => mark,
+        };
         if let Some(known) = self.remembered(&mark) {
             return Ok(known);
         }
@@ -214,14 +214,34 @@ impl Files {
     }
 }
 
-/// Whether a file is a plain text by its first bytes, so that reading it costs next to nothing.
-fn is_plain(name: &str, bytes: &[u8]) -> bool {
-    document::kind(name, bytes).is_ok_and(Kind::is_plain) && document::plain_text(bytes).is_some()
+/// What a first look at a file tells.
+enum First {
+    /// It is a plain text, and reading that costs next to nothing.
+    Plain(Said),
+    /// It is something else.
+    Other(memory::Mark),
 }
 
-fn plain(name: &str, bytes: &[u8]) -> Result<Said, Fault> {
-    let limits = document::Limits::default();
-    Report::of(document::extract(name, bytes, &limits)).said()
+/// Looks at a file, a large one off the asynchronous threads.
+async fn first(name: &str, bytes: &Bytes) -> Result<First, Fault> {
+    if bytes.len() <= INLINE_BYTES {
+        return look_at(name, bytes);
+    }
+    let (name, bytes) = (name.to_owned(), bytes.clone());
+    tokio::task::spawn_blocking(move || look_at(&name, &bytes))
+        .await
+        .unwrap_or_else(|_| Err(Fault::Unread("its reader gave up".to_owned())))
+}
+
+fn look_at(name: &str, bytes: &[u8]) -> Result<First, Fault> {
+    if document::kind(name, bytes).is_ok_and(Kind::is_plain) {
+        match document::extract(name, bytes, &document::Limits::default()) {
+            // A picture, say, which is for the child.
+            Err(error) if error.problem == Problem::NotText => {}
+            read => return Report::of(read).said().map(First::Plain),
+        }
+    }
+    Ok(First::Other(memory::mark(name, bytes)))
 }
 
 impl Report {

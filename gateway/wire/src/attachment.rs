@@ -70,7 +70,8 @@ impl Attachment {
         self.media_type.as_deref()
     }
 
-    /// The file; none where what stands in its place cannot be decoded, or it was read out already.
+    /// The file; none where what stands in its place cannot be decoded, or it was read out already, be it to
+    /// nothing.
     #[must_use]
     pub fn bytes(&self) -> Option<&Bytes> {
         self.bytes.as_ref()

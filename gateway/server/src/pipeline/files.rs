@@ -83,6 +83,7 @@ pub async fn read(gate: &Gate, body: &mut RequestBody, left: &CancellationToken)
                 said.kind.name()
             }
             Err(Fault::Unread(why)) => {
+                body.read_out(index, Vec::new());
                 attached.unread.push((index + 1, why));
                 UNKNOWN
             }

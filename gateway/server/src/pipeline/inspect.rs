@@ -47,6 +47,13 @@ pub async fn inspect(
         Content::Known(body) => Some(body.clone()),
         Content::Unknown(_) => None,
     };
+    // What a file says is a segment by now, or the file is listed as unread; anything else is a defect.
+    if body
+        .iter()
+        .any(|body| body.attachments().any(|file| file.bytes().is_some()))
+    {
+        return Err(Cause::Inspection);
+    }
     let roles: Vec<Role> = body
         .iter()
         .flat_map(|body| body.segments())
