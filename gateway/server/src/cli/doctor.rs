@@ -22,6 +22,8 @@ use tokio::{
     net::TcpStream,
 };
 
+mod http3;
+
 use super::{NO, Where, runtime, say};
 use crate::{
     config::{self, Config},
@@ -125,6 +127,12 @@ async fn examine(config: &Config) -> u32 {
         report.check(
             &format!("{host} does not go round the proxy (NO_PROXY)"),
             not_bypassed(&variables, host),
+        );
+    }
+    if let Some(host) = config.intercept.hosts.first() {
+        report.check(
+            &format!("{host} gives no answer on UDP port 443, so HTTP/3 leads nobody past the proxy"),
+            http3::check(host).await,
         );
     }
     if let (Some(proxy), Some(roots), Some(host)) = (&proxy, trusted, config.intercept.hosts.first()) {

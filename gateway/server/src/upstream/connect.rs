@@ -115,7 +115,12 @@ impl Connect {
             Reach::Anywhere => self.way.outbound.dial(host, port, limit, |_| true).await,
             Reach::Building => Outbound::default().dial(host, port, limit, |_| true).await,
         };
-        let stream = stream.inspect_err(|error| warn!(host, %error, "no connection to an upstream"))?;
+        let stream = stream.inspect_err(|error| {
+            // The engine's own watch tells when that is not there, once.
+            if self.reach != Reach::Building {
+                warn!(host, %error, "no connection to an upstream");
+            }
+        })?;
         if !secure {
             return Ok(TokioIo::new(Line::Plain(stream)));
         }
