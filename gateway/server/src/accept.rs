@@ -34,11 +34,12 @@ use crate::{
 
 /// Headers that prove who a caller is to a provider. They are not inspected, and go to no upstream
 /// but the cloud that the caller addressed.
-const PROVIDER_CREDENTIALS: [&str; 7] = [
+const PROVIDER_CREDENTIALS: [&str; 8] = [
     "authorization",
     "x-api-key",
     "api-key",
     "x-goog-api-key",
+    "x-amz-security-token",
     "cookie",
     "openai-organization",
     "openai-project",
@@ -74,11 +75,15 @@ pub fn accept(
         Parts {
             method,
             uri,
-            headers: presented,
+            headers: mut presented,
             ..
         },
         body,
     ) = request.into_parts();
+    let path_and_query = uri
+        .path_and_query()
+        .map_or_else(|| "/".to_owned(), ToString::to_string);
+    let path_and_query = key_to_header(arrival.host.as_deref(), &method, path_and_query, &mut presented);
     if presented.contains_key(header::UPGRADE) {
         return Err(Cause::Upgrade);
     }
@@ -119,9 +124,6 @@ pub fn accept(
             credentials.extend(joined(&values).map(|value| (name, value)));
         }
     }
-    let path_and_query = uri
-        .path_and_query()
-        .map_or_else(|| "/".to_owned(), ToString::to_string);
     Ok(Accepted {
         method,
         path: uri.path().to_owned(),
@@ -131,6 +133,23 @@ pub fn accept(
         credentials,
         body,
     })
+}
+
+/// Moves a credential out of the query into the header that means the same, so that everything behind treats it as
+/// one. Gives path and query without it.
+fn key_to_header(host: Option<&str>, method: &Method, target: String, presented: &mut HeaderMap) -> String {
+    let Some(taken) = cordon_wire::key_in_query(method.as_str(), host, &target) else {
+        return target;
+    };
+    // A header that is there already goes first, as it does for the provider; what no header can hold is no key.
+    if let (false, Ok(mut value)) = (
+        presented.contains_key(taken.header),
+        HeaderValue::from_str(&taken.value),
+    ) {
+        value.set_sensitive(true);
+        presented.insert(HeaderName::from_static(taken.header), value);
+    }
+    taken.target
 }
 
 /// Several fields of one name as one: HTTP/2 callers send a cookie in crumbs (RFC 9113, 8.2.3).

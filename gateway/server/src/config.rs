@@ -7,6 +7,7 @@
 //! On failure: one [`ConfigError`] a problem, each with file, line and column.
 
 mod files;
+mod hosts;
 mod limits;
 mod read;
 
@@ -24,26 +25,6 @@ use serde::Deserialize;
 
 pub use self::files::{Files, Ocr};
 pub use self::limits::Limits;
-
-/// Hosts that are intercepted unless the configuration lists others: the endpoints of the
-/// providers that `upstreams` names by default, and the web applications that employees use.
-/// What Cordon does not understand on them is refused, not passed.
-const DEFAULT_HOSTS: [&str; 14] = [
-    "api.openai.com",
-    "api.anthropic.com",
-    "chatgpt.com",
-    "claude.ai",
-    "generativelanguage.googleapis.com",
-    "gemini.google.com",
-    "copilot.microsoft.com",
-    "api.mistral.ai",
-    "api.groq.com",
-    "api.deepseek.com",
-    "api.x.ai",
-    "api.perplexity.ai",
-    "api.cohere.com",
-    "openrouter.ai",
-];
 
 /// The whole configuration.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -104,11 +85,32 @@ impl Default for Config {
             upstreams: BTreeMap::from([
                 (
                     "openai".to_owned(),
-                    Upstream::cloud("api.openai.com", &[Dialect::OpenaiChat, Dialect::OpenaiResponses]),
+                    Upstream::cloud(
+                        "api.openai.com",
+                        &[
+                            Dialect::OpenaiChat,
+                            Dialect::OpenaiResponses,
+                            Dialect::OpenaiCompletions,
+                            Dialect::OpenaiEmbeddings,
+                            Dialect::OpenaiImages,
+                            Dialect::OpenaiAudio,
+                            Dialect::OpenaiFiles,
+                            Dialect::OpenaiBatches,
+                            Dialect::OpenaiModerations,
+                            Dialect::OpenaiRealtime,
+                        ],
+                    ),
                 ),
                 (
                     "anthropic".to_owned(),
-                    Upstream::cloud("api.anthropic.com", &[Dialect::AnthropicMessages]),
+                    Upstream::cloud(
+                        "api.anthropic.com",
+                        &[
+                            Dialect::AnthropicMessages,
+                            Dialect::AnthropicBatches,
+                            Dialect::AnthropicFiles,
+                        ],
+                    ),
                 ),
             ]),
             store: Setting("sqlite".to_owned()),
@@ -193,7 +195,7 @@ pub struct Intercept {
 impl Default for Intercept {
     fn default() -> Self {
         Self {
-            hosts: DEFAULT_HOSTS.map(str::to_owned).to_vec(),
+            hosts: hosts::by_default(),
             other_hosts: OtherHosts::Tunnel,
             authority: AuthorityKeys::default(),
             extra_roots: Vec::new(),

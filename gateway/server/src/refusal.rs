@@ -200,7 +200,7 @@ impl Cause {
             Self::Decode(error) if error.status() == 413 => told(413, Fault::Limit, "cordon_body_too_large", format!("Cordon could not inspect the request: {}. Send less at once.", error.message())),
             Self::Decode(error) => told(400, Fault::Shape, "cordon_body_malformed", format!("Cordon could not inspect the request: {}.", error.message())),
             Self::Unknown { intercepted: true } => told(400, Fault::Shape, "cordon_unknown_shape", "Cordon does not know how to inspect this kind of request to this host, and the policy blocks what is not inspected. Ask your security team if you need it.".into()),
-            Self::Unknown { intercepted: false } => told(404, Fault::NotFound, "cordon_unknown_path", "Cordon does not serve this path. It serves /v1/chat/completions, /v1/responses, /v1/messages, /v1/messages/count_tokens and /v1/models.".into()),
+            Self::Unknown { intercepted: false } => told(404, Fault::NotFound, "cordon_unknown_path", "Cordon does not serve this path. It serves those of OpenAI, Anthropic, Gemini, Ollama, Cohere, Bedrock and Azure that `docs/dialects.md` lists, such as /v1/chat/completions, /v1/responses, /v1/messages and /v1/models.".into()),
             Self::Policy { message, .. } => told(400, Fault::Policy, match self.action() {
                 Action::Coach => "cordon_policy_coach",
                 _ => "cordon_policy_block",

@@ -25,6 +25,7 @@ use bytes::Bytes;
 use cordon_domain::{Dialect, UpstreamKind};
 use cordon_intercept::CertificateFault;
 use cordon_policy::Cleared;
+use cordon_wire::{Endpoint, Operation};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -81,7 +82,7 @@ pub struct Upstream {
     pub name: Arc<str>,
     /// Where it stands.
     pub kind: UpstreamKind,
-    /// Dialects it speaks.
+    /// Dialects it speaks; none for an intercepted host that nobody configured, which speaks what it is known for.
     pub dialects: Vec<Dialect>,
     /// Model name to ask for instead of the caller's.
     pub model: Option<Arc<str>>,
@@ -89,6 +90,16 @@ pub struct Upstream {
     pub credentials: Credentials,
     /// The connection pool.
     pub client: UpstreamClient,
+}
+
+impl Upstream {
+    /// Whether a request needs no translation. What a caller addressed to the upstream's own host was read in a dialect
+    /// of that host's: only an answer of the model is translated, where the configuration lists other dialects.
+    pub fn speaks(&self, endpoint: Endpoint, addressed: bool) -> bool {
+        self.dialects.contains(&endpoint.dialect)
+            || endpoint.dialect == Dialect::Models
+            || (addressed && (self.dialects.is_empty() || endpoint.operation != Operation::Generate))
+    }
 }
 
 /// Whose key an upstream gets.
@@ -160,11 +171,7 @@ impl Upstreams {
                 Arc::new(Upstream {
                     name,
                     kind: UpstreamKind::Cloud,
-                    dialects: vec![
-                        Dialect::OpenaiChat,
-                        Dialect::OpenaiResponses,
-                        Dialect::AnthropicMessages,
-                    ],
+                    dialects: Vec::new(),
                     model: None,
                     credentials: Credentials::Passthrough,
                     client: UpstreamClient::over_tls(
@@ -401,6 +408,15 @@ impl UpstreamClient {
             connect.way.tls = tls.clone();
             tcp.store(Arc::new(Tcp::new(connect)));
         }
+    }
+
+    /// The host that it stands for.
+    pub fn host(&self) -> &str {
+        let authority = self
+            .base
+            .split_once("://")
+            .map_or(self.base.as_str(), |(_, rest)| rest);
+        authority.split(['/', ':']).next().unwrap_or(authority)
     }
 
     /// Sends a cleared request; returns when the reply's head is there.

@@ -15,8 +15,11 @@ use cordon_domain::Dialect;
 
 use crate::Shape;
 
+mod credential;
 pub(crate) mod pattern;
 mod table;
+
+pub use credential::{KeyInQuery, key_in_query};
 
 use pattern::{host_name, is_host};
 use table::{EVERYWHERE, FAMILIES, Mount, Route};

@@ -49,6 +49,7 @@ const CREDENTIALS: &[&str] = &[
     "openai-organization",
     "openai-project",
     "proxy-authorization",
+    "x-amz-security-token",
     "x-api-key",
     "x-goog-api-key",
 ];
@@ -69,18 +70,23 @@ const PROTOCOL: &[&str] = &[
     "trailer",
     "transfer-encoding",
     "upgrade",
+    "x-amz-content-sha256",
+    "x-amz-date",
 ];
 
 /// Query parameters that the endpoints define.
 const PARAMETERS: &[&str] = &[
     "after",
     "after_id",
+    "alt",
     "api-version",
     "before",
     "before_id",
     "beta",
     "limit",
     "order",
+    "pageSize",
+    "pageToken",
 ];
 
 impl Envelope {

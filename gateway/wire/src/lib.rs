@@ -12,7 +12,7 @@ mod limits;
 pub use limits::Limits;
 
 mod endpoint;
-pub use endpoint::{Endpoint, Operation, endpoint, model_in_path};
+pub use endpoint::{Endpoint, KeyInQuery, Operation, endpoint, key_in_query, model_in_path};
 
 mod shape;
 pub use shape::{DialectFault, DialectFile, Shape};
@@ -57,4 +57,4 @@ mod translate;
 pub use translate::{StreamTranslator, TranslateError, asks_for_usage, reply_from_chat, request_to_chat};
 
 mod models;
-pub use models::{count_tokens_reply, model_one, models_list};
+pub use models::{ModelForm, count_tokens_reply, model_one, models_list, ollama_version};

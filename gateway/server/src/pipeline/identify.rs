@@ -1,6 +1,7 @@
 //! Identify: who is asking.
 //!
-//! A Cordon key is taken from `Authorization: Bearer`, `x-api-key`, or Basic `Proxy-Authorization` (as
+//! A Cordon key is taken from `Authorization: Bearer`, the headers of providers' keys (Google's query parameter is one,
+//! too), or Basic `Proxy-Authorization` (as
 //! the password, or as the user name when that is all a program can send). On an intercepted
 //! connection the CONNECT has said it already; a key among the request's own headers also counts.
 //!
@@ -81,6 +82,7 @@ fn presented_key(headers: &HeaderMap) -> Option<String> {
         .iter()
         .chain(headers.get_all("x-api-key"))
         .chain(headers.get_all("api-key"))
+        .chain(headers.get_all("x-goog-api-key"))
         .find_map(key_in)
 }
 

@@ -12,7 +12,7 @@ use std::{sync::Arc, time::Instant};
 use bytes::Bytes;
 use cordon_domain::{Decision, Dialect, UpstreamKind};
 use cordon_policy::Cleared;
-use cordon_wire::{Endpoint, Operation};
+use cordon_wire::{Endpoint, ModelForm, Operation};
 use http::{HeaderName, HeaderValue, Method, Response, header};
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
@@ -139,7 +139,7 @@ fn address(
             form: Form::Unknown,
         });
     };
-    let speaks = upstream.dialects.contains(&endpoint.dialect) || endpoint.dialect == Dialect::Models;
+    let speaks = upstream.speaks(endpoint, is_addressed(gate, upstream, decoded));
     if upstream.kind == UpstreamKind::Cloud {
         // The header that a key goes in is that of the dialect which is sent, not of the caller's.
         let sent = if speaks {
@@ -157,6 +157,9 @@ fn address(
                 extra,
                 form: Form::Same(endpoint),
             });
+        }
+        if !matches!(endpoint.operation, Operation::Generate | Operation::CountTokens) {
+            return Err(NOT_THERE);
         }
         let mut extra = extra;
         extra.push((header::CONTENT_TYPE, HeaderValue::from_static("application/json")));
@@ -210,14 +213,24 @@ fn address(
                 form,
             })
         }
-        Operation::Embed | Operation::Convert | Operation::Upload | Operation::Manage if !speaks => Err(
-            Cause::NotOffered("this endpoint by the upstream that the policy chose"),
-        ),
+        Operation::ListModels
+        | Operation::Embed
+        | Operation::Convert
+        | Operation::Upload
+        | Operation::Manage
+            if !speaks =>
+        {
+            Err(NOT_THERE)
+        }
         _ => Ok(Addressed {
             method,
             cleared,
             // The endpoint's own path where there is but one, and never the caller's spelling of it.
             target: match (endpoint.operation, endpoint.dialect) {
+                // Neighbours of an answer, with a path and a shape of their own.
+                _ if decoded.path.ends_with("/compact") || decoded.path.ends_with("/complete") => {
+                    Target::ClearedPath
+                }
                 (Operation::CountTokens, Dialect::AnthropicMessages) => {
                     Target::Path("/v1/messages/count_tokens")
                 }
@@ -233,6 +246,7 @@ fn address(
 }
 
 const CHAT_PATH: &str = "/v1/chat/completions";
+const NOT_THERE: Cause = Cause::NotOffered("this endpoint");
 
 /// The body in `openai-chat`, asking for the upstream's own model.
 fn to_chat(
@@ -284,10 +298,8 @@ fn credentials(
                 Err(Cause::NoCredentials)
             }
         }
-        Credentials::Own(key)
-            if dialect == Dialect::AnthropicMessages || (dialect == Dialect::Models && decoded.anthropic) =>
-        {
-            Ok(vec![(HeaderName::from_static("x-api-key"), key.clone())])
+        Credentials::Own(key) if let Some(header) = key_header(upstream.client.host(), dialect, decoded) => {
+            Ok(vec![(HeaderName::from_static(header), key.clone())])
         }
         Credentials::Own(key) => {
             let mut value = HeaderValue::from_bytes(&[b"Bearer ", key.as_bytes()].concat())
@@ -298,16 +310,49 @@ fn credentials(
     }
 }
 
+/// The header that a provider takes a key in; `None` for those that take it as a bearer's.
+fn key_header(host: &str, dialect: Dialect, decoded: &Decoded) -> Option<&'static str> {
+    let under = |domain: &str| crate::config::host_within(host, domain);
+    // Tokens of an account, not keys.
+    if under("aiplatform.googleapis.com") || host.ends_with("-aiplatform.googleapis.com") {
+        return None;
+    }
+    match dialect {
+        Dialect::AnthropicMessages | Dialect::AnthropicBatches | Dialect::AnthropicFiles => Some("x-api-key"),
+        Dialect::Models if decoded.anthropic => Some("x-api-key"),
+        Dialect::Gemini => Some("x-goog-api-key"),
+        _ if [
+            "openai.azure.com",
+            "cognitiveservices.azure.com",
+            "services.ai.azure.com",
+        ]
+        .into_iter()
+        .any(under) =>
+        {
+            Some("api-key")
+        }
+        _ => None,
+    }
+}
+
 /// The engine's models, in the caller's shape.
 fn list_models(gate: &Gate, decoded: &Decoded, draft: &mut Draft) -> Result<Reply, Cause> {
     let models = [(gate.engine.alias.to_string(), gate.started)];
-    let asked = decoded.path.strip_prefix("/v1/models/");
+    let dialect = decoded
+        .content
+        .endpoint()
+        .map_or(Dialect::Models, |endpoint| endpoint.dialect);
+    let form = ModelForm::of(dialect, decoded.anthropic);
+    let asked = decoded
+        .path
+        .split_once("/models/")
+        .map(|(_, name)| name)
+        .filter(|_| form != ModelForm::Ollama);
     draft.answered_model = None;
     let body = match asked {
-        None => cordon_wire::models_list(decoded.anthropic, &models),
-        Some(id) if id == gate.engine.alias.as_ref() => {
-            cordon_wire::model_one(decoded.anthropic, id, gate.started)
-        }
+        None if decoded.path.ends_with("/version") => cordon_wire::ollama_version(env!("CARGO_PKG_VERSION")),
+        None => cordon_wire::models_list(form, &models),
+        Some(id) if id == gate.engine.alias.as_ref() => cordon_wire::model_one(form, id, gate.started),
         Some(_) => {
             return Err(Cause::NotOffered(
                 "this model; `GET /v1/models` lists those on offer",
