@@ -385,3 +385,25 @@ async fn the_on_prem_model_refuses_pictures_in_its_own_words() {
     assert!(!reply.text().contains("the policy blocks"), "{}", reply.text());
     assert!(scene.cloud.asked().is_empty() && scene.on_prem.asked().is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_pictures_do_not_take_for_ever() {
+    let stage = Stage::new(POLICY_REQUESTED, "files: { request_seconds: 1 }\n").await;
+    // Each another, so that none is remembered; recognising one takes a good part of a second.
+    let parts: Vec<Value> = (0..16)
+        .map(|number| {
+            let text = format!("CARD {}", "10 14 ".repeat(number % 4 + 1)) + &"A".repeat(number);
+            let uri = format!("data:image/png;base64,{}", STANDARD.encode(picture(&text)));
+            json!({"type": "image_url", "image_url": {"url": uri}})
+        })
+        .collect();
+    let body = json!({"model": "gpt-test", "messages": [{"role": "user", "content": parts}]});
+    let reply = stage.send(Talk::Chat, &body).await;
+    assert_eq!(reply.status, 413, "{}", reply.text());
+    assert!(
+        reply.text().contains("time for the files of a request"),
+        "{}",
+        reply.text()
+    );
+    assert!(stage.cloud.asked().is_empty());
+}

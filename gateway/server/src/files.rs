@@ -117,6 +117,11 @@ impl Files {
         self.config.text_bytes
     }
 
+    /// How long reading the files of one request may take.
+    pub fn longest(&self) -> Duration {
+        Duration::from_secs(self.config.request_seconds)
+    }
+
     /// How many files of one request are read at the same time.
     pub fn at_once(&self) -> usize {
         self.config.at_once

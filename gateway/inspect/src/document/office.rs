@@ -21,6 +21,7 @@ use super::{
     Kind, Limits, Problem,
     archive::Package,
     extraction::{Extraction, Outcome, inside},
+    picture,
     xml::{self, Attributes, Step},
 };
 
@@ -84,7 +85,10 @@ pub(super) fn read(run: &mut Extraction<'_>, path: &str, mut package: Package<'_
         };
         let lower = name.to_ascii_lowercase();
         let shown = titled(&lower, &name);
-        if !is_xml(&lower, &bytes) {
+        if lower.contains("printersettings/") {
+            // Nearly every workbook from Windows has them: a device's own settings, whose words can be told.
+            run.say(inside(path, &name), picture::words(&bytes))?;
+        } else if !is_xml(&lower, &bytes) {
             run.nested(path, &name, &bytes)?;
         } else if lower.ends_with(".rels") {
             links(&bytes, run.limits, &mut said.attributes)?;

@@ -50,6 +50,13 @@ pub(super) fn letters(bytes: &[u8]) -> Result<String, Problem> {
 
 const MOVES: Problem = Problem::Unsupported("a picture that moves");
 
+/// What stands in letters in a file of which nothing else is known.
+pub(super) fn words(bytes: &[u8]) -> String {
+    let mut said = String::new();
+    runs(bytes, WORD, &mut said);
+    said
+}
+
 /// PNG: all chunks but those of pixels and colours.
 fn chunks(bytes: &[u8], said: &mut String) -> Result<(), Problem> {
     let mut rest = &bytes[8..];

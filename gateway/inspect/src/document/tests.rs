@@ -324,3 +324,20 @@ fn pictures_are_handed_out_where_somebody_wants_them() {
     assert_eq!((document.pictures.len(), document.unread.len()), (1, 1));
     assert_eq!(problem("a.png", &picture), Problem::NotText);
 }
+
+#[test]
+fn the_words_of_printer_settings_are_read() {
+    let wide: Vec<u8> = "Printer of J. Doe"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let settings = [wide.as_slice(), &[0, 0, 1, 4, 0xFF, 0xFE, 3, 0x80, 0x81]].concat();
+    let file = zip(&[
+        ("[Content_Types].xml", b"<Types/>"),
+        ("xl/workbook.xml", b"<workbook/>"),
+        ("xl/printerSettings/printerSettings1.bin", &settings),
+    ]);
+    let document = read("a.xlsx", &file);
+    assert!(document.unread.is_empty());
+    assert!(text(&document, "a.xlsx!/xl/printerSettings/printerSettings1.bin").contains("Printer of J. Doe"));
+}

@@ -21,6 +21,8 @@ pub struct Files {
     pub entries: usize,
     /// Seconds that reading one file may take.
     pub seconds: u64,
+    /// Seconds that reading all files of a request may take.
+    pub request_seconds: u64,
     /// Files that are read at the same time.
     pub at_once: usize,
     /// Whether all files but plain texts are read by a child process with bounds of its own.
@@ -54,6 +56,7 @@ impl Default for Files {
             depth: 4,
             entries: 5000,
             seconds: 20,
+            request_seconds: 60,
             at_once: 2,
             isolate: true,
             memory_bytes: 2 << 30,
@@ -71,11 +74,12 @@ impl Default for Files {
 
 impl Files {
     /// What must be at least one, each by its key and whether it is.
-    pub(super) fn at_least_one(&self) -> [(&'static str, bool); 4] {
+    pub(super) fn at_least_one(&self) -> [(&'static str, bool); 5] {
         [
             ("at_once", self.at_once > 0),
             ("ocr_at_once", self.ocr_at_once > 0),
             ("seconds", self.seconds > 0),
+            ("request_seconds", self.request_seconds > 0),
             ("ocr_seconds", self.ocr_seconds > 0),
         ]
     }

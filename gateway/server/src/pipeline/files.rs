@@ -46,6 +46,7 @@ pub async fn read(gate: &Gate, body: &mut RequestBody, left: &CancellationToken)
         return Ok(Attached::default());
     }
     let started = Instant::now();
+    let until = tokio::time::Instant::from_std(started) + gate.files.longest();
     let mut attached = Attached {
         count: files.len(),
         ..Attached::default()
@@ -62,6 +63,10 @@ pub async fn read(gate: &Gate, body: &mut RequestBody, left: &CancellationToken)
             biased;
             () = left.cancelled() => return Err(Cause::ClientLeft),
             next = reading.next() => next,
+            () = tokio::time::sleep_until(until) => {
+                let fault = Fault::Limit("time for the files of a request".to_owned());
+                return Err(Cause::File(FileRefused { nth: index + 1, fault }));
+            }
         };
         let Some(outcome) = next else {
             break;
