@@ -534,10 +534,26 @@ pub struct TunnelOpened {
     pub actor: Actor,
     /// The address that the CONNECT came from.
     pub peer: SocketAddr,
+    /// The listener it came in by; the proxy where it is not told.
+    #[serde(default = "by_proxy", skip_serializing_if = "is_by_proxy")]
+    pub door: Door,
     /// Where it leads.
     pub host: String,
     /// Where it leads.
     pub port: u16,
+}
+
+fn by_proxy() -> Door {
+    Door::Proxy
+}
+
+// The signature is serde's.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands a reference to the field"
+)]
+fn is_by_proxy(door: &Door) -> bool {
+    *door == Door::Proxy
 }
 
 /// The end of a tunnel.
@@ -757,6 +773,7 @@ mod tests {
                 exchange,
                 actor: Actor::anonymous_loopback(),
                 peer,
+                door: Door::Transparent,
                 host: "example.com".into(),
                 port: 443,
             }),

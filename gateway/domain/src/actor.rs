@@ -22,6 +22,16 @@ pub enum Identity {
         /// Public id of the key, as listed by `cordon key list`.
         key: String,
     },
+    /// A client certificate under a CA that the configuration names.
+    Certificate {
+        /// Its serial number, in hexadecimal.
+        serial: String,
+    },
+    /// No credentials, from a network that the configuration gives a name.
+    Network {
+        /// The network as configured.
+        network: String,
+    },
     /// No credentials, from a loopback address, where the configuration permits that.
     AnonymousLoopback,
     /// Nobody: the exchange was refused before anyone was recognised.

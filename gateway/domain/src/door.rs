@@ -10,6 +10,8 @@ pub enum Door {
     Gateway,
     /// The forward proxy: the caller addressed a provider, through us.
     Proxy,
+    /// The network sent the caller's connection to us, which knows nothing of it.
+    Transparent,
 }
 
 impl Door {
@@ -19,6 +21,7 @@ impl Door {
         match self {
             Self::Gateway => "gateway",
             Self::Proxy => "proxy",
+            Self::Transparent => "transparent",
         }
     }
 }

@@ -3,7 +3,7 @@
 //! This room finds out who speaks to whom over which connection; the server ([`Exchanges`])
 //! identifies, decides, answers and records.
 
-use std::{convert::Infallible, fmt, io, net::SocketAddr, pin::Pin};
+use std::{convert::Infallible, fmt, io, net::SocketAddr, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use cordon_domain::Door;
@@ -11,7 +11,10 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use http_body_util::{BodyExt, Empty, Full, combinators::BoxBody};
 use hyper::body::Incoming;
 
-use crate::websocket::{Socket, SocketLimits};
+use crate::{
+    certificate::Certified,
+    websocket::{Socket, SocketLimits},
+};
 
 /// The body of an answer. It streams; nothing here gathers it.
 pub type AnswerBody = BoxBody<Bytes, io::Error>;
@@ -86,8 +89,12 @@ pub struct ConnectAsk {
     pub host: String,
     /// The port.
     pub port: u16,
+    /// The listener. By the transparent door nobody asked, but the connection leads there.
+    pub door: Door,
     /// The request's headers, `Proxy-Authorization` among them.
     pub headers: HeaderMap,
+    /// The caller's own certificate, where it showed one.
+    pub certificate: Option<Arc<Certified>>,
     /// Who asks.
     pub peer: SocketAddr,
 }
@@ -105,7 +112,8 @@ impl fmt::Debug for ConnectAsk {
 /// What becomes of a CONNECT.
 pub enum ConnectAnswer<C> {
     /// TLS is taken up here and each request inside it becomes an exchange of this caller.
-    Intercept(C),
+    /// Without one, each of them has to say who it is from.
+    Intercept(Option<C>),
     /// Bytes are passed unread for this caller; the record is closed when they end.
     Tunnel(C, Box<dyn TunnelRecord>),
     /// The answer instead of a connection.
@@ -149,6 +157,8 @@ pub struct Arrival<C> {
     pub port: Option<u16>,
     /// Who CONNECT identified; `None` where there was no CONNECT.
     pub caller: Option<C>,
+    /// The caller's own certificate, where it showed one and there was no CONNECT.
+    pub certificate: Option<Arc<Certified>>,
     /// HTTP/2, else HTTP/1.
     pub http2: bool,
     /// Whether the request came over TLS.
@@ -242,6 +252,12 @@ pub enum Reason {
     TransferCoding,
     /// The company's own proxy, which tunnels go through, cannot be reached or refused.
     TunnelParent,
+    /// A handshake that hides which server it wants (an encrypted ClientHello).
+    NameHidden,
+    /// A connection at the transparent door of which the network tells no destination.
+    NoDestination,
+    /// A connection at the transparent door that names no server, in TLS or otherwise.
+    NameMissing,
     /// Something of ours failed while answering.
     Failed,
 }
@@ -254,7 +270,12 @@ impl Reason {
             Self::BadTarget | Self::BadHost | Self::PlainHttp | Self::TransferCoding => {
                 StatusCode::BAD_REQUEST
             }
-            Self::HostDisagrees | Self::SniMissing | Self::SniDisagrees => StatusCode::MISDIRECTED_REQUEST,
+            Self::HostDisagrees
+            | Self::SniMissing
+            | Self::SniDisagrees
+            | Self::NameHidden
+            | Self::NoDestination
+            | Self::NameMissing => StatusCode::MISDIRECTED_REQUEST,
             Self::NotTls
             | Self::HandshakeTimeout
             | Self::HandshakeFailed
@@ -295,6 +316,9 @@ impl Reason {
             Self::TunnelLimit => "tunnel_limit",
             Self::TunnelUnreachable => "tunnel_unreachable",
             Self::TunnelTimeout => "tunnel_timeout",
+            Self::NameHidden => "name_hidden",
+            Self::NoDestination => "no_destination",
+            Self::NameMissing => "name_missing",
             Self::AddressLimit => "address_limit",
             Self::ConnectionAbused => "connection_abused",
             Self::TargetTooLong => "target_too_long",
@@ -341,6 +365,13 @@ impl Reason {
             Self::TunnelLimit => "Too many tunnels are open. Try again later.",
             Self::TunnelUnreachable => "The host cannot be reached from the proxy.",
             Self::TunnelTimeout => "The host did not answer the proxy in time.",
+            Self::NameHidden => {
+                "The TLS handshake hides which server it wants (encrypted ClientHello), so it cannot be told whether the host is to be inspected."
+            }
+            Self::NoDestination => "The connection was not redirected here, so where it leads is not known.",
+            Self::NameMissing => {
+                "The connection names no server, so it cannot be told whether the host is to be inspected."
+            }
             Self::AddressLimit => {
                 "Your address has as many connections open as Cordon is configured for. Close some, or ask your administrator to raise limits.connections_per_address."
             }

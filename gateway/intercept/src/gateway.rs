@@ -13,22 +13,22 @@ use http::{HeaderValue, Method, Request, header};
 use hyper::body::Incoming;
 use rustls::server::Acceptor;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     time::{Instant, timeout_at},
 };
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
 use crate::{
+    certificate::Certified,
     exchange::{Arrival, Exchanges, Reason},
+    hello::TLS_HANDSHAKE,
+    line::{Line, Taken},
     listen::{GatewayTls, Interceptor, Lease},
-    proxy::Taken,
     serving::{Answering, Speaks, exchange, serve_connection, stranger},
     watched::{Prefixed, Pulse, Watched},
     websocket::is_extended,
 };
-
-/// The first byte of a TLS handshake record.
-pub(crate) const TLS_HANDSHAKE: u8 = 22;
 
 /// A connection that came in by the gateway's port.
 pub(crate) async fn accepted<S: Exchanges>(shared: Arc<Interceptor<S>>, tcp: TcpStream, lease: Lease) {
@@ -37,7 +37,7 @@ pub(crate) async fn accepted<S: Exchanges>(shared: Arc<Interceptor<S>>, tcp: Tcp
     let limits = Arc::clone(&shared.limits);
     let deadline = Instant::now() + limits.handshake;
     let pulse = Pulse::new();
-    let watched = Watched::new(tcp, Arc::clone(&pulse), limits.write_stall);
+    let watched = Watched::new(Line::Bare(tcp), Arc::clone(&pulse), limits.write_stall);
     let mut io = Prefixed::new(bytes::Bytes::new(), watched);
     let first = tokio::select! {
         first = timeout_at(deadline, io.peek()) => first,
@@ -55,12 +55,13 @@ pub(crate) async fn accepted<S: Exchanges>(shared: Arc<Interceptor<S>>, tcp: Tcp
         // Opened and closed, or never spoke: a health check or a port scan, no event of ours.
         Ok(Ok(None) | Err(_)) | Err(_) => return,
     }
-    let reason = match timeout_at(deadline, handshake(&shared, io)).await {
+    let reason = match timeout_at(deadline, handshake(&shared, io, false)).await {
         Ok(Ok(stream)) => {
             pulse.restart();
             let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             let speaks = if http2 { Speaks::Http2 } else { Speaks::Http1 };
-            let answer = answers(Arc::clone(&shared), peer, true, http2);
+            let certificate = Certified::of(stream.get_ref().1);
+            let answer = answers(Arc::clone(&shared), peer, certificate, true, http2);
             match serve_connection(stream, speaks, pulse, limits, lease, answer).await {
                 Some(reason) => reason,
                 None => return,
@@ -72,8 +73,17 @@ pub(crate) async fn accepted<S: Exchanges>(shared: Arc<Interceptor<S>>, tcp: Tcp
     stranger(&shared, Door::Gateway, peer, reason).await;
 }
 
-/// Takes TLS up, with the leaf that suits the name which the caller gave.
-async fn handshake<S: Exchanges>(shared: &Interceptor<S>, io: Taken) -> Result<TlsStream<Taken>, ()> {
+/// Takes TLS up on a port of our own, with the leaf that suits the name which the caller gave. `http1` offers
+/// HTTP/1.1 alone.
+pub(crate) async fn handshake<S, IO>(
+    shared: &Interceptor<S>,
+    io: IO,
+    http1: bool,
+) -> Result<TlsStream<IO>, ()>
+where
+    S: Exchanges,
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
     let start = LazyConfigAcceptor::new(Acceptor::default(), io)
         .await
         .map_err(|_| ())?;
@@ -89,6 +99,9 @@ async fn handshake<S: Exchanges>(shared: &Interceptor<S>, io: Taken) -> Result<T
             leaf.config()
         }
     };
+    let config = shared.own_tls.config(config, http1).map_err(|error| {
+        tracing::error!(%error, "TLS cannot be taken up");
+    })?;
     start.into_stream(config).await.map_err(|_| ())
 }
 
@@ -102,7 +115,7 @@ async fn plain_http<S: Exchanges>(
 ) {
     let limits = Arc::clone(&shared.limits);
     if shared.plain_on_loopback && peer.ip().to_canonical().is_loopback() {
-        let answer = answers(Arc::clone(&shared), peer, false, false);
+        let answer = answers(Arc::clone(&shared), peer, None, false, false);
         if let Some(reason) = serve_connection(io, Speaks::Http1, pulse, limits, lease, answer).await {
             stranger(&shared, Door::Gateway, peer, reason).await;
         }
@@ -125,11 +138,12 @@ async fn plain_http<S: Exchanges>(
 fn answers<S: Exchanges>(
     shared: Arc<Interceptor<S>>,
     peer: SocketAddr,
+    certificate: Option<Arc<Certified>>,
     tls: bool,
     http2: bool,
 ) -> impl Fn(Request<Incoming>) -> Answering + Send + Sync + 'static {
     move |request| {
-        let shared = Arc::clone(&shared);
+        let (shared, certificate) = (Arc::clone(&shared), certificate.clone());
         Box::pin(async move {
             if request.method() == Method::CONNECT && !is_extended(&request) {
                 return stranger(&shared, Door::Gateway, peer, Reason::NoProxyHere).await;
@@ -140,6 +154,7 @@ fn answers<S: Exchanges>(
                 host: None,
                 port: None,
                 caller: None,
+                certificate,
                 http2,
                 tls,
             };

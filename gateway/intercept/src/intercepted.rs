@@ -1,4 +1,4 @@
-//! TLS taken up inside a CONNECT to a listed host, and the requests in it.
+//! TLS taken up inside a CONNECT to a listed host, or in place of one by the transparent door, and the requests in it.
 //!
 //! Three names must agree: the CONNECT host, the handshake's SNI, and each request's Host or
 //! `:authority`, port included. Where the SNI is absent or another, the handshake is still completed
@@ -19,11 +19,12 @@ use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
 use crate::{
     exchange::{AnswerBody, Arrival, Exchanges, Reason, TurnedAway},
-    gateway::TLS_HANDSHAKE,
+    hello::TLS_HANDSHAKE,
+    line::Taken,
     listen::{Interceptor, Lease},
     names::{Target, normal_host},
     page::PAGES_HOST,
-    proxy::{Taken, agree},
+    proxy::agree,
     serving::{Answering, Speaks, exchange, serve_connection, turned_away},
     watched::Pulse,
     websocket::is_extended,
@@ -35,11 +36,12 @@ const HTTPS: u16 = 443;
 /// An intercepted connection.
 pub(crate) struct Intercepted<S: Exchanges> {
     pub(crate) shared: Arc<Interceptor<S>>,
+    pub(crate) door: Door,
     pub(crate) peer: SocketAddr,
     pub(crate) pulse: Arc<Pulse>,
     pub(crate) lease: Lease,
     pub(crate) target: Target,
-    /// `None` only for the pages.
+    /// `None` for the pages, and for callers of the transparent door who were not asked yet.
     pub(crate) caller: Option<S::Caller>,
 }
 
@@ -144,11 +146,12 @@ impl<S: Exchanges> Intercepted<S> {
                 .answer(request.method(), request.uri().path());
         }
         let arrival = Arrival {
-            door: Door::Proxy,
+            door: self.door,
             peer: self.peer,
             host: Some(self.target.host.clone()),
             port: Some(self.target.port),
             caller: self.caller.clone(),
+            certificate: None,
             http2,
             tls: true,
         };
@@ -157,7 +160,7 @@ impl<S: Exchanges> Intercepted<S> {
 
     async fn turned_away(&self, reason: Reason) -> Response<AnswerBody> {
         let event = TurnedAway {
-            door: Door::Proxy,
+            door: self.door,
             peer: self.peer,
             host: Some(self.target.host.clone()),
             caller: self.caller.clone(),

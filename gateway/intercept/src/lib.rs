@@ -15,13 +15,23 @@ pub use limits::ListenerLimits;
 mod addresses;
 
 mod listen;
-pub use listen::{GatewayTls, Interceptor, serve};
+pub use listen::{Entrance, GatewayTls, Interceptor, serve};
 
 mod watched;
+
+mod line;
+
+mod hello;
+pub use hello::{Greeting, Hello, Seen};
+
+mod certificate;
+pub use certificate::{Certified, ClientCaError};
 
 mod gateway;
 
 mod proxy;
+
+mod transparent;
 
 mod intercepted;
 

@@ -26,6 +26,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     addresses::{AddressPlace, Addresses},
     authority::Authority,
+    certificate::{ClientCaError, OwnTls},
     exchange::{Exchanges, Reason},
     gateway,
     limits::ListenerLimits,
@@ -33,6 +34,7 @@ use crate::{
     page::Pages,
     proxy,
     serving::stranger,
+    transparent,
     tunnel::TunnelRules,
 };
 
@@ -73,6 +75,7 @@ pub struct Interceptor<S> {
     pub(crate) outbound: Outbound,
     pub(crate) limits: Arc<ListenerLimits>,
     pub(crate) gateway_tls: GatewayTls,
+    pub(crate) own_tls: OwnTls,
     pub(crate) plain_on_loopback: bool,
 }
 
@@ -89,6 +92,7 @@ impl<S: Exchanges> Interceptor<S> {
             outbound: Outbound::default(),
             limits: Arc::default(),
             gateway_tls: GatewayTls::default(),
+            own_tls: OwnTls::default(),
             plain_on_loopback: false,
         }
     }
@@ -122,6 +126,15 @@ impl<S: Exchanges> Interceptor<S> {
         self
     }
 
+    /// Asking callers at our own TLS ports for a certificate under one of the CAs in this PEM.
+    ///
+    /// # Errors
+    /// When that is no CA.
+    pub fn with_client_ca(mut self, ca_pem: &str) -> Result<Self, ClientCaError> {
+        self.own_tls = OwnTls::asking(ca_pem)?;
+        Ok(self)
+    }
+
     /// Whether the gateway port also takes plain HTTP/1.1, from loopback peers only.
     #[must_use]
     pub fn with_plain_on_loopback(mut self, allowed: bool) -> Self {
@@ -150,6 +163,31 @@ impl<S: Exchanges> Interceptor<S> {
     }
 }
 
+/// How callers come in by a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entrance {
+    /// The reverse gateway.
+    Gateway,
+    /// The forward proxy.
+    Proxy,
+    /// The forward proxy, spoken to over TLS.
+    ProxyOverTls,
+    /// Connections that the network redirects.
+    Transparent,
+}
+
+impl Entrance {
+    /// How records and policies call it.
+    #[must_use]
+    pub fn door(self) -> Door {
+        match self {
+            Self::Gateway => Door::Gateway,
+            Self::Proxy | Self::ProxyOverTls => Door::Proxy,
+            Self::Transparent => Door::Transparent,
+        }
+    }
+}
+
 /// What a connection needs besides its stream.
 #[derive(Clone)]
 pub(crate) struct Lease {
@@ -166,7 +204,7 @@ pub(crate) struct Lease {
 /// Serves a listener until `shutdown` is cancelled and all its connections are drained or cut.
 pub async fn serve<S: Exchanges>(
     listener: TcpListener,
-    door: Door,
+    entrance: Entrance,
     shared: Arc<Interceptor<S>>,
     shutdown: CancellationToken,
 ) {
@@ -176,12 +214,13 @@ pub async fn serve<S: Exchanges>(
         shared.limits.max_connections.min(Semaphore::MAX_PERMITS),
     ));
     let addresses = Arc::<Addresses>::default();
+    let listening = listener.local_addr().ok();
     while let Some((tcp, peer, slot)) = accept(&listener, &slots, &shutdown).await {
         let shared = Arc::clone(&shared);
         let Some(place) = addresses.place(peer.ip(), shared.limits.max_per_address) else {
             tracker.spawn(async move {
                 let _slot = slot;
-                one_too_many(&shared, door, peer, tcp).await;
+                one_too_many(&shared, entrance, peer, tcp).await;
             });
             continue;
         };
@@ -191,16 +230,18 @@ pub async fn serve<S: Exchanges>(
             tracker: tracker.clone(),
             _slot: Arc::new((slot, place)),
         };
-        match door {
-            Door::Gateway => tracker.spawn(gateway::accepted(shared, tcp, lease)),
-            Door::Proxy => tracker.spawn(proxy::accepted(shared, tcp, lease)),
+        match entrance {
+            Entrance::Gateway => tracker.spawn(gateway::accepted(shared, tcp, lease)),
+            Entrance::Proxy => tracker.spawn(proxy::accepted(shared, tcp, lease)),
+            Entrance::ProxyOverTls => tracker.spawn(proxy::accepted_over_tls(shared, tcp, lease)),
+            Entrance::Transparent => tracker.spawn(transparent::accepted(shared, tcp, listening, lease)),
         };
     }
     drop(listener);
     tracker.close();
     if timeout(shared.limits.drain, tracker.wait()).await.is_err() {
         tracing::warn!(
-            door = door.name(),
+            door = entrance.door().name(),
             left = tracker.len(),
             "drain time is over, cutting what is left"
         );
@@ -214,13 +255,13 @@ pub async fn serve<S: Exchanges>(
 /// not be understood before a handshake, which is what such a caller is not to cost us.
 async fn one_too_many<S: Exchanges>(
     shared: &Interceptor<S>,
-    door: Door,
+    entrance: Entrance,
     peer: SocketAddr,
     mut tcp: TcpStream,
 ) {
     let reason = Reason::AddressLimit;
-    drop(stranger(shared, door, peer, reason).await);
-    if door == Door::Proxy {
+    drop(stranger(shared, entrance.door(), peer, reason).await);
+    if entrance == Entrance::Proxy {
         let message = reason.message();
         let answer = format!(
             "HTTP/1.1 429 Too Many Requests\r\ncontent-type: text/plain\r\ncontent-length: {}\r\nretry-after: 1\r\nconnection: close\r\n\r\n{message}\n",

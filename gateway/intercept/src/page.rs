@@ -6,11 +6,17 @@
 //!
 //! On failure: an unknown path is a 404 that names the paths there are.
 
-use std::fmt::Write as _;
+use std::{
+    fmt::Write as _,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use http::{HeaderValue, Method, Response, StatusCode, header};
 
-use crate::exchange::{AnswerBody, empty_body, full_body};
+use crate::{
+    exchange::{AnswerBody, empty_body, full_body},
+    reach::Network,
+};
 
 /// The host name that the pages answer to, through the proxy only. No certificate of a public
 /// authority can exist for a name under `.internal`.
@@ -23,11 +29,20 @@ pub struct Pages {
     pub ca_pem: String,
     /// `host:port` under which callers reach the proxy.
     pub proxy: String,
+    /// The same over TLS, where it is spoken.
+    pub proxy_tls: Option<String>,
     /// URL under which callers reach the gateway.
     pub gateway: String,
     /// The intercepted hosts.
     pub hosts: Vec<String>,
+    /// Hosts under them that callers reach directly.
+    pub bypass: Vec<String>,
+    /// Networks that callers reach directly.
+    pub bypass_networks: Vec<Network>,
 }
+
+/// The media type of a PAC file.
+const PAC: &str = "application/x-ns-proxy-autoconfig";
 
 /// One page.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +62,11 @@ impl Pages {
         let (status, content_type, body) = match path {
             "/" | "/index.html" => (StatusCode::OK, "text/html; charset=utf-8", self.instructions()),
             "/ca.pem" => (StatusCode::OK, "application/x-pem-file", self.ca_pem.clone()),
-            "/proxy.pac" => (StatusCode::OK, "application/x-ns-proxy-autoconfig", self.pac()),
+            "/proxy.pac" => (StatusCode::OK, PAC, self.pac(&format!("PROXY {}", self.proxy))),
+            "/proxy-tls.pac" if self.proxy_tls.is_some() => {
+                let proxy = self.proxy_tls.as_deref().unwrap_or_default();
+                (StatusCode::OK, PAC, self.pac(&format!("HTTPS {proxy}")))
+            }
             _ => (
                 StatusCode::NOT_FOUND,
                 "text/plain; charset=utf-8",
@@ -91,19 +110,39 @@ impl Pages {
     }
 
     /// The intercepted hosts go through the proxy and nowhere else: without a `DIRECT` behind it, a
-    /// proxy that is down stops them instead of letting them pass uninspected.
-    fn pac(&self) -> String {
-        let mut text = String::from("function FindProxyForURL(url, host) {\n  var hosts = [");
-        let names = self.hosts.iter().map(String::as_str).chain([PAGES_HOST]);
-        for (index, host) in names.enumerate() {
-            text.push_str(if index == 0 { "" } else { ", " });
-            push_js(&mut text, host);
-        }
-        text.push_str("];\n  host = host.toLowerCase();\n");
+    /// proxy that is down stops them instead of letting them pass uninspected. What bypasses it is asked first.
+    fn pac(&self, way: &str) -> String {
+        let mut text = String::from("function FindProxyForURL(url, host) {\n");
+        push_list(
+            &mut text,
+            "hosts",
+            self.hosts.iter().map(String::as_str).chain([PAGES_HOST]),
+        );
+        text.push_str("  host = host.toLowerCase();\n");
         text.push_str("  if (host.charAt(host.length - 1) === \".\") host = host.slice(0, -1);\n");
+        if !self.bypass.is_empty() {
+            push_list(&mut text, "direct", self.bypass.iter().map(String::as_str));
+            text.push_str("  for (var d = 0; d < direct.length; d++) {\n");
+            text.push_str("    if (host === direct[d] || dnsDomainIs(host, \".\" + direct[d])) return \"DIRECT\";\n  }\n");
+        }
+        // Only what is an address as written is compared: a look-up for each host would make browsers slow.
+        for network in &self.bypass_networks {
+            if let IpAddr::V4(address) = network.address() {
+                let mask = Ipv4Addr::from_bits(
+                    u32::MAX
+                        .checked_shl(32 - u32::from(network.prefix()))
+                        .unwrap_or(0),
+                );
+                // Writing into a string cannot fail.
+                let _ = writeln!(
+                    text,
+                    "  if (/^[0-9]+(\\.[0-9]+){{3}}$/.test(host) && isInNet(host, \"{address}\", \"{mask}\")) return \"DIRECT\";"
+                );
+            }
+        }
         text.push_str("  for (var i = 0; i < hosts.length; i++) {\n");
         text.push_str("    if (host === hosts[i] || dnsDomainIs(host, \".\" + hosts[i])) return ");
-        push_js(&mut text, &format!("PROXY {}", self.proxy));
+        push_js(&mut text, way);
         text.push_str(";\n  }\n  return \"DIRECT\";\n}\n");
         text
     }
@@ -203,6 +242,17 @@ fn push_html(html: &mut String, text: &str) {
     }
 }
 
+/// A variable that holds a list of strings.
+fn push_list<'a>(script: &mut String, name: &str, entries: impl Iterator<Item = &'a str>) {
+    // Writing into a string cannot fail.
+    let _ = write!(script, "  var {name} = [");
+    for (index, entry) in entries.enumerate() {
+        script.push_str(if index == 0 { "" } else { ", " });
+        push_js(script, entry);
+    }
+    script.push_str("];\n");
+}
+
 /// A string literal that is safe in a script, whatever the configuration holds.
 fn push_js(script: &mut String, text: &str) {
     script.push('"');
@@ -226,6 +276,7 @@ mod tests {
             proxy: "proxy.corp:8888".into(),
             gateway: "https://gw.corp:8443/".into(),
             hosts: vec!["api.openai.com".into(), "x\"</script>".into()],
+            ..Pages::default()
         }
     }
 
@@ -253,6 +304,26 @@ mod tests {
         assert!(pac.contains("\"api.openai.com\"") && pac.contains("\"PROXY proxy.corp:8888\""));
         assert!(pac.contains("\"x\\u0022\\u003c\\u002fscript\\u003e\""));
         assert_eq!(pac.matches("DIRECT").count(), 1);
+    }
+
+    #[test]
+    fn the_pac_sends_what_bypasses_past_the_proxy_and_knows_one_over_tls() {
+        let with = Pages {
+            proxy_tls: Some("proxy.corp:8890".into()),
+            bypass: vec!["auth.api.openai.com".into()],
+            bypass_networks: vec!["10.0.0.0/8".parse().unwrap(), "0.0.0.0/0".parse().unwrap()],
+            ..pages()
+        };
+        let pac = with.get("/proxy-tls.pac").body;
+        assert!(pac.contains("\"HTTPS proxy.corp:8890\"") && !pac.contains("PROXY proxy"));
+        assert!(pac.contains("var direct = [\"auth.api.openai.com\"];"), "{pac}");
+        assert!(
+            pac.contains("isInNet(host, \"10.0.0.0\", \"255.0.0.0\")"),
+            "{pac}"
+        );
+        assert!(pac.contains("isInNet(host, \"0.0.0.0\", \"0.0.0.0\")"), "{pac}");
+        assert!(pac.find("direct[d]").unwrap() < pac.find("hosts[i]").unwrap());
+        assert_eq!(pages().get("/proxy-tls.pac").status, StatusCode::NOT_FOUND);
     }
 
     #[test]

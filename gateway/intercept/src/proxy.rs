@@ -1,6 +1,6 @@
 //! The forward proxy's door: CONNECT, absolute-form requests, and the pages on `cordon.internal`.
 //!
-//! The port speaks HTTP/1.1. A CONNECT takes its connection over: [`intercepted`](crate::intercepted)
+//! The port speaks HTTP/1.1, and a second one the same over TLS. A CONNECT takes its connection over: [`intercepted`](crate::intercepted)
 //! takes up TLS, [`tunnel`](crate::tunnel) passes bytes. A request in origin form (a browser that
 //! opened the proxy's own address) is shown the pages too.
 //!
@@ -14,12 +14,14 @@ use futures_util::FutureExt;
 use http::{Method, Request, Response, header, uri::Scheme};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::timeout};
 
 use crate::{
+    certificate::Certified,
     exchange::{AnswerBody, Arrival, ConnectAnswer, ConnectAsk, Exchanges, Reason, TurnedAway, empty_body},
-    forward,
+    forward, gateway,
     intercepted::{self, Intercepted},
+    line::{Line, Taken},
     listen::{Interceptor, Lease},
     names::Target,
     page::PAGES_HOST,
@@ -28,19 +30,50 @@ use crate::{
     watched::{Prefixed, Pulse, Watched},
 };
 
-/// The stream that a CONNECT leaves behind.
-pub(crate) type Taken = Prefixed<Watched<TcpStream>>;
-
 /// A connection that came in by the proxy's port.
 pub(crate) async fn accepted<S: Exchanges>(shared: Arc<Interceptor<S>>, tcp: TcpStream, lease: Lease) {
     // A peer that is gone already has no address.
     let Ok(peer) = tcp.peer_addr() else { return };
+    serve(shared, Line::Bare(tcp), peer, None, lease).await;
+}
+
+/// A connection that came in by the proxy's port for TLS.
+pub(crate) async fn accepted_over_tls<S: Exchanges>(
+    shared: Arc<Interceptor<S>>,
+    tcp: TcpStream,
+    lease: Lease,
+) {
+    let Ok(peer) = tcp.peer_addr() else { return };
+    let shaken = tokio::select! {
+        shaken = timeout(shared.limits.handshake, gateway::handshake(&shared, tcp, true)) => shaken,
+        // Nothing was promised yet, so a drain need not wait for a handshake.
+        () = lease.shutdown.cancelled() => return,
+    };
+    let reason = match shaken {
+        Ok(Ok(stream)) => {
+            let certificate = Certified::of(stream.get_ref().1);
+            return serve(shared, Line::Tls(Box::new(stream)), peer, certificate, lease).await;
+        }
+        Ok(Err(())) => Reason::HandshakeFailed,
+        Err(_) => Reason::HandshakeTimeout,
+    };
+    stranger(&shared, Door::Proxy, peer, reason).await;
+}
+
+async fn serve<S: Exchanges>(
+    shared: Arc<Interceptor<S>>,
+    line: Line,
+    peer: SocketAddr,
+    certificate: Option<Arc<Certified>>,
+    lease: Lease,
+) {
     let limits = Arc::clone(&shared.limits);
     let pulse = Pulse::new();
-    let io = Watched::new(tcp, Arc::clone(&pulse), limits.write_stall);
+    let io = Watched::new(line, Arc::clone(&pulse), limits.write_stall);
     let door = Arc::new(ProxyDoor {
         shared,
         peer,
+        certificate,
         pulse: Arc::clone(&pulse),
         lease: lease.clone(),
     });
@@ -65,6 +98,7 @@ pub(crate) async fn accepted<S: Exchanges>(shared: Arc<Interceptor<S>>, tcp: Tcp
 struct ProxyDoor<S> {
     shared: Arc<Interceptor<S>>,
     peer: SocketAddr,
+    certificate: Option<Arc<Certified>>,
     pulse: Arc<Pulse>,
     lease: Lease,
 }
@@ -88,22 +122,31 @@ impl<S: Exchanges> ProxyDoor<S> {
                         door: Door::Proxy,
                         peer: self.peer,
                         host: Some(target.host),
-                        caller: Some(caller),
+                        caller,
                         reason: Reason::HostNotCertified,
                     };
                     return turned_away(&self.shared, event).await;
                 }
-                self.intercept(target, Some(caller), hyper::upgrade::on(&mut request))
+                self.intercept(target, caller, hyper::upgrade::on(&mut request))
             }
             Ok(ConnectAnswer::Tunnel(who, record)) => {
                 let taken = hyper::upgrade::on(&mut request);
-                match tunnel::open(&self.shared, &target).await {
+                match tunnel::open(&self.shared, &target, None).await {
                     Ok(open) => {
                         let shared = Arc::clone(&self.shared);
                         let (lease, peer) = (self.lease.clone(), self.peer);
                         self.lease.tracker.spawn(async move {
                             let caller = take_over(taken).await;
-                            tunnel::run(shared, lease, (peer, who), target, caller, open, record).await;
+                            tunnel::run(
+                                shared,
+                                lease,
+                                (Door::Proxy, peer, who),
+                                target,
+                                caller,
+                                open,
+                                record,
+                            )
+                            .await;
                         });
                         Response::new(empty_body())
                     }
@@ -127,7 +170,9 @@ impl<S: Exchanges> ProxyDoor<S> {
             method: request.method().clone(),
             host: target.host.clone(),
             port: target.port,
+            door: Door::Proxy,
             headers: request.headers().clone(),
+            certificate: self.certificate.clone(),
             peer: self.peer,
         };
         Box::pin(AssertUnwindSafe(self.shared.exchanges.connect(ask)).catch_unwind()).await
@@ -148,6 +193,7 @@ impl<S: Exchanges> ProxyDoor<S> {
     fn intercept(&self, target: Target, caller: Option<S::Caller>, taken: OnUpgrade) -> Response<AnswerBody> {
         let connection = Intercepted {
             shared: Arc::clone(&self.shared),
+            door: Door::Proxy,
             peer: self.peer,
             pulse: Arc::clone(&self.pulse),
             lease: self.lease.clone(),
@@ -198,12 +244,13 @@ impl<S: Exchanges> ProxyDoor<S> {
                     host: Some(target.host),
                     port: Some(target.port),
                     caller: None,
+                    certificate: self.certificate.clone(),
                     http2: false,
                     tls: false,
                 };
                 exchange(&self.shared, arrival, request).await
             }
-            Ok(ConnectAnswer::Tunnel(who, record)) => match tunnel::open(&self.shared, &target).await {
+            Ok(ConnectAnswer::Tunnel(who, record)) => match tunnel::open(&self.shared, &target, None).await {
                 Ok(open) => match forward::pass(self.lease.clone(), open, request, record).await {
                     Ok(answer) => answer,
                     Err(reason) => self.no_way(target, who, reason).await,
@@ -241,6 +288,6 @@ pub(crate) fn agree<B>(request: &Request<B>, target: &Target, default_port: u16)
 /// The bare stream under an upgraded connection; `None` when the caller left before it was one.
 async fn take_over(taken: OnUpgrade) -> Option<Taken> {
     let upgraded = taken.await.ok()?;
-    let parts = upgraded.downcast::<TokioIo<Watched<TcpStream>>>().ok()?;
+    let parts = upgraded.downcast::<TokioIo<Watched<Line>>>().ok()?;
     Some(Prefixed::new(parts.read_buf, parts.io.into_inner()))
 }

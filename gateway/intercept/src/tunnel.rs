@@ -1,9 +1,9 @@
 //! Tunnels: bytes passed unread between a caller and a host that is not intercepted, counted.
 //!
-//! Unread, with one exception: a TLS handshake that opens the tunnel is looked at for the server it
-//! names. A caller that CONNECTs to the bare address of an intercepted host (or to a name of its own
-//! that points there) and then names the host inside would otherwise pass uninspected. What an
-//! encrypted ClientHello hides cannot be seen here; a company that needs that closed refuses tunnels.
+//! Unread, with one exception: a TLS handshake that opens the tunnel is looked at ([`hello`](crate::hello))
+//! for the server it names. A caller that CONNECTs to the bare address of an intercepted host (or to a name
+//! of its own that points there) and then names the host inside would otherwise pass uninspected. One that
+//! hides the name in an encrypted ClientHello is refused unless [`TunnelRules::hidden_names`] permits it.
 //!
 //! Limits: tunnels at a time, time to connect, idle time, grace at shutdown, bytes of a handshake
 //! held back. Addresses as [`reach`](crate::reach) says, checked on what was resolved and then dialled.
@@ -24,27 +24,23 @@ use std::{
 };
 
 use cordon_domain::Door;
-use rustls::server::Acceptor;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional},
-    net::TcpStream,
     sync::OwnedSemaphorePermit,
     time::{Instant, sleep, sleep_until},
 };
 
 use crate::{
     exchange::{Exchanges, Reason, TunnelRecord, TurnedAway},
-    gateway::TLS_HANDSHAKE,
+    hello::{Greeting, Hello, MOST, Seen},
+    line::{Line, Taken},
     listen::{Interceptor, Lease},
-    names::{Target, normal_host},
+    names::{Target, is_within, normal_host},
     outbound::{DialError, Stream},
-    proxy::Taken,
     reach::{Network, is_reserved, unmapped},
     serving::turned_away,
 };
 
-/// A ClientHello with post-quantum key shares has some two kilobytes; sixteen records' worth is held.
-const MAX_HELLO: usize = 64 * 1024;
 /// Bytes read at a time while the first flight is looked at.
 const CHUNK: usize = 16 * 1024;
 
@@ -63,7 +59,16 @@ pub struct TunnelRules {
     pub ports: Vec<u16>,
     /// Reserved networks (loopback, private, link-local, ...) that may be reached nevertheless.
     pub permitted_networks: Vec<Network>,
+    /// Whether a handshake may hide the name of its server.
+    pub hidden_names: bool,
+    /// The public names, with subdomains, that encrypted ClientHellos show.
+    pub ech_names: Vec<String>,
+    /// Whether what came by the transparent door and names no server is passed on.
+    pub nameless: bool,
 }
+
+/// Cloudflare's, behind which chatgpt.com and claude.ai are served, too.
+const ECH_NAMES: [&str; 1] = ["cloudflare-ech.com"];
 
 impl Default for TunnelRules {
     fn default() -> Self {
@@ -74,11 +79,29 @@ impl Default for TunnelRules {
             grace: Duration::from_secs(10),
             ports: Vec::new(),
             permitted_networks: Vec::new(),
+            hidden_names: false,
+            ech_names: ECH_NAMES.map(str::to_owned).to_vec(),
+            nameless: false,
         }
     }
 }
 
 impl TunnelRules {
+    /// Whether a handshake hides which server it wants: its encrypted ClientHello is more than noise. `host` is
+    /// where the caller said that the connection leads, where it said so.
+    pub(crate) fn hides(&self, greeting: &Greeting, host: Option<&str>) -> bool {
+        if !greeting.encrypted {
+            return false;
+        }
+        let Some(shown) = greeting.name.as_deref().and_then(normal_host) else {
+            return true;
+        };
+        // Noise comes beside the true name, which is the one that was asked for.
+        let named = host.filter(|host| host.parse::<IpAddr>().is_err());
+        named.is_some_and(|host| host != shown)
+            || self.ech_names.iter().any(|public| is_within(&shown, public))
+    }
+
     /// Whether a tunnel may end at that address.
     #[must_use]
     pub fn permits(&self, address: IpAddr) -> bool {
@@ -99,8 +122,13 @@ pub(crate) struct Open {
     pub(crate) slot: OwnedSemaphorePermit,
 }
 
-/// Checks the rules, resolves, and connects to an address that was checked.
-pub(crate) async fn open<S: Exchanges>(shared: &Interceptor<S>, target: &Target) -> Result<Open, Reason> {
+/// Checks the rules, resolves, and connects to an address that was checked. `at` is the address where the
+/// network has told it, and is dialled instead of what the name resolves to.
+pub(crate) async fn open<S: Exchanges>(
+    shared: &Interceptor<S>,
+    target: &Target,
+    at: Option<SocketAddr>,
+) -> Result<Open, Reason> {
     let rules = shared.tunnels.load_full();
     if !rules.ports.is_empty() && !rules.ports.contains(&target.port) {
         return Err(Reason::TunnelPort);
@@ -108,9 +136,10 @@ pub(crate) async fn open<S: Exchanges>(shared: &Interceptor<S>, target: &Target)
     let slot = Arc::clone(&shared.tunnel_slots)
         .try_acquire_owned()
         .map_err(|_| Reason::TunnelLimit)?;
+    let host = at.map_or_else(|| target.host.clone(), |at| at.ip().to_string());
     let upstream = shared
         .outbound
-        .dial(&target.host, target.port, rules.connect, |address| {
+        .dial(&host, target.port, rules.connect, |address| {
             rules.permits(address)
         })
         .await
@@ -131,7 +160,7 @@ pub(crate) async fn open<S: Exchanges>(shared: &Interceptor<S>, target: &Target)
 pub(crate) async fn run<S: Exchanges>(
     shared: Arc<Interceptor<S>>,
     lease: Lease,
-    (peer, who): (SocketAddr, S::Caller),
+    (door, peer, who): (Door, SocketAddr, S::Caller),
     target: Target,
     caller: Option<Taken>,
     open: Open,
@@ -147,13 +176,19 @@ pub(crate) async fn run<S: Exchanges>(
         let prefix = caller.take_prefix();
         let mut caller = caller.into_inner().into_inner();
         let passed = {
-            // The server let this very name be tunnelled, so only another one is an attempt to evade.
-            let evades = |name: &str| {
-                normal_host(name)
-                    .is_none_or(|name| name != target.host && shared.authority.load().permits(&name))
+            let judge = |greeting: &Greeting| {
+                if rules.hides(greeting, Some(&target.host)) && !rules.hidden_names {
+                    return Err(Reason::NameHidden);
+                }
+                // The server let this very name be tunnelled, so only another one is an attempt to evade.
+                let evades = greeting.name.as_deref().is_some_and(|name| {
+                    normal_host(name)
+                        .is_none_or(|name| name != target.host && shared.authority.load().permits(&name))
+                });
+                if evades { Err(Reason::TunnelEvades) } else { Ok(()) }
             };
             let passing = async {
-                let first = first_flight(&mut caller, &mut upstream, prefix, &meter, evades).await?;
+                let first = first_flight(&mut caller, &mut upstream, prefix, &meter, judge).await?;
                 pass(caller, upstream, first, &meter).await;
                 Ok(())
             };
@@ -166,7 +201,7 @@ pub(crate) async fn run<S: Exchanges>(
         };
         if let Err(reason) = passed {
             let event = TurnedAway {
-                door: Door::Proxy,
+                door,
                 peer,
                 host: Some(target.host),
                 caller: Some(who),
@@ -182,11 +217,11 @@ pub(crate) async fn run<S: Exchanges>(
 /// Passes what the host says first and holds back what the caller says first, until that is no TLS
 /// handshake or names a server that may be reached unread. Returns what was held back.
 async fn first_flight(
-    caller: &mut TcpStream,
+    caller: &mut Line,
     upstream: &mut Stream,
     prefix: bytes::Bytes,
     meter: &Meter,
-    evades: impl Fn(&str) -> bool,
+    judge: impl Fn(&Greeting) -> Result<(), Reason>,
 ) -> Result<Vec<u8>, Reason> {
     let mut held = prefix.to_vec();
     let mut hello = Hello::default();
@@ -195,12 +230,14 @@ async fn first_flight(
     loop {
         match hello.read(held.get(fresh..).unwrap_or_default()) {
             Seen::Unfinished => {}
-            Seen::NotTls | Seen::Nameless => return Ok(held),
-            Seen::Named(name) if evades(&name) => return Err(Reason::TunnelEvades),
-            Seen::Named(_) => return Ok(held),
+            Seen::NotTls => return Ok(held),
+            Seen::Read(greeting) => {
+                judge(&greeting)?;
+                return Ok(held);
+            }
             Seen::Unreadable => return Err(Reason::TunnelUnreadable),
         }
-        if held.len() > MAX_HELLO {
+        if held.len() > 2 * MOST {
             return Err(Reason::TunnelUnreadable);
         }
         fresh = held.len();
@@ -225,7 +262,7 @@ async fn first_flight(
 }
 
 /// Passes bytes both ways until both sides ended or one failed.
-async fn pass(caller: TcpStream, mut upstream: Stream, first: Vec<u8>, meter: &Meter) {
+async fn pass(caller: Line, mut upstream: Stream, first: Vec<u8>, meter: &Meter) {
     // Through a proxy that speaks TLS, what is written waits for a flush.
     if upstream.write_all(&first).await.is_err() || upstream.flush().await.is_err() {
         return;
@@ -241,46 +278,6 @@ async fn pass(caller: TcpStream, mut upstream: Stream, first: Vec<u8>, meter: &M
     };
     // Either side may reset at any time; the counts say how far it came.
     let _ = copy_bidirectional(&mut caller, &mut upstream).await;
-}
-
-/// What a tunnel's first bytes turned out to be.
-enum Seen {
-    Unfinished,
-    NotTls,
-    Nameless,
-    Named(String),
-    Unreadable,
-}
-
-/// Reads a ClientHello across any split into records and reads.
-#[derive(Default)]
-struct Hello {
-    acceptor: Acceptor,
-    begun: bool,
-}
-
-impl Hello {
-    fn read(&mut self, mut fresh: &[u8]) -> Seen {
-        match fresh.first() {
-            None => return Seen::Unfinished,
-            Some(&byte) if !self.begun && byte != TLS_HANDSHAKE => return Seen::NotTls,
-            Some(_) => self.begun = true,
-        }
-        while !fresh.is_empty() {
-            if !matches!(self.acceptor.read_tls(&mut fresh), Ok(1..)) {
-                return Seen::Unreadable;
-            }
-            match self.acceptor.accept() {
-                Ok(None) => {}
-                Ok(Some(accepted)) => {
-                    let named = accepted.client_hello().server_name().map(str::to_owned);
-                    return named.map_or(Seen::Nameless, Seen::Named);
-                }
-                Err(_) => return Seen::Unreadable,
-            }
-        }
-        Seen::Unfinished
-    }
 }
 
 /// Bytes passed, and when last.
@@ -369,62 +366,34 @@ impl<IO: AsyncWrite + Unpin, F: Fn(usize) + Unpin> AsyncWrite for Metered<IO, F>
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-    use rustls::{ClientConnection, RootCertStore, pki_types::ServerName};
-
     use super::*;
 
-    fn client_hello(name: &'static str) -> Vec<u8> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(RootCertStore::empty())
-            .with_no_client_auth();
-        let mut connection =
-            ClientConnection::new(Arc::new(config), ServerName::try_from(name).unwrap()).unwrap();
-        let mut bytes = Vec::new();
-        connection.write_tls(&mut bytes).unwrap();
-        bytes
-    }
-
-    /// The same handshake message cut into records of `size` bytes.
-    fn fragmented(record: &[u8], size: usize) -> Vec<u8> {
-        let (header, message) = record.split_at(5);
-        message
-            .chunks(size)
-            .flat_map(|piece| {
-                let length = u16::try_from(piece.len()).unwrap().to_be_bytes();
-                [&header[..3], &length, piece].concat()
-            })
-            .collect()
-    }
-
-    #[test]
-    fn the_name_is_seen_in_any_split() {
-        let hello = client_hello("api.openai.com");
-        for (size, step) in [(16_384, 1), (16_384, 700), (50, 7), (11, 300)] {
-            let bytes = fragmented(&hello, size);
-            let mut reader = Hello::default();
-            let seen = bytes
-                .chunks(step)
-                .map(|piece| reader.read(piece))
-                .find(|seen| !matches!(seen, Seen::Unfinished));
-            assert!(
-                matches!(seen, Some(Seen::Named(name)) if name == "api.openai.com"),
-                "records of {size}, reads of {step}"
-            );
+    fn greeting(name: Option<&str>, encrypted: bool) -> Greeting {
+        Greeting {
+            name: name.map(str::to_owned),
+            encrypted,
         }
     }
 
     #[test]
-    fn what_is_no_tls_is_not_held() {
-        assert!(matches!(Hello::default().read(b"SSH-2.0-OpenSSH"), Seen::NotTls));
-        assert!(matches!(
-            Hello::default().read(b"\x16garbage that is no record"),
-            Seen::Unreadable
-        ));
-        assert!(matches!(Hello::default().read(b""), Seen::Unfinished));
+    fn a_hidden_name_is_told_from_the_noise_that_browsers_send_to_everybody() {
+        let rules = TunnelRules::default();
+        let hides = |name, host: Option<&str>| rules.hides(&greeting(name, true), host);
+        assert!(
+            hides(Some("cloudflare-ech.com"), Some("cloudflare-ech.com")),
+            "known for it"
+        );
+        assert!(hides(Some("Cloudflare-ECH.com."), None));
+        assert!(
+            hides(Some("front.example"), Some("shop.example")),
+            "not where the CONNECT went"
+        );
+        assert!(hides(None, Some("shop.example")));
+        assert!(!hides(Some("shop.example"), Some("shop.example")), "noise");
+        assert!(!hides(Some("shop.example"), None));
+        // A program that resolves names itself says by CONNECT no name to compare with.
+        assert!(!hides(Some("shop.example"), Some("203.0.113.7")));
+        assert!(!rules.hides(&greeting(Some("cloudflare-ech.com"), false), None));
     }
 
     #[test]
@@ -437,20 +406,5 @@ mod tests {
         assert!(rules.permits("::ffff:10.1.1.1".parse().unwrap()));
         assert!(!rules.permits("127.0.0.1".parse().unwrap()));
         assert!(rules.permits("1.1.1.1".parse().unwrap()));
-    }
-
-    proptest! {
-        #[test]
-        fn hostile_handshakes_never_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), step in 1usize..50) {
-            if let Some(first) = bytes.first_mut() {
-                *first = TLS_HANDSHAKE;
-            }
-            let mut reader = Hello::default();
-            for piece in bytes.chunks(step) {
-                if !matches!(reader.read(piece), Seen::Unfinished) {
-                    break;
-                }
-            }
-        }
     }
 }

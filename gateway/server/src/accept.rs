@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use crate::{
-    config::OtherHosts,
+    config::Others,
     gate::{Gate, Share, Shared},
     keys::PREFIX,
     pipeline::{
@@ -120,7 +120,7 @@ pub fn accept(
                     .windows(PREFIX.len())
                     .any(|part| part == PREFIX.as_bytes())
         };
-        if arrival.door == Door::Proxy && !values.iter().any(ours) {
+        if arrival.door != Door::Gateway && !values.iter().any(ours) {
             credentials.extend(joined(&values).map(|value| (name, value)));
         }
     }
@@ -178,14 +178,18 @@ impl Exchanges for Doorway {
             let draft = Draft::connect(gate, exchange, &ask, actor);
             ConnectAnswer::Refuse(audit::refuse(gate, draft, cause).await)
         };
+        let intercepted = gate.config.intercepts(&ask.host);
         let caller = match identify::at_connect(&rules, &ask) {
             Ok(caller) => caller,
+            // Who was redirected here could not log in before; each request may bring a key of its own.
+            Err(_) if intercepted && ask.door == Door::Transparent => return ConnectAnswer::Intercept(None),
             Err(cause) => return refuse(Actor::unidentified(), cause).await,
         };
-        if gate.config.intercepts(&ask.host) {
-            return ConnectAnswer::Intercept(caller);
+        if intercepted {
+            return ConnectAnswer::Intercept(Some(caller));
         }
-        if gate.config.intercept.other_hosts == OtherHosts::Refuse {
+        let intercept = &gate.config.intercept;
+        if intercept.other_hosts == Others::Refuse && !intercept.passes_unread(&ask.host) {
             return refuse(
                 caller.0.as_ref().clone(),
                 Cause::NotOffered(
@@ -202,6 +206,7 @@ impl Exchanges for Doorway {
             exchange,
             actor: caller.0.as_ref().clone(),
             peer: ask.peer,
+            door: ask.door,
             host: ask.host.clone(),
             port: ask.port,
         };

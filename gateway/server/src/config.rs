@@ -6,6 +6,7 @@
 //!
 //! On failure: one [`ConfigError`] a problem, each with file, line and column.
 
+mod doors;
 mod files;
 mod hosts;
 mod limits;
@@ -14,7 +15,7 @@ mod read;
 use std::{
     collections::BTreeMap,
     fmt,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -23,8 +24,11 @@ use cordon_intercept::{Revocation, RevocationError};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use self::files::{Files, Ocr};
-pub use self::limits::Limits;
+pub use self::{
+    doors::{Hidden, IdentityConfig, Intercept, Listen, Others, Permission},
+    files::{Files, Ocr},
+    limits::Limits,
+};
 
 /// The whole configuration.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -121,29 +125,6 @@ impl Default for Config {
     }
 }
 
-/// Addresses to listen on.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Listen {
-    /// Reverse gateway (TLS).
-    pub gateway: SocketAddr,
-    /// Forward proxy (plain HTTP/1.1 with CONNECT).
-    pub proxy: SocketAddr,
-    /// Health, metrics, CA certificate, PAC file (plain HTTP; keep it off public networks).
-    pub admin: SocketAddr,
-}
-
-impl Default for Listen {
-    fn default() -> Self {
-        let at = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
-        Self {
-            gateway: at(8443),
-            proxy: at(8888),
-            admin: at(8889),
-        }
-    }
-}
-
 /// The reverse gateway's own certificate.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -165,93 +146,6 @@ impl Default for Gateway {
             key: None,
         }
     }
-}
-
-/// The forward proxy.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Intercept {
-    /// Hosts whose TLS is intercepted, each with its subdomains. The intermediate CA is
-    /// constrained to exactly these: after a change run `cordon ca rotate`.
-    pub hosts: Vec<String>,
-    /// What happens to a CONNECT to any other host.
-    pub other_hosts: OtherHosts,
-    /// Where the authority's keys are, when not in files of the state folder.
-    pub authority: AuthorityKeys,
-    /// Files of further CA certificates (PEM) that upstreams are verified against, beside the
-    /// system's. There is no switch that turns verification off.
-    pub extra_roots: Vec<PathBuf>,
-    /// Whether tunnels may lead to loopback, link-local and private addresses.
-    pub allow_private_tunnels: bool,
-    /// Files of certificate revocation lists (PEM or DER), or folders of them (`*.crl`, `*.pem`, `*.der`), that
-    /// upstreams' certificates are checked against; read again when they change.
-    pub crls: Vec<PathBuf>,
-    /// What happens to an upstream's certificate that no list in `crls` speaks of.
-    pub crl_unknown: Permission,
-    /// What happens to an upstream's certificate whose list in `crls` is past its next update.
-    pub crl_expired: Permission,
-}
-
-impl Default for Intercept {
-    fn default() -> Self {
-        Self {
-            hosts: hosts::by_default(),
-            other_hosts: OtherHosts::Tunnel,
-            authority: AuthorityKeys::default(),
-            extra_roots: Vec::new(),
-            allow_private_tunnels: false,
-            crls: Vec::new(),
-            crl_unknown: Permission::Allow,
-            crl_expired: Permission::Refuse,
-        }
-    }
-}
-
-/// What happens to a CONNECT to a host that is not intercepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum OtherHosts {
-    /// Bytes are passed unread, and recorded as a tunnel.
-    Tunnel,
-    /// It is refused, and recorded.
-    Refuse,
-}
-
-/// Where the authority's keys are.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct AuthorityKeys {
-    /// A hardware token that holds the intermediates' keys. The root's key is in a file that is kept offline.
-    pub pkcs11: Option<Pkcs11>,
-}
-
-/// A token that is spoken to by PKCS#11.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Pkcs11 {
-    /// The shared library of the token's maker; it is loaded into Cordon's process.
-    pub module: PathBuf,
-    /// The token's label.
-    pub token: String,
-    /// The label of Cordon's keys in it; `cordon ca init` and `cordon ca rotate` make keys of that label.
-    #[serde(default = "key_label")]
-    pub key_label: String,
-    /// The user's PIN, as `${file:PATH}` or `${env:NAME}`.
-    pub pin: Setting,
-}
-
-fn key_label() -> String {
-    "cordon".to_owned()
-}
-
-/// Whether something passes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Permission {
-    /// It does.
-    Allow,
-    /// It is refused, and recorded.
-    Refuse,
 }
 
 /// The company's own proxy, as the only way to the outside.
@@ -429,19 +323,6 @@ impl Upstream {
     }
 }
 
-/// How callers are recognised.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct IdentityConfig {
-    /// Whether callers on loopback may go without a key.
-    pub anonymous_loopback: bool,
-    /// File of API keys; `DIR/keys.json` when absent. `cordon key` writes it.
-    pub keys: Option<PathBuf>,
-    /// File of the 32-byte key behind API key hashes, placeholders and commitments, in hex;
-    /// made as `DIR/installation.key` when absent. All replicas must have the same.
-    pub installation_key: Option<PathBuf>,
-}
-
 /// Logs, which go to standard error and hold no request text.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -531,12 +412,10 @@ impl Config {
         Ok(revocation)
     }
 
-    /// Whether a host is intercepted: it is listed, or a subdomain of one that is.
+    /// Whether a host is intercepted: it is listed, or a subdomain of one that is, and not to pass unread.
     pub fn intercepts(&self, host: &str) -> bool {
-        self.intercept
-            .hosts
-            .iter()
-            .any(|listed| host_within(host, listed))
+        let listed = &self.intercept.hosts;
+        listed.iter().any(|listed| host_within(host, listed)) && !self.intercept.passes_unread(host)
     }
 
     /// The top-level keys that differ from another reading of the file and that only a start reads:
@@ -557,6 +436,10 @@ impl Config {
             (
                 "identity.installation_key",
                 self.identity.installation_key != other.identity.installation_key,
+            ),
+            (
+                "identity.client_ca",
+                self.identity.client_ca != other.identity.client_ca,
             ),
             ("limits", self.limits != other.limits),
             ("log", self.log != other.log),

@@ -3,6 +3,7 @@
 //! On failure: the old rules stay in force, and the log says why.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -14,6 +15,7 @@ use cordon_inspect::{
     Inspector, Ner, NerFiles,
     fingerprint::{self, FingerprintKey, Fingerprints},
 };
+use cordon_intercept::Network;
 use cordon_policy::Policy;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
@@ -41,6 +43,22 @@ pub struct Rules {
     pub keys: Keys,
     /// Whether callers on loopback may come in without a key.
     pub anonymous_loopback: bool,
+    /// Groups of those who show a certificate.
+    pub certificate_groups: BTreeSet<String>,
+    /// Networks whose callers may come in without a key.
+    pub networks: Vec<KnownNetwork>,
+}
+
+/// A network whose callers may come in without a key, and whom they are taken for.
+pub struct KnownNetwork {
+    /// The addresses.
+    pub network: Network,
+    /// As it was written.
+    pub written: String,
+    /// The user; each address by itself when absent.
+    pub user: Option<String>,
+    /// The groups.
+    pub groups: BTreeSet<String>,
 }
 
 impl Rules {
@@ -55,6 +73,8 @@ impl Rules {
             inspector,
             keys,
             anonymous_loopback: config.identity.anonymous_loopback,
+            certificate_groups: config.identity.certificate_groups.clone(),
+            networks: known_networks(config)?,
         })
     }
 
@@ -94,6 +114,18 @@ impl Rules {
         }
         Ok((policy, inspector))
     }
+}
+
+fn known_networks(config: &Config) -> Result<Vec<KnownNetwork>> {
+    let known = config.identity.networks.iter().map(|entry| {
+        Ok(KnownNetwork {
+            network: entry.network.parse().context("identity.networks")?,
+            written: entry.network.clone(),
+            user: entry.user.clone(),
+            groups: entry.groups.clone(),
+        })
+    });
+    known.collect()
 }
 
 /// Whether there is an on-prem model that can be asked the policy's questions. One that runs elsewhere is

@@ -6,7 +6,7 @@ use std::{io, net::SocketAddr, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    config::Config,
+    config::{Config, Listen},
     installation::{Installation, replace_private},
     serve::store_url,
 };
@@ -18,6 +18,12 @@ pub struct Running {
     pub gateway: String,
     /// URL of the forward proxy.
     pub proxy: String,
+    /// URL of the forward proxy over TLS, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_tls: Option<String>,
+    /// Where connections may be redirected to, where there is such a listener.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transparent: Option<SocketAddr>,
     /// URL of the admin listener.
     pub admin: String,
     /// Path of our root certificate.
@@ -33,7 +39,7 @@ pub struct Running {
 
 impl Running {
     /// Describes an installation that listens on the given addresses.
-    pub fn new(config: &Config, gateway: SocketAddr, proxy: SocketAddr, admin: SocketAddr) -> Self {
+    pub fn new(config: &Config, at: &Listen) -> Self {
         let installation = Installation::of(config);
         // A DNS name of the certificate where there is one: some programs (Claude Code) refuse
         // certificates for bare addresses from an authority that is constrained in them.
@@ -42,14 +48,16 @@ impl Running {
             .names
             .iter()
             .find(|name| name.parse::<std::net::IpAddr>().is_err());
-        let host = match named {
-            Some(name) => format!("{name}:{}", gateway.port()),
-            None => reachable(gateway).to_string(),
+        let behind_tls = |address: SocketAddr| match named {
+            Some(name) => format!("https://{name}:{}", address.port()),
+            None => format!("https://{}", reachable(address)),
         };
         Self {
-            gateway: format!("https://{host}"),
-            proxy: format!("http://{}", reachable(proxy)),
-            admin: format!("http://{}", reachable(admin)),
+            gateway: behind_tls(at.gateway),
+            proxy: format!("http://{}", reachable(at.proxy)),
+            proxy_tls: at.proxy_tls.map(behind_tls),
+            transparent: at.transparent,
+            admin: format!("http://{}", reachable(at.admin)),
             ca: installation.root(),
             bundle: installation.bundle(),
             key: None,
@@ -64,14 +72,7 @@ impl Running {
         std::fs::read_to_string(path(config))
             .ok()
             .and_then(|text| serde_json::from_str(&text).ok())
-            .unwrap_or_else(|| {
-                Self::new(
-                    config,
-                    config.listen.gateway,
-                    config.listen.proxy,
-                    config.listen.admin,
-                )
-            })
+            .unwrap_or_else(|| Self::new(config, &config.listen))
     }
 
     /// Leaves word in the state folder.

@@ -20,10 +20,10 @@ use std::{
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use cordon_audit::{AuditConfig, CommitmentKey, Event, Recorder, Shipping, Started, Stopped, StoreUrl};
-use cordon_domain::{Clock, Dialect, Door, SystemClock, UpstreamKind};
+use cordon_domain::{Clock, Dialect, SystemClock, UpstreamKind};
 use cordon_intercept::{
-    Authority, GatewayTls, Interceptor, InvalidParent, Outbound, Pages, ParentProxy, Scope, TokenSettings,
-    TunnelRules, gateway_tls_from_pem,
+    Authority, Entrance, GatewayTls, Interceptor, InvalidParent, Outbound, Pages, ParentProxy, Scope,
+    TokenSettings, TunnelRules, gateway_tls_from_pem,
 };
 use cordon_policy::PlaceholderKey;
 use tokio::{
@@ -37,7 +37,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     accept::Doorway,
-    config::{Config, LogFormat},
+    config::{Config, Hidden, LogFormat, Others},
     files::Files,
     gate::{Allowance, Gate},
     installation::Installation,
@@ -176,12 +176,27 @@ impl Server {
             bind("proxy", config.listen.proxy),
             bind("admin", config.listen.admin),
         )?;
-        let running = Running::new(
-            &config,
-            gateway.local_addr()?,
-            proxy.local_addr()?,
-            admin.local_addr()?,
-        );
+        let mut doors = vec![(gateway, Entrance::Gateway), (proxy, Entrance::Proxy)];
+        for (what, address, entrance) in [
+            ("proxy_tls", config.listen.proxy_tls, Entrance::ProxyOverTls),
+            ("transparent", config.listen.transparent, Entrance::Transparent),
+        ] {
+            if let Some(address) = address {
+                doors.push((bind(what, address).await?, entrance));
+            }
+        }
+        let mut listening = config.listen.clone();
+        listening.admin = admin.local_addr()?;
+        for (listener, entrance) in &doors {
+            let address = listener.local_addr()?;
+            match entrance {
+                Entrance::Gateway => listening.gateway = address,
+                Entrance::Proxy => listening.proxy = address,
+                Entrance::ProxyOverTls => listening.proxy_tls = Some(address),
+                Entrance::Transparent => listening.transparent = Some(address),
+            }
+        }
+        let running = Running::new(&config, &listening);
         let started = Started {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             policy_hash: rules.policy.hash().to_owned(),
@@ -221,7 +236,13 @@ impl Server {
             ca_pem: authority.root_pem().to_owned(),
             proxy: running.proxy.trim_start_matches("http://").to_owned(),
             gateway: running.gateway.clone(),
+            proxy_tls: running
+                .proxy_tls
+                .as_deref()
+                .map(|url| url.trim_start_matches("https://").to_owned()),
             hosts: gate.config.intercept.hosts.clone(),
+            bypass: gate.config.intercept.bypass_hosts(),
+            bypass_networks: gate.config.intercept.bypass_networks(),
         };
         let interceptor = Arc::new(interceptor(
             &gate,
@@ -229,10 +250,10 @@ impl Server {
             pages.clone(),
             way.outbound,
         )?);
-        for (listener, door) in [(gateway, Door::Gateway), (proxy, Door::Proxy)] {
+        for (listener, entrance) in doors {
             listeners.spawn(cordon_intercept::serve(
                 listener,
-                door,
+                entrance,
                 interceptor.clone(),
                 stop.clone(),
             ));
@@ -398,6 +419,10 @@ fn interceptor(
     let config = &gate.config;
     let mut tunnels = TunnelRules {
         max_tunnels: config.limits.tunnels,
+        permitted_networks: config.intercept.bypass_networks(),
+        hidden_names: config.intercept.ech == Hidden::Tunnel,
+        ech_names: config.intercept.ech_names.clone(),
+        nameless: config.intercept.without_sni == Others::Tunnel,
         ..TunnelRules::default()
     };
     if config.intercept.allow_private_tunnels {
@@ -410,11 +435,17 @@ fn interceptor(
         .with_limits(config.limits.of_listeners())
         .with_tunnels(tunnels)
         .with_outbound(outbound);
-    let (Some(certificate), Some(key)) = (&config.gateway.certificate, &config.gateway.key) else {
-        return Ok(interceptor);
-    };
     let read = |path: &Path| {
         std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    let interceptor = match &config.identity.client_ca {
+        Some(ca) => interceptor
+            .with_client_ca(&read(ca)?)
+            .context("identity.client_ca")?,
+        None => interceptor,
+    };
+    let (Some(certificate), Some(key)) = (&config.gateway.certificate, &config.gateway.key) else {
+        return Ok(interceptor);
     };
     let own = gateway_tls_from_pem(&read(certificate)?, &read(key)?)?;
     Ok(interceptor.with_gateway_tls(GatewayTls::Configured(Arc::new(own))))

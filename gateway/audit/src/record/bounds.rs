@@ -113,6 +113,7 @@ impl Body {
                 exchange: _,
                 actor,
                 peer: _,
+                door: _,
                 host,
                 port: _,
             }) => {
@@ -181,8 +182,11 @@ fn bound_actor(actor: &mut Actor) {
             })
             .collect::<BTreeSet<_>>();
     }
-    if let Identity::ApiKey { key } = &mut actor.identity {
-        bound(key, NAME_BYTES);
+    if let Identity::ApiKey { key: name }
+    | Identity::Certificate { serial: name }
+    | Identity::Network { network: name } = &mut actor.identity
+    {
+        bound(name, NAME_BYTES);
     }
 }
 

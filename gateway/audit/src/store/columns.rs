@@ -99,7 +99,7 @@ impl<'a> Facts<'a> {
             },
             Body::TunnelOpened(it) => Self {
                 actor: Some(&it.actor.user),
-                door: Some("proxy"),
+                door: Some(it.door.name()),
                 host: Some(&it.host),
                 ..Self::default()
             },

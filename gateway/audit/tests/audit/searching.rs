@@ -49,6 +49,7 @@ async fn each_filter_finds_what_it_names() {
             exchange: tunnel,
             actor: Actor::anonymous_loopback(),
             peer,
+            door: cordon_domain::Door::Proxy,
             host: "example.com".into(),
             port: 443,
         };

@@ -8,11 +8,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use cordon_domain::{Door, SystemClock};
+use cordon_domain::SystemClock;
 use cordon_intercept::{
-    AnswerBody, Arrival, Authority, ConnectAnswer, ConnectAsk, Exchanges, Interceptor, ListenerLimits, Next,
-    Pages, Reason, Received, Scope, Socket, SocketAnswer, SocketLimits, TunnelRecord, TunnelRules,
-    TurnedAway, empty_body, full_body, read_body, serve,
+    AnswerBody, Arrival, Authority, ConnectAnswer, ConnectAsk, Entrance, Exchanges, Interceptor,
+    ListenerLimits, Next, Pages, Reason, Received, Scope, Socket, SocketAnswer, SocketLimits, TunnelRecord,
+    TunnelRules, TurnedAway, empty_body, full_body, read_body, serve,
 };
 use http::{Request, Response, StatusCode};
 use http_body::Frame;
@@ -77,7 +77,7 @@ impl Exchanges for Fake {
 
     async fn connect(&self, ask: ConnectAsk) -> ConnectAnswer<&'static str> {
         match ask.host.as_str() {
-            HOST | "unlisted.example" => ConnectAnswer::Intercept("ann"),
+            HOST | "unlisted.example" => ConnectAnswer::Intercept(Some("ann")),
             "refused.example" => {
                 let mut answer = Response::new(full_body("log in"));
                 *answer.status_mut() = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
@@ -254,8 +254,8 @@ impl Stage {
         let shutdown = CancellationToken::new();
         let (proxy, gateway) = (bound().await, bound().await);
         let addresses = (proxy.local_addr().unwrap(), gateway.local_addr().unwrap());
-        let proxy = serve(proxy, Door::Proxy, Arc::clone(&shared), shutdown.clone());
-        let gateway = serve(gateway, Door::Gateway, shared, shutdown.clone());
+        let proxy = serve(proxy, Entrance::Proxy, Arc::clone(&shared), shutdown.clone());
+        let gateway = serve(gateway, Entrance::Gateway, shared, shutdown.clone());
         Self {
             proxy: addresses.0,
             gateway: addresses.1,

@@ -83,7 +83,9 @@ fn dialects() -> Vec<&'static str> {
 }
 
 fn doors() -> Vec<&'static str> {
-    [Door::Gateway, Door::Proxy].map(Door::name).to_vec()
+    [Door::Gateway, Door::Proxy, Door::Transparent]
+        .map(Door::name)
+        .to_vec()
 }
 
 fn kinds() -> Vec<&'static str> {

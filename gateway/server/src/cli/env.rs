@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Map, Value};
 
 use super::{Where, say};
-use crate::{installation::Installation, running::Running};
+use crate::{config::Config, installation::Installation, running::Running};
 
 /// Arguments of `cordon env`.
 #[derive(Args)]
@@ -34,12 +34,7 @@ impl Env {
     /// Runs it.
     pub fn run(self) -> Result<ExitCode> {
         let config = self.place.load()?;
-        let installation = Installation::of(&config);
-        let variables = variables(
-            &installation,
-            &Running::or_configured(&config),
-            self.key.as_deref(),
-        );
+        let variables = variables(&config, &Running::or_configured(&config), self.key.as_deref());
         match self.format {
             Format::Sh => {
                 for (name, value) in &variables {
@@ -64,11 +59,8 @@ impl Env {
 }
 
 /// The variables, in the order printed.
-pub fn variables(
-    installation: &Installation,
-    running: &Running,
-    key: Option<&str>,
-) -> Vec<(&'static str, String)> {
+pub fn variables(config: &Config, running: &Running, key: Option<&str>) -> Vec<(&'static str, String)> {
+    let installation = Installation::of(config);
     let key = key.map(str::to_owned).or_else(|| {
         std::fs::read_to_string(installation.own_api_key())
             .ok()
@@ -80,12 +72,17 @@ pub fn variables(
     };
     let bundle = installation.bundle().display().to_string();
     let root = installation.root().display().to_string();
+    // Loopback stays direct, so that local services of the developer keep working.
+    let mut direct = "localhost,127.0.0.1,::1".to_owned();
+    for entry in &config.intercept.bypass {
+        direct.push(',');
+        direct.push_str(entry);
+    }
     vec![
         ("HTTPS_PROXY", proxy.clone()),
         ("https_proxy", proxy),
-        // Loopback stays direct, so that local services of the developer keep working.
-        ("NO_PROXY", "localhost,127.0.0.1,::1".to_owned()),
-        ("no_proxy", "localhost,127.0.0.1,::1".to_owned()),
+        ("NO_PROXY", direct.clone()),
+        ("no_proxy", direct),
         ("SSL_CERT_FILE", bundle.clone()),
         ("REQUESTS_CA_BUNDLE", bundle.clone()),
         ("CURL_CA_BUNDLE", bundle),

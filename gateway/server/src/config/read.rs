@@ -83,7 +83,7 @@ impl Config {
         {
             fault("upstream_proxy", format!("`url`: {message}"));
         }
-        let intercepted = config.intercept.hosts.clone();
+        let intercept = config.intercept.clone();
         for (name, upstream) in &mut config.upstreams {
             // A listed provider whose host is not intercepted would be a tunnel that nobody reads.
             for host in upstream
@@ -91,9 +91,9 @@ impl Config {
                 .iter()
                 .filter(|_| upstream.kind == UpstreamKind::Cloud)
             {
-                if !intercepted.iter().any(|listed| host_within(host, listed)) {
-                    let why =
-                        "is not under `intercept.hosts`, so callers would pass it unread; list it there";
+                let listed = intercept.hosts.iter().any(|listed| host_within(host, listed));
+                if !listed || intercept.passes_unread(host) {
+                    let why = "is not under `intercept.hosts`, or under `bypass` or `tunnel_hosts`, so callers would pass it unread; list it there, and there alone";
                     faults.push((
                         position(source, name),
                         format!("host `{host}` of upstream `{name}` {why}"),
@@ -159,6 +159,14 @@ impl Config {
             }
         }
         let mut fault = |key: &str, message: String| faults.push((position(source, key), message));
+        for (key, message) in config.intercept.faults() {
+            fault(key, message);
+        }
+        for entry in &config.identity.networks {
+            if let Err(error) = entry.network.parse::<cordon_intercept::Network>() {
+                fault("networks", format!("`identity.networks`: {error}"));
+            }
+        }
         if config.gateway.certificate.is_some() != config.gateway.key.is_some() {
             fault("gateway", "`certificate` and `key` go together".to_owned());
         }
@@ -246,6 +254,7 @@ impl Config {
             &mut self.ner.runtime,
             &mut self.files.tesseract,
             &mut self.identity.keys,
+            &mut self.identity.client_ca,
             &mut self.identity.installation_key,
         ] {
             path.iter_mut().for_each(&mut fix);

@@ -130,7 +130,7 @@ impl Draft {
 
     /// The draft of a CONNECT, or of an absolute-form request that is not read.
     pub fn connect(gate: &Gate, exchange: ExchangeId, ask: &ConnectAsk, actor: Actor) -> Self {
-        let mut draft = Self::blank(gate, exchange, Arc::new(actor), ask.peer, Door::Proxy);
+        let mut draft = Self::blank(gate, exchange, Arc::new(actor), ask.peer, ask.door);
         draft.method = ask.method.as_str().to_owned();
         draft.host = Some(ask.host.clone());
         draft.path = "/".to_owned();

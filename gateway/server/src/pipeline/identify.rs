@@ -1,9 +1,9 @@
 //! Identify: who is asking.
 //!
 //! A Cordon key is taken from `Authorization: Bearer`, the headers of providers' keys (Google's query parameter is one,
-//! too), or Basic `Proxy-Authorization` (as
-//! the password, or as the user name when that is all a program can send). On an intercepted
-//! connection the CONNECT has said it already; a key among the request's own headers also counts.
+//! too), `x-cordon-key`, or Basic `Proxy-Authorization` (as the password, or as the user name when that is all a
+//! program can send). On an intercepted connection the CONNECT has said it already; a key among the request's own
+//! headers also counts. Who shows no key is known by a certificate, by the network, or not at all.
 //!
 //! On failure: 407 at the proxy, 401 elsewhere, with the way to log in.
 
@@ -11,10 +11,13 @@ use std::{net::SocketAddr, sync::Arc};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use cordon_domain::{Actor, Door, Identity};
-use cordon_intercept::{Arrival, ConnectAsk};
+use cordon_intercept::{Arrival, Certified, ConnectAsk};
 use http::{HeaderMap, HeaderValue, header};
 
 use crate::{accept::Accepted, keys::PREFIX, refusal::Cause, rules::Rules};
+
+/// Where a program whose other headers are the provider's can put its Cordon key.
+const KEY_HEADER: &str = "x-cordon-key";
 
 /// Whom a CONNECT was identified as.
 #[derive(Clone, Debug)]
@@ -49,7 +52,7 @@ pub fn identify(rules: &Rules, arrival: &Arrival<Caller>, accepted: &Accepted) -
             _ => Ok(caller.0.clone()),
         };
     }
-    anonymous(rules, arrival.peer).ok_or(Cause::Unidentified {
+    without_key(rules, arrival.peer, arrival.certificate.as_deref()).ok_or(Cause::Unidentified {
         presented: false,
         proxy,
     })
@@ -64,13 +67,44 @@ pub fn at_connect(rules: &Rules, ask: &ConnectAsk) -> Result<Caller, Cause> {
         })?;
         return Ok(Caller(Arc::new(actor)));
     }
-    anonymous(rules, ask.peer).map(Caller).ok_or(Cause::Unidentified {
-        presented: false,
-        proxy: true,
-    })
+    without_key(rules, ask.peer, ask.certificate.as_deref())
+        .map(Caller)
+        .ok_or(Cause::Unidentified {
+            presented: false,
+            proxy: ask.door == Door::Proxy,
+        })
 }
 
-fn anonymous(rules: &Rules, peer: SocketAddr) -> Option<Arc<Actor>> {
+/// Whom a caller who shows no key is taken for: by certificate, by network, or for nobody on loopback.
+fn without_key(rules: &Rules, peer: SocketAddr, certificate: Option<&Certified>) -> Option<Arc<Actor>> {
+    if let Some(certificate) = certificate {
+        // One that TLS has verified, but that names nobody, is as good as none.
+        let user = certificate.emails.first().or(certificate.common_name.as_ref());
+        if let Some(user) = user.filter(|user| !user.is_empty()) {
+            let units = certificate.units.iter().cloned();
+            return Some(Arc::new(Actor {
+                user: user.clone(),
+                groups: units.chain(rules.certificate_groups.iter().cloned()).collect(),
+                identity: Identity::Certificate {
+                    serial: certificate.serial.clone(),
+                },
+            }));
+        }
+    }
+    let address = peer.ip().to_canonical();
+    let known = rules
+        .networks
+        .iter()
+        .find(|known| known.network.contains(address));
+    if let Some(known) = known {
+        return Some(Arc::new(Actor {
+            user: known.user.clone().unwrap_or_else(|| address.to_string()),
+            groups: known.groups.clone(),
+            identity: Identity::Network {
+                network: known.written.clone(),
+            },
+        }));
+    }
     let permitted = rules.anonymous_loopback && peer.ip().to_canonical().is_loopback();
     permitted.then(|| Arc::new(Actor::anonymous_loopback()))
 }
@@ -83,6 +117,7 @@ fn presented_key(headers: &HeaderMap) -> Option<String> {
         .chain(headers.get_all("x-api-key"))
         .chain(headers.get_all("api-key"))
         .chain(headers.get_all("x-goog-api-key"))
+        .chain(headers.get_all(KEY_HEADER))
         .find_map(key_in)
 }
 
