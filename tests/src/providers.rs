@@ -12,6 +12,11 @@ use std::{
     },
 };
 
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http2, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose,
     IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
@@ -119,6 +124,46 @@ impl Server {
                         let _ = stream.write_all(answer).await;
                         let _ = stream.shutdown().await;
                     }
+                });
+            }
+        });
+        Self { address, asked, task }
+    }
+}
+
+impl Server {
+    /// Starts one that speaks HTTP/2 and nothing else.
+    pub async fn of_http2(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Self {
+        let mut config = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .expect(SOUND);
+        config.alpn_protocols.push(b"h2".to_vec());
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect(SOUND);
+        let address = listener.local_addr().expect(SOUND);
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = asked.clone();
+        let task = tokio::spawn(async move {
+            while let Ok((tcp, _)) = listener.accept().await {
+                let (acceptor, counted) = (acceptor.clone(), counted.clone());
+                tokio::spawn(async move {
+                    let Ok(stream) = acceptor.accept(tcp).await else {
+                        return;
+                    };
+                    let service = service_fn(move |_: Request<Incoming>| {
+                        counted.fetch_add(1, Ordering::SeqCst);
+                        async {
+                            let body = Full::new(Bytes::from_static(NO_MODELS.as_bytes()));
+                            Response::builder()
+                                .header("content-type", "application/json")
+                                .body(body)
+                        }
+                    });
+                    // A caller that leaves ends the connection; that is no fault here.
+                    let _ = http2::Builder::new(TokioExecutor::new())
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
                 });
             }
         });

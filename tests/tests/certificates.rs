@@ -428,3 +428,24 @@ async fn callers_are_offered_what_the_origin_speaks() {
         assert_eq!(chosen().await.as_deref(), Some(expected));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_origin_of_http2_alone_answers_callers_of_both_kinds() {
+    let root = Issued::of(authority("Tests' root"), None);
+    let own = Issued::of(leaf(&host("new")), Some(&root));
+    let server = Server::of_http2(vec![own.der.clone()], own.key()).await;
+    let on_prem = Upstream::in_place_of_engine().await;
+    let home = home(&root.pem, &[(host("new"), server.address)], "", &on_prem);
+    let key = home.key("ann", "staff");
+    let cordon = home.serve().await;
+    let caller = Caller::new(&cordon, Door::Proxy, &key);
+    for http2 in [true, false, true] {
+        let mut line = caller
+            .line(&host("new"), http2)
+            .await
+            .expect("Cordon takes the connection up");
+        let reply = line.send("GET", "/v1/models", &[]).await.expect("Cordon answers");
+        assert_eq!(reply.status.as_u16(), 200, "{}", reply.text());
+    }
+    assert_eq!(server.asked.load(Ordering::SeqCst), 3);
+}
