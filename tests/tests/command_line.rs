@@ -48,6 +48,153 @@ fn ends(code: i32, arguments: &[&str], input: &str) -> String {
     out(&output)
 }
 
+/// The programs of this machine, with all settings, without the CA, and with none at all.
+fn programs_are_told_what_they_lack(dir: &str, variables: &[(String, String)]) {
+    let path = (
+        "PATH".to_owned(),
+        std::env::var("PATH").expect("tests have a PATH"),
+    );
+    let with = |wanted: &dyn Fn(&str) -> bool| -> Vec<(String, String)> {
+        let mut kept: Vec<_> = variables
+            .iter()
+            .filter(|(name, _)| wanted(name))
+            .cloned()
+            .collect();
+        kept.push(path.clone());
+        kept
+    };
+    let doctor = |variables: &[(String, String)]| {
+        let ran = cordon(
+            &["doctor", "--only", "curl,python,git,java", "--dir", dir],
+            "",
+            variables,
+        );
+        (ran.status.code(), out(&ran))
+    };
+    let (_, well) = doctor(&with(&|_| true));
+    for program in ["curl (", "Python's urllib (", "git over HTTPS ("] {
+        assert!(well.contains(&format!("ok    {program}")), "{well}");
+    }
+    // Java reads none of these variables; where it is installed the doctor says so.
+    assert_eq!(
+        well.contains("WRONG Java"),
+        well.contains("Java reads no proxy variables"),
+        "{well}"
+    );
+
+    let (code, untrusting) = doctor(&with(&|name| name.contains("PROXY") || name.contains("proxy")));
+    assert_eq!(code, Some(1), "{untrusting}");
+    for mend in [
+        "export CURL_CA_BUNDLE='",
+        "export SSL_CERT_FILE='",
+        "http.sslCAInfo '",
+    ] {
+        assert!(untrusting.contains(mend), "{mend}: {untrusting}");
+    }
+    assert!(
+        untrusting.contains("it does not trust Cordon's CA"),
+        "{untrusting}"
+    );
+
+    let stranger: Vec<_> = with(&|_| true)
+        .into_iter()
+        .map(|(name, value)| match value.split_once('@') {
+            Some((_, address)) => (name, format!("http://cordon:nobody@{address}")),
+            None => (name, value),
+        })
+        .collect();
+    let (_, unknown) = doctor(&stranger);
+    assert!(unknown.contains("`cordon key create`"), "{unknown}");
+}
+
+/// What a device management distributes is what the systems' own readers take.
+fn machines_are_rolled_out(dir: &str, folder: &Path) {
+    let print = |kind: &str| {
+        ends(
+            0,
+            &[
+                "rollout",
+                kind,
+                "--proxy",
+                "proxy.corp.example:8888",
+                "--dir",
+                dir,
+            ],
+            "",
+        )
+    };
+    let root = ends(0, &["ca", "export", "--dir", dir], "");
+
+    let script = folder.join("linux.sh");
+    std::fs::write(&script, print("linux")).expect("the folder takes files");
+    let image = folder.join("image");
+    let run = |argument: &[&str]| {
+        let ran = Command::new("sh")
+            .arg(&script)
+            .args(argument)
+            .env("DESTDIR", &image)
+            .output()
+            .expect("sh can be run");
+        assert!(ran.status.success(), "{ran:?}");
+    };
+    run(&[]);
+    let installed = image.join("usr/local/share/ca-certificates/cordon.crt");
+    let read = |path: &Path| std::fs::read_to_string(path).expect("the script has made it");
+    assert_eq!(read(&installed).trim(), root.trim());
+    let told = Command::new("sh")
+        .args([
+            "-c",
+            ". \"$1\" && echo \"$HTTPS_PROXY $NODE_EXTRA_CA_CERTS\"",
+            "sh",
+        ])
+        .arg(image.join("etc/profile.d/cordon.sh"))
+        .output()
+        .expect("sh can be run");
+    assert_eq!(
+        out(&told).trim(),
+        "http://proxy.corp.example:8888 /usr/local/share/ca-certificates/cordon.crt"
+    );
+    run(&["remove"]);
+    assert!(!installed.exists());
+
+    let profile = "import plistlib, sys\n\
+        profile = plistlib.loads(sys.stdin.buffer.read())\n\
+        parts = {part['PayloadType']: part for part in profile['PayloadContent']}\n\
+        print(len(parts['com.apple.security.root']['PayloadContent']))\n\
+        print(parts['com.apple.SystemConfiguration']['Proxies']['ProxyAutoConfigURLString'])";
+    let read = pipe(&["python3", "-c", profile], &print("macos"));
+    let lines: Vec<&str> = read.lines().collect();
+    assert!(lines[0].parse::<usize>().expect("a length") > 300, "{read}");
+    assert_eq!(lines[1], "http://proxy.corp.example:8888/proxy.pac");
+
+    let firefox: Value = serde_json::from_str(&print("firefox")).expect("policies are JSON");
+    assert_eq!(firefox["policies"]["Proxy"]["Mode"], "autoConfig");
+    let chrome: Value = serde_json::from_str(&print("chrome")).expect("policies are JSON");
+    assert_eq!(chrome["QuicAllowed"], false);
+    let windows = print("windows");
+    assert!(
+        windows.contains(root.trim()) && !windows.contains("@PROXY@"),
+        "{windows}"
+    );
+    ends(2, &["rollout", "linux", "--proxy", "a'b:1", "--dir", dir], "");
+}
+
+/// What a program makes of its input.
+fn pipe(command: &[&str], input: &str) -> String {
+    let mut child = Command::new(command[0])
+        .args(&command[1..])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program can be run");
+    let mut taken = child.stdin.take().expect("standard input is piped");
+    taken.write_all(input.as_bytes()).expect("it reads");
+    drop(taken);
+    let output = child.wait_with_output().expect("its output can be read");
+    assert!(output.status.success(), "{output:?}");
+    out(&output)
+}
+
 /// `cordon up`, ended with SIGTERM when dropped.
 struct Up {
     child: Child,
@@ -130,11 +277,13 @@ fn up_answers_and_is_found_by_the_other_commands() {
         .into_iter()
         .map(|(name, value)| (name, value.as_str().unwrap_or_default().to_owned()))
         .collect();
-    let well = cordon(&["doctor", "--dir", dir], "", &variables);
+    let well = cordon(&["doctor", "--only", "settings", "--dir", dir], "", &variables);
     assert_eq!(well.status.code(), Some(0), "{}", out(&well));
     assert!(out(&well).contains("all is well"));
     let unset = ends(1, &["doctor", "--dir", dir], "");
     assert!(unset.contains("WRONG HTTPS_PROXY"), "{unset}");
+    programs_are_told_what_they_lack(dir, &variables);
+    machines_are_rolled_out(dir, folder.path());
     for (format, line) in [
         ("sh", "export HTTPS_PROXY='http://cordon:"),
         ("powershell", "$env:HTTPS_PROXY = 'http"),

@@ -15,6 +15,7 @@ mod model;
 mod policy;
 mod progress;
 mod read_file;
+mod rollout;
 mod scan;
 mod up;
 
@@ -57,6 +58,11 @@ enum Command {
     /// Try this machine's settings against a running gateway and say what is wrong.
     #[command(after_help = "Example:\n  cordon doctor")]
     Doctor(doctor::Doctor),
+    /// Print what a device management gives to every machine: CA, proxy, no way round it.
+    #[command(
+        after_help = "Example:\n  cordon rollout macos --proxy proxy.corp.example:8888 > cordon.mobileconfig"
+    )]
+    Rollout(rollout::Rollout),
     /// Make, export or rotate the interception CA.
     #[command(after_help = "Example:\n  cordon ca init --config cordon.yaml")]
     Ca(ca::Ca),
@@ -153,6 +159,7 @@ impl Cli {
             Command::Check(check) => check.run(),
             Command::Env(env) => env.run(),
             Command::Doctor(doctor) => doctor.run(),
+            Command::Rollout(rollout) => rollout.run(),
             Command::Ca(ca) => ca.run(),
             Command::Scan(scan) => scan.run(),
             Command::Detectors(detectors) => detectors.run(),

@@ -2,7 +2,8 @@
 //!
 //! It does what a program of an employee does: reads the proxy and CA variables, resolves nothing by
 //! itself, goes through the proxy by CONNECT, shakes hands over TLS with what the variables trust, and
-//! asks for the list of models, which holds no text.
+//! asks for the list of models, which holds no text. Then each program that is installed is tried
+//! (`doctor/programs.rs`).
 
 use std::{collections::BTreeMap, process::ExitCode, sync::Arc, time::Duration};
 
@@ -31,6 +32,9 @@ use crate::{
     running::Running,
 };
 
+mod programs;
+use programs::Verdict;
+
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A reply to CONNECT is short; more is not one.
 const LONGEST_HEAD: usize = 16 << 10;
@@ -38,6 +42,9 @@ const LONGEST_HEAD: usize = 16 << 10;
 /// Arguments of `cordon doctor`.
 #[derive(Args)]
 pub struct Doctor {
+    /// Only these checks: `settings` (of this shell), or programs by name.
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = programs::KNOWN)]
+    only: Vec<String>,
     #[command(flatten)]
     place: Where,
 }
@@ -66,7 +73,8 @@ impl Doctor {
     /// Runs it.
     pub fn run(self) -> Result<ExitCode> {
         let config = self.place.load()?;
-        let wrong = runtime()?.block_on(examine(&config));
+        let wanted = |name: &str| self.only.is_empty() || self.only.iter().any(|only| only == name);
+        let wrong = runtime()?.block_on(examine(&config, wanted));
         if wrong == 0 {
             say("all is well");
             Ok(ExitCode::SUCCESS)
@@ -79,18 +87,51 @@ impl Doctor {
     }
 }
 
-async fn examine(config: &Config) -> u32 {
+async fn examine(config: &Config, wanted: impl Fn(&str) -> bool) -> u32 {
     let mut report = Report { wrong: 0 };
     let installation = Installation::of(config);
     let running = Running::or_configured(config);
     let variables = config::proxy_environment();
+    if wanted("settings") {
+        settings(&mut report, config, &installation, &running, &variables).await;
+    }
+    let root = read_root(&installation).ok();
+    if let Some(host) = config.intercept.hosts.first() {
+        let course = programs::Course {
+            host,
+            root: &installation.root(),
+            bundle: &installation.bundle(),
+            proxy: &authority_of(&running.proxy),
+            variables: &variables,
+            holds: &|name| holds(&variables, name, root.as_deref()).is_ok(),
+        };
+        for (title, verdict) in programs::examine(&course, wanted).await {
+            match verdict {
+                Verdict::Fine => say(&format!("ok    {title}")),
+                Verdict::Wrong { why, mend } => {
+                    report.wrong += 1;
+                    say(&format!("WRONG {title}: {why}\n      mend: {mend}"));
+                }
+            }
+        }
+    }
+    report.wrong
+}
 
+/// The variables of this shell, and what a program that honours them all would get.
+async fn settings(
+    report: &mut Report,
+    config: &Config,
+    installation: &Installation,
+    running: &Running,
+    variables: &BTreeMap<String, String>,
+) {
     report.check(
         &format!("the gateway is ready ({}/readyz)", running.admin),
         ready(&running.admin).await,
     );
-    let root = report.check("our root certificate is there", read_root(&installation));
-    let proxy = report.check("HTTPS_PROXY names a proxy", proxy_of(&variables));
+    let root = report.check("our root certificate is there", read_root(installation));
+    let proxy = report.check("HTTPS_PROXY names a proxy", proxy_of(variables));
     if let Some(proxy) = &proxy {
         report.check(
             "HTTPS_PROXY carries a login",
@@ -115,18 +156,18 @@ async fn examine(config: &Config) -> u32 {
     }
     let trusted = report.check(
         "SSL_CERT_FILE holds system roots and our root",
-        trusts(&variables, root.as_deref()),
+        trusts(variables, root.as_deref()),
     );
     if variables.contains_key("NODE_EXTRA_CA_CERTS") {
         report.check(
             "NODE_EXTRA_CA_CERTS holds our root",
-            holds(&variables, "NODE_EXTRA_CA_CERTS", root.as_deref()),
+            holds(variables, "NODE_EXTRA_CA_CERTS", root.as_deref()),
         );
     }
     for host in config.intercept.hosts.iter().take(3) {
         report.check(
             &format!("{host} does not go round the proxy (NO_PROXY)"),
-            not_bypassed(&variables, host),
+            not_bypassed(variables, host),
         );
     }
     if let Some(host) = config.intercept.hosts.first() {
@@ -139,7 +180,6 @@ async fn examine(config: &Config) -> u32 {
         let what = format!("{host} is reached through the proxy, with a certificate that is trusted");
         report.check(&what, try_intercepted(proxy, roots, host).await);
     }
-    report.wrong
 }
 
 async fn ready(admin: &str) -> Result<()> {

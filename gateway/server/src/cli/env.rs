@@ -85,13 +85,21 @@ pub fn variables(config: &Config, running: &Running, key: Option<&str>) -> Vec<(
         ("no_proxy", direct),
         ("SSL_CERT_FILE", bundle.clone()),
         ("REQUESTS_CA_BUNDLE", bundle.clone()),
-        ("CURL_CA_BUNDLE", bundle),
+        ("CURL_CA_BUNDLE", bundle.clone()),
+        // git, pip, Cargo, Deno, the AWS tools and gRPC each have one of their own.
+        ("GIT_SSL_CAINFO", bundle.clone()),
+        ("PIP_CERT", bundle.clone()),
+        ("CARGO_HTTP_CAINFO", bundle.clone()),
+        ("AWS_CA_BUNDLE", bundle.clone()),
+        ("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", bundle),
+        ("DENO_CERT", root.clone()),
         ("NODE_EXTRA_CA_CERTS", root.clone()),
         ("NODE_USE_ENV_PROXY", "1".to_owned()),
         ("CODEX_CA_CERTIFICATE", root),
     ]
 }
 
-fn sh_quoted(value: &str) -> String {
+/// A word of a POSIX shell.
+pub fn sh_quoted(value: &str) -> String {
     format!("'{}'", value.replace('\'', "'\\''"))
 }
