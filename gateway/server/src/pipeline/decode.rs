@@ -97,6 +97,8 @@ pub async fn decode(
                 endpoint.dialect == Dialect::OpenaiChat && cordon_wire::asks_for_usage(&bytes);
             let body = parse(endpoint, bytes, wire_limits(limits)).await?;
             let mut body = body.at_path(arrival.host.as_deref(), &accepted.path);
+            draft.model = body.model().map(str::to_owned);
+            draft.stream = body.stream();
             gate.metrics.stage(Stage::Decode, started.elapsed());
             files = files::read(gate, &mut body, left).await?;
             Content::Known(Arc::new(body))
@@ -107,10 +109,6 @@ pub async fn decode(
             Content::Unknown(raw)
         }
     };
-    if let Content::Known(body) = &content {
-        draft.model = body.model().map(str::to_owned);
-        draft.stream = body.stream();
-    }
     Ok(Decoded {
         method: accepted.method,
         path: accepted.path,
