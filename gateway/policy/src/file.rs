@@ -18,6 +18,9 @@ pub enum Unknown {
     /// It is refused. The default.
     #[default]
     Block,
+    /// It is inspected string by string, as the user's words, where it is JSON, a form, parts or text. What is
+    /// none of these is refused.
+    Inspect,
     /// It is passed on uninspected, and recorded as such.
     Pass,
 }
@@ -40,7 +43,7 @@ pub enum UnreadFiles {
 #[cfg_attr(test, schemars(title = "Cordon policy"))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PolicyFile {
-    /// What happens to a request whose path or shape no dialect describes: `block` (the default) or `pass`, which lets it through uninspected.
+    /// What happens to a request whose path or shape no dialect describes: `block` (the default), `inspect`, which reads every string of it, or `pass`, which lets it through uninspected.
     #[serde(default)]
     pub(crate) unknown: Unknown,
     /// Lets a request pass uninspected when inspection itself fails. Leave it out: a failure then refuses the request.

@@ -46,6 +46,9 @@ pub struct Config {
     pub policy: Option<PathBuf>,
     /// Further detector files (or folders of them), in the form of `policies/detectors/*.yaml`.
     pub detectors: Vec<PathBuf>,
+    /// Further files that describe web applications (or folders of them), in the form of
+    /// `policies/dialects/*.yaml`; one of the same name takes the place of one that Cordon brings along.
+    pub dialects: Vec<PathBuf>,
     /// Folder of fingerprints of the company's own texts and records; `DIR/fingerprints` when absent.
     /// `cordon fingerprint` writes it.
     pub fingerprints: Option<PathBuf>,
@@ -80,6 +83,7 @@ impl Default for Config {
             intercept: Intercept::default(),
             policy: None,
             detectors: Vec::new(),
+            dialects: Vec::new(),
             fingerprints: None,
             ner: Ner::default(),
             files: Files::default(),

@@ -17,6 +17,7 @@ use cordon_inspect::{
 };
 use cordon_intercept::Network;
 use cordon_policy::Policy;
+use cordon_wire::{Catalogue, DialectFile};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -39,6 +40,8 @@ pub struct Rules {
     pub policy: Policy,
     /// The detectors.
     pub inspector: Inspector,
+    /// Every endpoint that is known.
+    pub catalogue: Catalogue,
     /// Who may come in.
     pub keys: Keys,
     /// Whether callers on loopback may come in without a key.
@@ -66,11 +69,13 @@ impl Rules {
     /// and handed on.
     pub fn load(config: &Config, ner: Option<Arc<Ner>>) -> Result<Self> {
         let (policy, inspector) = Self::check(config, ner)?;
+        let catalogue = load_catalogue(config)?;
         let installation = Installation::of(config);
         let keys = Keys::load(installation.keys(), installation.key()?.derive("api-keys"))?;
         Ok(Self {
             policy,
             inspector,
+            catalogue,
             keys,
             anonymous_loopback: config.identity.anonymous_loopback,
             certificate_groups: config.identity.certificate_groups.clone(),
@@ -192,7 +197,7 @@ fn ner_files(config: &config::Ner) -> Option<NerFiles> {
 /// The embedded detectors and those that a configuration adds, and of an installation its fingerprints.
 pub fn load_inspector(config: &Config, installed: bool) -> Result<Inspector> {
     let mut sources = Vec::new();
-    for path in detector_files(&config.detectors)? {
+    for path in yaml_files(&config.detectors)? {
         let source = std::fs::read_to_string(&path)
             .with_context(|| format!("cannot read the detectors {}", path.display()))?;
         sources.push((path.display().to_string(), source));
@@ -229,7 +234,29 @@ pub fn fingerprint_key(key: &InstallationKey) -> FingerprintKey {
     FingerprintKey::from_bytes(&key.derive("fingerprints"))
 }
 
-fn detector_files(configured: &[PathBuf]) -> Result<Vec<PathBuf>> {
+/// The dialects that Cordon brings along, and those that a configuration describes.
+pub fn load_catalogue(config: &Config) -> Result<Catalogue> {
+    let mut files = Vec::new();
+    let mut faults = Vec::new();
+    let mut read = |name: &str, source: &str| match DialectFile::parse(name, source) {
+        Ok(file) => files.push(file),
+        Err(wrong) => faults.extend(wrong),
+    };
+    for (name, source) in DialectFile::EMBEDDED {
+        read(name, source);
+    }
+    for path in yaml_files(&config.dialects)? {
+        let source = std::fs::read_to_string(&path)
+            .with_context(|| format!("cannot read the dialects {}", path.display()))?;
+        read(&path.display().to_string(), &source);
+    }
+    if !faults.is_empty() {
+        bail!("{}", lines(&faults));
+    }
+    Ok(Catalogue::new(files))
+}
+
+fn yaml_files(configured: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in configured {
         if !path.is_dir() {
@@ -290,6 +317,7 @@ pub async fn keep_fresh(gate: Arc<Gate>, config_file: Option<PathBuf>, stop: Can
                     // Addresses, upstreams and the engine belong to the process; rules and keys may move.
                     next.policy = fresh.policy.clone();
                     next.detectors = fresh.detectors.clone();
+                    next.dialects = fresh.dialects.clone();
                     next.fingerprints = fresh.fingerprints.clone();
                     next.identity.keys = fresh.identity.keys.clone();
                     next.identity.anonymous_loopback = fresh.identity.anonymous_loopback;
@@ -378,7 +406,8 @@ fn digest(config: &Config, config_file: Option<&Path>) -> [u8; 32] {
     let installation = Installation::of(config);
     let mut files: Vec<PathBuf> = config_file.map(Path::to_owned).into_iter().collect();
     files.extend(config.policy.clone());
-    files.extend(detector_files(&config.detectors).unwrap_or_default());
+    files.extend(yaml_files(&config.detectors).unwrap_or_default());
+    files.extend(yaml_files(&config.dialects).unwrap_or_default());
     files.push(installation.keys().to_owned());
     let sets = fingerprint::set_names(installation.fingerprints()).unwrap_or_default();
     files.extend(

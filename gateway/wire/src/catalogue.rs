@@ -1,12 +1,12 @@
 //! Every endpoint that is known: those of the files that describe dialects, then those that are built in.
 //!
 //! On a host that a file speaks of, its routes go first: an application may use a path that means something
-//! else elsewhere. A path is matched as written, like those of the built-in tables.
-
-use cordon_domain::Dialect;
+//! else elsewhere. Only its routes that leave the rest of a path open (`/**`) come after what is built in, since
+//! an application's host may serve a provider's API as well. A path is matched as written, like those of the
+//! built-in tables.
 
 use crate::{
-    DialectFile, Endpoint, endpoint,
+    DialectFault, DialectFile, Endpoint, endpoint,
     endpoint::pattern::{host_name, is_host, is_one_step, matched},
 };
 
@@ -35,11 +35,13 @@ impl Catalogue {
     /// The endpoint of a request, or `None` when nothing describes it; see [`endpoint`](crate::endpoint()).
     #[must_use]
     pub fn endpoint(&self, method: &str, host: Option<&str>, path: &str) -> Option<Endpoint> {
-        let described = host.and_then(|host| self.described(method, host_name(host), path));
-        described.or_else(|| endpoint(method, host, path))
+        let described = |open| self.described(method, host_name(host?), path, open);
+        described(false)
+            .or_else(|| endpoint(method, host, path))
+            .or_else(|| described(true))
     }
 
-    fn described(&self, method: &str, host: &str, path: &str) -> Option<Endpoint> {
+    fn described(&self, method: &str, host: &str, path: &str, open: bool) -> Option<Endpoint> {
         let path = path.split(['?', '#']).next().unwrap_or(path);
         self.files
             .iter()
@@ -47,14 +49,16 @@ impl Catalogue {
             .flat_map(|file| &file.routes)
             .find(|route| {
                 route.methods.iter().any(|known| known == method)
-                    && route.paths.iter().any(|known| is_match(path, known))
+                    && (route.paths.iter())
+                        .any(|known| known.ends_with(REST) == open && is_match(path, known))
             })
             .map(|route| route.endpoint)
     }
 
-    /// The dialects that files describe.
-    pub fn dialects(&self) -> impl Iterator<Item = Dialect> {
-        self.files.iter().map(|file| file.dialect)
+    /// Runs the examples of every file; see [`DialectFile::try_examples`].
+    #[must_use]
+    pub fn try_examples(&self) -> Vec<DialectFault> {
+        self.files.iter().flat_map(DialectFile::try_examples).collect()
     }
 
     /// The hosts that files speak of, as they can be intercepted: names, without patterns.

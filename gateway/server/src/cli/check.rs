@@ -55,6 +55,19 @@ impl Check {
         if let Err(error) = Rules::check(&config, ner) {
             bad(format!("{error:#}"));
         }
+        match rules::load_catalogue(&config) {
+            Ok(catalogue) => {
+                for fault in catalogue.try_examples() {
+                    bad(fault.to_string());
+                }
+                for host in catalogue.hosts().filter(|host| !config.intercepts(host)) {
+                    say(&format!(
+                        "note: {host} is described by a dialect and not under `intercept.hosts`; nothing on it is read"
+                    ));
+                }
+            }
+            Err(error) => bad(format!("{error:#}")),
+        }
         if let Err((path, error)) = config.extra_roots() {
             bad(format!(
                 "intercept.extra_roots: {}: {}",

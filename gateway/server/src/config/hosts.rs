@@ -31,6 +31,14 @@ const HOSTS: &[&str] = &[
     "ollama.com",
     "githubcopilot.com",
     "copilot-proxy.githubusercontent.com",
+    "chat.openai.com",
+    "oaiusercontent.com",
+    "grok.com",
+    "chat.deepseek.com",
+    "chat.mistral.ai",
+    "perplexity.ai",
+    "m365.cloud.microsoft",
+    "substrate.office.com",
 ];
 
 /// Regions in which Amazon Bedrock answers; each is a host of its own among thousands of Amazon's.

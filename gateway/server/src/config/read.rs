@@ -238,6 +238,7 @@ impl Config {
         };
         fix(&mut self.dir);
         self.detectors.iter_mut().for_each(&mut fix);
+        self.dialects.iter_mut().for_each(&mut fix);
         self.intercept.extra_roots.iter_mut().for_each(&mut fix);
         self.intercept.crls.iter_mut().for_each(&mut fix);
         if let Some(token) = &mut self.intercept.authority.pkcs11 {

@@ -21,7 +21,7 @@ use cordon_domain::{
     Source, UpstreamKind,
 };
 use cordon_intercept::{AnswerBody, Arrival, ConnectAsk, TurnedAway, full_body};
-use cordon_wire::Usage;
+use cordon_wire::{Endpoint, Operation, Shape, Usage};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use tracing::{error, info, warn};
 
@@ -56,6 +56,8 @@ pub struct Draft {
     pub door: Door,
     /// The dialect, once known.
     pub dialect: Dialect,
+    /// Of a described dialect: the route.
+    pub shape: Option<&'static Shape>,
     /// The model asked for.
     pub model: Option<String>,
     /// Whether a stream is asked for.
@@ -112,9 +114,18 @@ impl Draft {
         draft.method = request.method().as_str().to_owned();
         draft.path = recorded_path(request.uri().path());
         draft.wants_page = page::wanted(request.headers());
-        draft.dialect = cordon_wire::endpoint(&draft.method, draft.host.as_deref(), &draft.path)
-            .map_or(Dialect::Unknown, |endpoint| endpoint.dialect);
+        let rules = gate.rules.load();
+        let endpoint = rules
+            .catalogue
+            .endpoint(&draft.method, draft.host.as_deref(), &draft.path);
+        draft.endpoint(endpoint);
         draft
+    }
+
+    /// Notes what is asked for, or that nobody knows.
+    pub fn endpoint(&mut self, endpoint: Option<Endpoint>) {
+        self.dialect = endpoint.map_or(Dialect::Unknown, |endpoint| endpoint.dialect);
+        self.shape = endpoint.and_then(|endpoint| endpoint.shape);
     }
 
     /// The draft of a request of which only the way that it came is known.
@@ -144,6 +155,7 @@ impl Draft {
             actor,
             door,
             dialect: Dialect::Unknown,
+            shape: None,
             model: None,
             stream: false,
             status: 0,
@@ -434,7 +446,7 @@ pub async fn refuse(gate: &Gate, mut draft: Draft, cause: Cause) -> Response<Ans
     gate.metrics
         .request(draft.dialect, refusal.action.name(), draft.upstream_label());
     gate.metrics.exchange(draft.started.elapsed());
-    let mut answer = render(draft.dialect, &refusal);
+    let mut answer = render(draft.dialect, draft.shape, &refusal);
     if draft.wants_page {
         let headers = answer.headers_mut();
         headers.insert(
@@ -453,9 +465,13 @@ pub async fn refuse(gate: &Gate, mut draft: Draft, cause: Cause) -> Response<Ans
     answer
 }
 
-/// A refusal as a reply in a dialect.
-pub fn render(dialect: Dialect, refusal: &Refusal) -> Response<AnswerBody> {
-    let rendered = cordon_wire::refuse(dialect, refusal);
+/// A refusal as a reply in a dialect, or as a described route shows it.
+pub fn render(dialect: Dialect, shape: Option<&'static Shape>, refusal: &Refusal) -> Response<AnswerBody> {
+    let endpoint = Endpoint {
+        shape,
+        ..Endpoint::new(dialect, Operation::Manage)
+    };
+    let rendered = cordon_wire::refuse_at(endpoint, refusal);
     let mut response = Response::new(full_body(rendered.body));
     *response.status_mut() =
         StatusCode::from_u16(rendered.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -565,7 +581,7 @@ pub async fn turned_away(gate: &Gate, turned: TurnedAway<Caller>) -> Response<An
             refusal = Cause::Audit.refusal(exchange);
         }
     }
-    render(Dialect::Unknown, &refusal)
+    render(Dialect::Unknown, None, &refusal)
 }
 
 #[cfg(test)]

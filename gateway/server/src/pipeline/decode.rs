@@ -12,8 +12,8 @@ use bytes::Bytes;
 use cordon_domain::{Dialect, Segment, Splice, SpliceError};
 use cordon_intercept::{Arrival, content_encoding, decode_body, read_body};
 use cordon_policy::{Head, SpliceHead, Unknown};
-use cordon_wire::{Endpoint, Envelope, Limits, RequestBody};
-use http::{HeaderName, HeaderValue, Method};
+use cordon_wire::{Endpoint, Envelope, Limits, Operation, RequestBody};
+use http::{HeaderName, HeaderValue, Method, header};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -76,14 +76,22 @@ pub async fn decode(
 ) -> Result<Decoded, Cause> {
     let started = std::time::Instant::now();
     let limits = &gate.config.limits;
-    let endpoint = cordon_wire::endpoint(accepted.method.as_str(), arrival.host.as_deref(), &accepted.path);
+    let endpoint =
+        rules
+            .catalogue
+            .endpoint(accepted.method.as_str(), arrival.host.as_deref(), &accepted.path);
     let intercepted = arrival.host.is_some();
     // Without TLS an intercepted host's name proves nothing, and what is answered could be read.
     let known = endpoint.filter(|_| !intercepted || arrival.tls);
-    draft.dialect = known.map_or(Dialect::Unknown, |endpoint| endpoint.dialect);
-    if known.is_none() && (!intercepted || !arrival.tls || rules.policy.unknown() == Unknown::Block) {
-        return Err(Cause::Unknown { intercepted });
-    }
+    draft.endpoint(known);
+    let known = match (known, rules.policy.unknown()) {
+        (None, unknown) if !intercepted || !arrival.tls || unknown == Unknown::Block => {
+            return Err(Cause::Unknown { intercepted });
+        }
+        // What nobody knows is read string by string, and what cannot be read so is refused.
+        (None, Unknown::Inspect) => Some(Endpoint::new(Dialect::Unknown, Operation::Manage)),
+        (known, _) => known,
+    };
 
     let encodings = content_encoding(&accepted.presented)?;
     let raw = read_body(accepted.body, limits.body_bytes, limits.pace()).await?;
@@ -91,11 +99,15 @@ pub async fn decode(
     let mut files = Attached::default();
     let content = match known {
         Some(endpoint) => {
+            let kind = accepted
+                .presented
+                .get(header::CONTENT_TYPE)
+                .map(|kind| kind.to_str().unwrap_or("unreadable").to_owned());
             let bytes = decode_body(&encodings, raw, limits.body_bytes, limits.expansion_ratio)?;
             draft.request(gate, &bytes);
             draft.wants_usage =
                 endpoint.dialect == Dialect::OpenaiChat && cordon_wire::asks_for_usage(&bytes);
-            let body = parse(endpoint, bytes, wire_limits(limits)).await?;
+            let body = parse(endpoint, kind, bytes, wire_limits(limits)).await?;
             let mut body = body.at_path(arrival.host.as_deref(), &accepted.path);
             draft.model = body.model().map(str::to_owned);
             draft.stream = body.stream();
@@ -134,11 +146,18 @@ pub async fn decode(
 /// asynchronous threads, so that one large prompt does not delay other callers.
 pub const INLINE_BYTES: usize = 16 << 10;
 
-async fn parse(endpoint: Endpoint, bytes: Bytes, limits: Limits) -> Result<RequestBody, Cause> {
-    if bytes.len() <= INLINE_BYTES {
-        return Ok(cordon_wire::decode(endpoint, bytes, &limits)?);
+async fn parse(
+    endpoint: Endpoint,
+    kind: Option<String>,
+    bytes: Bytes,
+    limits: Limits,
+) -> Result<RequestBody, Cause> {
+    let length = bytes.len();
+    let read = move || cordon_wire::decode_as(endpoint, kind.as_deref(), bytes, &limits);
+    if length <= INLINE_BYTES {
+        return Ok(read()?);
     }
-    let parsed = tokio::task::spawn_blocking(move || cordon_wire::decode(endpoint, bytes, &limits)).await;
+    let parsed = tokio::task::spawn_blocking(read).await;
     Ok(parsed.map_err(|_| Cause::Internal)??)
 }
 

@@ -139,6 +139,22 @@ fn address(
             form: Form::Unknown,
         });
     };
+    if matches!(endpoint.dialect, Dialect::Described(_) | Dialect::Unknown) {
+        // An application's own server alone can answer it.
+        if upstream.kind != UpstreamKind::Cloud || !is_addressed(gate, upstream, decoded) {
+            return Err(Cause::NotOffered(
+                "what this application asks for; ask the company's own model from another program",
+            ));
+        }
+        let extra = credentials(gate, upstream, decoded, endpoint.dialect)?;
+        return Ok(Addressed {
+            method,
+            cleared,
+            target: Target::AsCleared,
+            extra,
+            form: Form::Same(endpoint),
+        });
+    }
     let speaks = upstream.speaks(endpoint, is_addressed(gate, upstream, decoded));
     if upstream.kind == UpstreamKind::Cloud {
         // The header that a key goes in is that of the dialect which is sent, not of the caller's.

@@ -23,19 +23,20 @@ pub(crate) struct Described {
 impl Described {
     /// The outermost value of a request.
     pub(crate) fn request(shape: &'static Shape) -> Self {
-        Self::start(&shape.request, Role::Other)
+        Self::start(&shape.request)
     }
 
     /// The outermost value of a reply, or of one of its events.
     pub(crate) fn reply(shape: &'static Shape) -> Self {
-        Self::start(&shape.reply, Role::Other)
+        Self::start(&shape.reply)
     }
 
-    fn start(patterns: &'static Patterns, role: Role) -> Self {
+    fn start(patterns: &'static Patterns) -> Self {
+        let states = patterns.start();
         Self {
             patterns,
-            states: patterns.start(),
-            role,
+            states,
+            role: patterns.role(states).unwrap_or(Role::Other),
         }
     }
 

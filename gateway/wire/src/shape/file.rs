@@ -35,7 +35,7 @@ pub(crate) struct Route {
     pub(crate) methods: Vec<String>,
     pub(crate) paths: Vec<String>,
     pub(crate) endpoint: Endpoint,
-    examples: Vec<Example>,
+    examples: Vec<(Location, Example)>,
 }
 
 /// Something wrong in a file that describes a dialect, with the place an editor can jump to.
@@ -205,6 +205,10 @@ struct Expected {
 }
 
 impl DialectFile {
+    /// The files that Cordon brings along: each with its name.
+    pub const EMBEDDED: &'static [(&'static str, &'static str)] =
+        include!(concat!(env!("OUT_DIR"), "/dialect_files.rs"));
+
     /// Reads a file. The same text under the same name gives the same shapes again.
     ///
     /// # Errors
@@ -241,28 +245,16 @@ impl DialectFile {
         }
     }
 
-    /// The dialect's name.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        self.dialect.name()
-    }
-
-    /// The hosts that it speaks of: a name, or a pattern of names.
-    #[must_use]
-    pub fn hosts(&self) -> &[String] {
-        &self.hosts
-    }
-
     /// Runs the examples of every route; what is not as the file says comes back as faults.
     #[must_use]
     pub fn try_examples(&self) -> Vec<DialectFault> {
         let mut faults = Vec::new();
         for route in &self.routes {
-            for (number, example) in route.examples.iter().enumerate() {
+            for (at, example) in &route.examples {
                 let mut differs = |what: String| {
-                    let shape = route.endpoint.shape.map_or("", |shape| shape.name());
-                    let message = format!("example {} of route `{shape}`: {what}", number + 1);
-                    faults.push(fault(&self.file, Location::UNKNOWN, message));
+                    let shape = route.endpoint.shape.map_or("", Shape::name);
+                    let message = format!("example of route `{shape}`: {what}");
+                    faults.push(fault(&self.file, *at, message));
                 };
                 example.run(route, &mut differs);
             }
@@ -442,7 +434,11 @@ impl Reader<'_> {
                 shape: Some(shape),
                 streamed: route.streamed.then_some(true),
             },
-            examples: route.examples.into_iter().map(|example| example.value).collect(),
+            examples: route
+                .examples
+                .into_iter()
+                .map(|example| (example.referenced, example.value))
+                .collect(),
         })
     }
 

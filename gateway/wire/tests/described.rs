@@ -1,0 +1,230 @@
+//! The files that describe dialects: each is read, and each of its examples is as it says.
+
+use bytes::Bytes;
+use cordon_domain::{Dialect, Role, Splice};
+use cordon_wire::{
+    Catalogue, Channel, DialectFile, Endpoint, Limits, Rewrite, StreamEditor, decode_as, decode_reply_of,
+    endpoint,
+};
+
+fn shipped() -> Catalogue {
+    let read = |(name, source): &(&str, &str)| {
+        DialectFile::parse(name, source).unwrap_or_else(|faults| panic!("{}", faults[0]))
+    };
+    Catalogue::new(DialectFile::EMBEDDED.iter().map(read))
+}
+
+fn at(host: &str, path: &str) -> Endpoint {
+    shipped().endpoint("POST", Some(host), path).expect(path)
+}
+
+#[test]
+fn every_example_is_as_its_file_says() {
+    let faults = shipped().try_examples();
+    assert!(
+        faults.is_empty(),
+        "{}",
+        faults.iter().map(|f| format!("{f}\n")).collect::<String>()
+    );
+    // A file without examples would show nothing.
+    for (name, source) in DialectFile::EMBEDDED {
+        assert!(source.contains("examples:"), "{name}");
+    }
+}
+
+#[test]
+fn an_example_that_is_wrong_is_told_with_its_line() {
+    let source = "name: some-app\nhosts: [llm.example]\nroutes:\n  - name: ask\n    methods: [POST]\n    paths: [/ask]\n    text: {/q: user}\n    examples:\n      - body: '{\"q\":\"a\"}'\n        segments: [{place: /q, role: system, text: b}]\n";
+    let faults = DialectFile::parse("a.yaml", source).unwrap().try_examples();
+    assert_eq!(faults.len(), 2, "{faults:?}");
+    assert!(faults[0].to_string().starts_with("a.yaml:9:"), "{}", faults[0]);
+}
+
+#[test]
+fn what_is_wrong_in_a_file_is_told_with_its_place() {
+    let with = |hosts: &str, path: &str, rest: &str| {
+        format!(
+            "name: some-app\nhosts: {hosts}\nroutes:\n  - name: ask\n    methods: [POST]\n    paths: [{path}]\n{rest}"
+        )
+    };
+    for (source, line, told) in [
+        (with("[]", "/a", ""), 2, "hosts"),
+        (with("[\"HTTPS://x\"]", "/a", ""), 2, "host"),
+        (with("[a.example]", "a", ""), 6, "path"),
+        (with("[a.example]", "/a?b", ""), 6, "path"),
+        (with("[a.example]", "/a", "    text: {q: user}\n"), 7, "pattern"),
+        (with("[a.example]", "/a", "    text: {/q: boss}\n"), 7, "boss"),
+        (with("[a.example]", "/a", "    txt: {}\n"), 7, "txt"),
+        (
+            with(
+                "[a.example]",
+                "/a",
+                "    refusal: {content_type: text/plain, body: no}\n",
+            ),
+            7,
+            "{message}",
+        ),
+        (
+            with("[a.example]", "/a", "").replace("some-app", "openai-chat"),
+            1,
+            "built in",
+        ),
+        (
+            with("[a.example]", "/a", "").replace("some-app", "Some App"),
+            1,
+            "letters",
+        ),
+    ] {
+        let faults = DialectFile::parse("a.yaml", &source).expect_err(&source);
+        assert_eq!(faults[0].line, line, "{}", faults[0]);
+        assert!(faults[0].message.contains(told), "{}", faults[0]);
+    }
+}
+
+#[test]
+fn a_described_host_has_its_routes_and_what_is_built_in() {
+    let all = shipped();
+    let found = |method, host, path| {
+        all.endpoint(method, Some(host), path)
+            .map(|found| (found.dialect.name(), found.shape.map_or("", |shape| shape.name())))
+    };
+    assert_eq!(
+        found("POST", "chatgpt.com", "/backend-api/f/conversation"),
+        Some(("chatgpt-web", "conversation"))
+    );
+    assert_eq!(
+        found("POST", "chatgpt.com:443", "/backend-api/conversation?x=1"),
+        Some(("chatgpt-web", "conversation"))
+    );
+    assert_eq!(
+        found("GET", "cdn.chatgpt.com", "/assets/a.js"),
+        Some(("chatgpt-web", "pages"))
+    );
+    assert_eq!(found("GET", "chatgpt.com", "/assets/../backend-api/x"), None);
+    assert_eq!(
+        found("POST", "chatgpt.com.evil.example", "/backend-api/conversation"),
+        None
+    );
+    // Codex speaks to the same host in OpenAI's own dialect.
+    assert_eq!(
+        found("POST", "chatgpt.com", "/backend-api/codex/responses"),
+        Some(("openai-responses", ""))
+    );
+    assert_eq!(
+        all.endpoint("POST", None, "/v1/messages"),
+        endpoint("POST", None, "/v1/messages")
+    );
+}
+
+#[test]
+fn the_same_text_gives_the_same_shapes_and_a_later_file_counts() {
+    let (name, source) = DialectFile::EMBEDDED
+        .iter()
+        .find(|(name, _)| *name == "chatgpt.yaml")
+        .unwrap();
+    let path = "/backend-api/conversation";
+    let read = || DialectFile::parse(name, source).unwrap();
+    let once = Catalogue::new([read()]).endpoint("POST", Some("chatgpt.com"), path);
+    assert_eq!(
+        once,
+        Catalogue::new([read()]).endpoint("POST", Some("chatgpt.com"), path)
+    );
+    let own = "name: chatgpt-web\nhosts: [chatgpt.com]\nroutes: [{name: own, methods: [POST], paths: [/backend-api/conversation]}]";
+    let both = Catalogue::new([read(), DialectFile::parse("own.yaml", own).unwrap()]);
+    let found = both.endpoint("POST", Some("chatgpt.com"), path).unwrap();
+    assert_eq!(
+        found.shape.map(|shape| shape.name().to_owned()).as_deref(),
+        Some("own")
+    );
+}
+
+/// Puts an original back for a placeholder, also one that comes in pieces.
+#[derive(Default)]
+struct PutBack(String);
+
+impl Rewrite for PutBack {
+    fn whole(&mut self, text: &str, _arguments: bool) -> String {
+        text.replace("[A_1]", "hunter2")
+    }
+
+    fn push(&mut self, _channel: &Channel, piece: &str, _arguments: bool) -> String {
+        let text = std::mem::take(&mut self.0) + piece;
+        let text = text.replace("[A_1]", "hunter2");
+        match text.rfind('[') {
+            Some(at) if text.len() - at < 5 => {
+                self.0 = text[at..].to_owned();
+                text[..at].to_owned()
+            }
+            _ => text,
+        }
+    }
+
+    fn holds(&self, _channel: &Channel) -> bool {
+        !self.0.is_empty()
+    }
+
+    fn finish(&mut self, _channel: &Channel) -> String {
+        std::mem::take(&mut self.0)
+    }
+}
+
+#[test]
+fn a_stream_of_patches_gets_originals_back_across_events() {
+    let endpoint = at("chatgpt.com", "/backend-api/conversation");
+    let mut editor = StreamEditor::new(endpoint, &Limits::default());
+    let mut put_back = PutBack::default();
+    let stream = b"event: delta\ndata: {\"p\":\"/message/content/parts/0\",\"o\":\"append\",\"v\":\"it is [A\"}\n\nevent: delta\ndata: {\"v\":\"_1]!\"}\n\ndata: {\"message\":{\"content\":{\"parts\":[\"all: [A_1]\"]}}}\n\n";
+    let mut out = editor.push(stream, &mut put_back).unwrap().to_vec();
+    out.extend(editor.finish(&mut put_back).unwrap());
+    let out = String::from_utf8(out).unwrap();
+    assert!(
+        out.contains(r#""v":"it is hunter2"#) || out.contains(r#"hunter2!"#),
+        "{out}"
+    );
+    assert!(out.contains("all: hunter2") && !out.contains("[A"), "{out}");
+    assert!(editor.complete());
+}
+
+#[test]
+fn a_reply_of_lines_is_read_line_by_line_and_a_page_passes() {
+    let endpoint = at("claude.ai", "/api/whatever");
+    assert!(matches!(endpoint.dialect, Dialect::Described(_)));
+    let limits = Limits::default();
+    let lines = Bytes::from_static(b"{\"a\":\"x [A_1]\"}\n{\"a\":\"y\"}\n");
+    let reply = decode_reply_of(endpoint, "application/json", lines, &limits).unwrap();
+    assert!(
+        reply
+            .segments()
+            .iter()
+            .any(|segment| segment.text.as_str() == "x [A_1]")
+    );
+    let page = Bytes::from_static(b"<html>");
+    let reply = decode_reply_of(endpoint, "text/html", page.clone(), &limits).unwrap();
+    assert_eq!(reply.splice(&[]).unwrap(), page);
+}
+
+#[test]
+fn bodies_of_another_shape_are_inspected_all_the_same() {
+    let endpoint = at(
+        "claude.ai",
+        "/api/organizations/o/chat_conversations/c/completion",
+    );
+    let body = Bytes::from_static(b"{\"new_field\":{\"deep\":[\"my key\"]}}");
+    let body = decode_as(endpoint, Some("application/json"), body, &Limits::default()).unwrap();
+    let found = body
+        .segments()
+        .iter()
+        .find(|segment| segment.text.as_str() == "my key")
+        .unwrap();
+    assert_eq!(found.role, Role::Other);
+    let wrong = Bytes::from_static(b"prompt=my+key");
+    assert!(
+        decode_as(
+            endpoint,
+            Some("application/x-www-form-urlencoded"),
+            wrong,
+            &Limits::default()
+        )
+        .is_err()
+    );
+}
