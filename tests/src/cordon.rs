@@ -44,6 +44,8 @@ pub struct Plan<'a> {
     pub engine: OnPrem<'a>,
     /// The provider that takes the place of the hosts of OpenAI and Anthropic.
     pub cloud: Option<&'a Upstream>,
+    /// Hosts of web applications whose place the provider takes, too.
+    pub apps: &'a [&'a str],
     /// The policy; the embedded default when absent.
     pub policy: Option<String>,
     /// What Cordon tells the provider about who pays: `passthrough`, or a key of the company's.
@@ -63,6 +65,7 @@ impl<'a> Plan<'a> {
         Self {
             engine,
             cloud: None,
+            apps: &[],
             policy: None,
             credentials: "passthrough",
             database: None,
@@ -95,7 +98,11 @@ impl Home {
         let home = Self { folder };
         let mut config = String::from("dir: state\n");
         config.push_str("listen: { gateway: '127.0.0.1:0', proxy: '127.0.0.1:0', admin: '127.0.0.1:0' }\n");
-        config.push_str("intercept:\n  hosts: [api.openai.com, api.anthropic.com, chatgpt.com]\n");
+        config.push_str("intercept:\n  hosts: [api.openai.com, api.anthropic.com, chatgpt.com");
+        for app in plan.apps.iter().filter(|app| **app != "chatgpt.com") {
+            let _ = write!(config, ", {app}");
+        }
+        config.push_str("]\n");
         config.push_str(if plan.tunnels {
             "  allow_private_tunnels: true\n"
         } else {
@@ -129,6 +136,15 @@ impl Home {
                 let _ = writeln!(
                     config,
                     "  {name}: {{ kind: cloud, hosts: [{host}], address: '{address}', credentials: {credentials}, dialects: [{dialects}] }}"
+                );
+            }
+        }
+        if let Some(cloud) = plan.cloud {
+            for app in plan.apps {
+                let _ = writeln!(
+                    config,
+                    "  {app}: {{ kind: cloud, hosts: [{app}], address: '{}', dialects: [] }}",
+                    cloud.address()
                 );
             }
         }

@@ -35,7 +35,16 @@ use tokio_rustls::TlsAcceptor;
 use crate::{replies, tls::TestAuthority};
 
 /// The hosts whose place an upstream behind TLS takes.
-pub const PROVIDERS: [&str; 3] = ["api.openai.com", "api.anthropic.com", "localhost"];
+pub const PROVIDERS: [&str; 8] = [
+    "api.openai.com",
+    "api.anthropic.com",
+    "chatgpt.com",
+    "files.oaiusercontent.com",
+    "claude.ai",
+    "gemini.google.com",
+    "grok.com",
+    "localhost",
+];
 
 /// One request as it arrived.
 #[derive(Clone)]

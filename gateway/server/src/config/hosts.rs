@@ -38,7 +38,6 @@ const HOSTS: &[&str] = &[
     "chat.mistral.ai",
     "perplexity.ai",
     "m365.cloud.microsoft",
-    "substrate.office.com",
 ];
 
 /// Regions in which Amazon Bedrock answers; each is a host of its own among thousands of Amazon's.
