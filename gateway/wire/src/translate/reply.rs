@@ -1,6 +1,6 @@
 //! An `openai-chat` reply taken apart: what both translations of a reply, plain or streamed, start from.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::TranslateError;
 
@@ -18,6 +18,18 @@ pub(super) struct Reply {
     pub(super) calls: Vec<Call>,
     pub(super) stop: Stop,
     pub(super) usage: Tokens,
+}
+
+impl Call {
+    /// The arguments as an object, which some dialects demand. Those that are none go on under a name
+    /// that no schema has, so that the tool refuses them and the model gets to see why.
+    pub(super) fn input(&self) -> Value {
+        match serde_json::from_str(&self.arguments) {
+            Ok(object @ Value::Object(_)) => object,
+            _ if self.arguments.trim().is_empty() => json!({}),
+            _ => json!({"malformed_arguments": self.arguments}),
+        }
+    }
 }
 
 /// Which reply it is.
@@ -120,6 +132,11 @@ impl Head {
             id,
             created: body.get("created").and_then(Value::as_u64).unwrap_or(0),
         }
+    }
+
+    /// Of a reply that never said which it is.
+    pub(super) fn unnamed() -> Self {
+        Self::read(&Value::Null)
     }
 
     /// An id for a tool call that came without one, unlike those of other replies.

@@ -16,13 +16,17 @@ use super::{
 };
 use crate::{Endpoint, Limits, Usage, sse};
 
+mod runs;
+pub(super) use runs::{Run, Runs};
+
 /// Translates one streamed reply. Feed it with [`StreamTranslator::push`], then
 /// [`StreamTranslator::finish`].
 pub struct StreamTranslator {
     parser: sse::Parser,
     limit: usize,
     taken: usize,
-    writer: Writer,
+    /// None for the same dialect: events go on as they came.
+    writer: Option<Box<dyn Writer>>,
     stop: Option<Stop>,
     tokens: Option<Tokens>,
     called: bool,
@@ -30,12 +34,37 @@ pub struct StreamTranslator {
     ended: bool,
 }
 
-enum Writer {
-    /// The same dialect: events go on as they came.
-    Chat,
-    Messages(messages::stream::Writer),
-    Responses(responses::stream::Writer),
-    Untranslated(Dialect),
+/// Writes a reply in a dialect, in the order that its events have to have.
+pub(super) trait Writer: Send {
+    /// A chunk has come; the first starts the reply.
+    fn start(&mut self, head: &Head, out: &mut Vec<u8>);
+    /// The next piece.
+    fn piece(&mut self, piece: Piece, out: &mut Vec<u8>) -> Result<(), TranslateError>;
+    /// The reply is whole.
+    fn end(&mut self, stop: &Stop, tokens: Tokens, out: &mut Vec<u8>);
+    /// The upstream reports an error.
+    fn fail(&mut self, error: &UpstreamError, out: &mut Vec<u8>);
+    /// A comment of `text/event-stream`, which keeps a connection awake.
+    fn comment(&mut self, raw: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(raw);
+    }
+}
+
+/// The writer of a dialect that nobody translates.
+struct Untranslated(Dialect);
+
+impl Writer for Untranslated {
+    fn start(&mut self, _: &Head, _: &mut Vec<u8>) {}
+
+    fn piece(&mut self, _: Piece, _: &mut Vec<u8>) -> Result<(), TranslateError> {
+        Err(TranslateError::Dialect(self.0))
+    }
+
+    fn end(&mut self, _: &Stop, _: Tokens, _: &mut Vec<u8>) {}
+
+    fn fail(&mut self, error: &UpstreamError, out: &mut Vec<u8>) {
+        chat_error(error, out);
+    }
 }
 
 /// A piece of the reply.
@@ -62,16 +91,16 @@ impl Piece {
 }
 
 impl StreamTranslator {
-    /// A translator for the reply to a request at that endpoint. `asked_model` is the name that the
-    /// caller used.
+    /// A translator for the reply to a request at that endpoint. `asked_model` is the name that the caller used.
     #[must_use]
     pub fn new(endpoint: Endpoint, asked_model: &str) -> Self {
         let limits = Limits::default();
-        let writer = match endpoint.dialect {
-            Dialect::OpenaiChat => Writer::Chat,
-            Dialect::AnthropicMessages => Writer::Messages(messages::stream::Writer::new(asked_model)),
-            Dialect::OpenaiResponses => Writer::Responses(responses::stream::Writer::new(asked_model)),
-            other => Writer::Untranslated(other),
+        let model = asked_model;
+        let writer: Option<Box<dyn Writer>> = match endpoint.dialect {
+            Dialect::OpenaiChat => None,
+            Dialect::AnthropicMessages => Some(Box::new(messages::stream::Writer::new(model))),
+            Dialect::OpenaiResponses => Some(Box::new(responses::stream::Writer::new(model))),
+            other => Some(Box::new(Untranslated(other))),
         };
         Self {
             parser: sse::Parser::new(limits.max_body),
@@ -102,7 +131,7 @@ impl StreamTranslator {
     /// ends the stream with [`error_event`](crate::error_event).
     pub fn push(&mut self, bytes: &[u8]) -> Result<Bytes, TranslateError> {
         // An editor behind us bounds what it holds; what the writers gather is bounded here.
-        if !matches!(self.writer, Writer::Chat) {
+        if self.writer.is_some() {
             self.taken = self.taken.saturating_add(bytes.len());
             if self.taken > self.limit {
                 return Err(TranslateError::ReplyTooLarge { limit: self.limit });
@@ -148,31 +177,30 @@ impl StreamTranslator {
             return Ok(());
         }
         let Some(data) = event.data() else {
-            // Comments mean the same in every dialect: they keep a connection awake.
-            out.extend_from_slice(event.raw());
+            match &mut self.writer {
+                Some(writer) => writer.comment(event.raw(), out),
+                None => out.extend_from_slice(event.raw()),
+            }
             return Ok(());
         };
         if data.trim_ascii() == b"[DONE]" {
             self.ended = true;
             let stop = self.stop.take().unwrap_or(Stop::End);
-            let tokens = self.tokens.unwrap_or_default();
             match &mut self.writer {
-                Writer::Chat => {
+                None => {
                     out.extend_from_slice(event.raw());
                     if !event.ended() {
                         out.extend_from_slice(b"\n\n");
                     }
                 }
-                Writer::Messages(writer) => writer.end(&stop, tokens, out),
-                Writer::Responses(writer) => writer.end(&stop, tokens, out),
-                Writer::Untranslated(dialect) => return Err(TranslateError::Dialect(*dialect)),
+                Some(writer) => writer.end(&stop, self.tokens.unwrap_or_default(), out),
             }
             return Ok(());
         }
         let chunk: Value = match serde_json::from_slice(data) {
             Ok(chunk) => chunk,
             // What is not translated need not be understood.
-            Err(_) if matches!(self.writer, Writer::Chat) => {
+            Err(_) if self.writer.is_none() => {
                 out.extend_from_slice(event.raw());
                 return Ok(());
             }
@@ -183,9 +211,9 @@ impl StreamTranslator {
         }
         if let Some(error) = UpstreamError::of(&chunk) {
             self.ended = true;
-            match &self.writer {
-                Writer::Chat => out.extend_from_slice(event.raw()),
-                _ => self.fail(&error, out),
+            match &mut self.writer {
+                None => out.extend_from_slice(event.raw()),
+                Some(writer) => writer.fail(&error, out),
             }
             return Ok(());
         }
@@ -193,20 +221,13 @@ impl StreamTranslator {
         self.called |= pieces.iter().any(|piece| matches!(piece, Piece::Call { .. }));
         self.refused |= pieces.iter().any(|piece| matches!(piece, Piece::Refusal(_)));
         match &mut self.writer {
-            Writer::Chat => out.extend_from_slice(event.raw()),
-            Writer::Messages(writer) => {
-                writer.start(&chunk, out);
+            None => out.extend_from_slice(event.raw()),
+            Some(writer) => {
+                writer.start(&Head::read(&chunk), out);
                 pieces
                     .into_iter()
                     .try_for_each(|piece| writer.piece(piece, out))?;
             }
-            Writer::Responses(writer) => {
-                writer.start(&chunk, out);
-                pieces
-                    .into_iter()
-                    .try_for_each(|piece| writer.piece(piece, out))?;
-            }
-            Writer::Untranslated(dialect) => return Err(TranslateError::Dialect(*dialect)),
         }
         let stop = first_choice(&chunk).and_then(|choice| Stop::read(choice, self.called, self.refused));
         if stop.is_some() {
@@ -217,23 +238,31 @@ impl StreamTranslator {
 
     fn fail(&mut self, error: &UpstreamError, out: &mut Vec<u8>) {
         match &mut self.writer {
-            Writer::Messages(_) => emit("error", &messages::reply::error(error), out),
-            Writer::Responses(writer) => writer.fail(error, out),
-            Writer::Chat | Writer::Untranslated(_) => {
-                let error = serde_json::json!({"error": {
-                    "message": error.message, "type": error.kind, "param": null, "code": error.code,
-                }});
-                out.extend_from_slice(format!("data: {error}\n\n").as_bytes());
-            }
+            Some(writer) => writer.fail(error, out),
+            None => chat_error(error, out),
         }
     }
 }
 
-pub(super) fn head(chunk: &Value) -> Head {
-    Head::read(chunk)
+fn chat_error(error: &UpstreamError, out: &mut Vec<u8>) {
+    data(openai_error(error).to_string(), out);
 }
 
-/// One event with its name, as both dialects write them.
+/// OpenAI's error object.
+pub(super) fn openai_error(error: &UpstreamError) -> Value {
+    serde_json::json!({"error": {
+        "message": error.message, "type": error.kind, "param": null, "code": error.code,
+    }})
+}
+
+/// One event without a name.
+pub(super) fn data(data: impl AsRef<[u8]>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"data: ");
+    out.extend_from_slice(data.as_ref());
+    out.extend_from_slice(b"\n\n");
+}
+
+/// One event with its name.
 pub(super) fn emit(name: &str, data: &Value, out: &mut Vec<u8>) {
     out.extend_from_slice(format!("event: {name}\ndata: {data}\n\n").as_bytes());
 }
@@ -271,8 +300,3 @@ fn pieces(chunk: &Value) -> Vec<Piece> {
     }
     pieces
 }
-
-/// What the pieces of a tool call are checked for: one call after another, each with its name first.
-pub(super) const INTERLEAVED: TranslateError =
-    TranslateError::Reply("its stream goes back to a tool call that has ended");
-pub(super) const NAMELESS: TranslateError = TranslateError::Reply("a tool call has no name");

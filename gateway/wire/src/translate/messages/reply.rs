@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::translate::reply::{Call, Reply, Stop, Tokens, UpstreamError};
+use crate::translate::reply::{Reply, Stop, Tokens, UpstreamError};
 
 pub(crate) fn from_chat(reply: Reply, asked_model: &str) -> Value {
     let mut content = Vec::new();
@@ -12,7 +12,7 @@ pub(crate) fn from_chat(reply: Reply, asked_model: &str) -> Value {
         }
     }
     for call in &reply.calls {
-        content.push(json!({"type": "tool_use", "id": call.id, "name": call.name, "input": input(call)}));
+        content.push(json!({"type": "tool_use", "id": call.id, "name": call.name, "input": call.input()}));
     }
     let (stop_reason, stop_sequence) = stop(&reply.stop);
     message(
@@ -79,14 +79,4 @@ pub(super) fn usage(tokens: Tokens) -> Value {
         "cache_read_input_tokens": tokens.cached.min(tokens.input),
         "output_tokens": tokens.output,
     })
-}
-
-/// A tool's input has to be an object. Arguments that are none go on under a name that no schema has,
-/// so that the tool refuses them and the model gets to see why.
-fn input(call: &Call) -> Value {
-    match serde_json::from_str(&call.arguments) {
-        Ok(object @ Value::Object(_)) => object,
-        _ if call.arguments.trim().is_empty() => json!({}),
-        _ => json!({"malformed_arguments": call.arguments}),
-    }
 }

@@ -3,27 +3,17 @@
 
 use serde_json::{Value, json};
 
-use super::reply::{message, stop as stop_reason, usage};
+use super::reply::{error, message, stop as stop_reason, usage};
 use crate::translate::{
     TranslateError,
-    reply::{Head, Stop, Tokens},
-    stream::{INTERLEAVED, NAMELESS, Piece, emit, head},
+    reply::{Head, Stop, Tokens, UpstreamError},
+    stream::{self, Piece, Run, Runs, emit},
 };
 
 pub(crate) struct Writer {
     model: String,
     head: Option<Head>,
-    /// Index of the next block, which is how many there were.
-    next: u64,
-    open: Option<Block>,
-    /// The highest tool call so far.
-    call: Option<u64>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Block {
-    Text,
-    Call(u64),
+    runs: Runs,
 }
 
 impl Writer {
@@ -31,20 +21,36 @@ impl Writer {
         Self {
             model: model.to_owned(),
             head: None,
-            next: 0,
-            open: None,
-            call: None,
+            runs: Runs::default(),
         }
     }
 
-    /// The first chunk starts the message.
-    pub(crate) fn start(&mut self, chunk: &Value, out: &mut Vec<u8>) {
-        if self.head.is_none() {
-            self.begin(head(chunk), out);
+    fn open(&mut self, run: Run, block: &Value, out: &mut Vec<u8>) {
+        self.close(out);
+        self.runs.begin(run);
+        let start =
+            json!({"type": "content_block_start", "index": self.runs.index(), "content_block": block});
+        emit("content_block_start", &start, out);
+    }
+
+    fn close(&mut self, out: &mut Vec<u8>) {
+        if self.runs.close().is_some() {
+            let stop = json!({"type": "content_block_stop", "index": self.runs.index()});
+            emit("content_block_stop", &stop, out);
         }
     }
 
-    fn begin(&mut self, head: Head, out: &mut Vec<u8>) {
+    fn delta(&self, delta: &Value, out: &mut Vec<u8>) {
+        let delta = json!({"type": "content_block_delta", "index": self.runs.index(), "delta": delta});
+        emit("content_block_delta", &delta, out);
+    }
+}
+
+impl stream::Writer for Writer {
+    fn start(&mut self, head: &Head, out: &mut Vec<u8>) {
+        if self.head.is_some() {
+            return;
+        }
         let message = message(
             &head.id,
             &self.model,
@@ -58,14 +64,16 @@ impl Writer {
             &json!({"type": "message_start", "message": message}),
             out,
         );
-        self.head = Some(head);
+        self.head = Some(head.clone());
     }
 
-    pub(crate) fn piece(&mut self, piece: Piece, out: &mut Vec<u8>) -> Result<(), TranslateError> {
+    fn piece(&mut self, piece: Piece, out: &mut Vec<u8>) -> Result<(), TranslateError> {
         match piece {
             Piece::Thinking => emit("ping", &json!({"type": "ping"}), out),
             Piece::Text(text) | Piece::Refusal(text) => {
-                self.open(Block::Text, || json!({"type": "text", "text": ""}), out);
+                if self.runs.open() != Some(Run::Text) {
+                    self.open(Run::Text, &json!({"type": "text", "text": ""}), out);
+                }
                 self.delta(&json!({"type": "text_delta", "text": text}), out);
             }
             Piece::Call {
@@ -74,23 +82,15 @@ impl Writer {
                 name,
                 arguments,
             } => {
-                if self.open != Some(Block::Call(index)) {
-                    if self.call.is_some_and(|last| index <= last) {
-                        // An empty delta behind a call's end says nothing.
-                        return if arguments.is_empty() {
-                            Ok(())
-                        } else {
-                            Err(INTERLEAVED)
-                        };
+                match self.runs.begins(index, &name, &arguments)? {
+                    None => return Ok(()),
+                    Some(true) => {
+                        let given = self.head.as_ref().filter(|_| id.is_empty());
+                        let id = given.map_or(id, |head| head.call_id(index));
+                        let block = json!({"type": "tool_use", "id": id, "name": name, "input": {}});
+                        self.open(Run::Call(index), &block, out);
                     }
-                    if name.is_empty() {
-                        return Err(NAMELESS);
-                    }
-                    let given = self.head.as_ref().filter(|_| id.is_empty());
-                    let id = given.map_or(id, |head| head.call_id(index));
-                    self.call = Some(index);
-                    let block = || json!({"type": "tool_use", "id": id, "name": name, "input": {}});
-                    self.open(Block::Call(index), block, out);
+                    Some(false) => {}
                 }
                 if !arguments.is_empty() {
                     self.delta(
@@ -103,8 +103,8 @@ impl Writer {
         Ok(())
     }
 
-    pub(crate) fn end(&mut self, stop: &Stop, tokens: Tokens, out: &mut Vec<u8>) {
-        self.start(&Value::Null, out);
+    fn end(&mut self, stop: &Stop, tokens: Tokens, out: &mut Vec<u8>) {
+        self.start(&Head::unnamed(), out);
         self.close(out);
         let (reason, sequence) = stop_reason(stop);
         let delta = json!({
@@ -116,30 +116,7 @@ impl Writer {
         emit("message_stop", &json!({"type": "message_stop"}), out);
     }
 
-    fn open(&mut self, block: Block, start: impl FnOnce() -> Value, out: &mut Vec<u8>) {
-        if self.open == Some(block) {
-            return;
-        }
-        self.close(out);
-        let start = json!({"type": "content_block_start", "index": self.next, "content_block": start()});
-        emit("content_block_start", &start, out);
-        self.next += 1;
-        self.open = Some(block);
-    }
-
-    fn close(&mut self, out: &mut Vec<u8>) {
-        if self.open.take().is_some() {
-            let stop = json!({"type": "content_block_stop", "index": self.next - 1});
-            emit("content_block_stop", &stop, out);
-        }
-    }
-
-    fn delta(&self, delta: &Value, out: &mut Vec<u8>) {
-        let index = self.next.saturating_sub(1);
-        emit(
-            "content_block_delta",
-            &json!({"type": "content_block_delta", "index": index, "delta": delta}),
-            out,
-        );
+    fn fail(&mut self, failed: &UpstreamError, out: &mut Vec<u8>) {
+        emit("error", &error(failed), out);
     }
 }

@@ -11,7 +11,7 @@ use super::{
 use crate::translate::{
     TranslateError,
     reply::{Head, Stop, Tokens, UpstreamError},
-    stream::{INTERLEAVED, NAMELESS, Piece, emit, head},
+    stream::{self, Piece, Runs, emit},
 };
 
 pub(crate) struct Writer {
@@ -21,8 +21,7 @@ pub(crate) struct Writer {
     /// The items that are done.
     output: Vec<Value>,
     open: Option<Item>,
-    /// The highest tool call so far.
-    last_call: Option<u64>,
+    runs: Runs,
 }
 
 enum Item {
@@ -33,7 +32,6 @@ enum Item {
     },
     Call {
         id: String,
-        index: u64,
         call: String,
         name: String,
         arguments: String,
@@ -48,63 +46,14 @@ impl Writer {
             sequence: 0,
             output: Vec::new(),
             open: None,
-            last_call: None,
+            runs: Runs::default(),
         }
     }
 
-    /// The first chunk starts the response.
-    pub(crate) fn start(&mut self, chunk: &Value, out: &mut Vec<u8>) {
-        if self.head.is_some() {
-            return;
-        }
-        self.head = Some(head(chunk));
-        for name in ["response.created", "response.in_progress"] {
-            let response = self.response(&Status::InProgress, Vec::new(), None);
-            self.event(name, json!({"response": response}), out);
-        }
-    }
-
-    pub(crate) fn piece(&mut self, piece: Piece, out: &mut Vec<u8>) -> Result<(), TranslateError> {
-        match piece {
-            // The dialect has no event for it; a comment keeps the connection awake.
-            Piece::Thinking => out.extend_from_slice(b": thinking\n\n"),
-            Piece::Text(text) => self.words(Run::Text, &text, out),
-            Piece::Refusal(text) => self.words(Run::Refusal, &text, out),
-            Piece::Call {
-                index,
-                id,
-                name,
-                arguments,
-            } => self.call(index, id, name, &arguments, out)?,
-        }
-        Ok(())
-    }
-
-    pub(crate) fn end(&mut self, stop: &Stop, tokens: Tokens, out: &mut Vec<u8>) {
-        self.start(&Value::Null, out);
-        let status = Status::of(stop);
-        self.close(status.of_item(), out);
-        let output = std::mem::take(&mut self.output);
-        let response = self.response(&status, output, Some(tokens));
-        let name = if matches!(status, Status::Completed) {
-            "response.completed"
-        } else {
-            "response.incomplete"
-        };
-        self.event(name, json!({"response": response}), out);
-    }
-
-    pub(crate) fn fail(&mut self, error: &UpstreamError, out: &mut Vec<u8>) {
-        let code = match (error.code.as_deref(), error.kind.as_str()) {
-            // Clients know this one and tell their user to start afresh.
-            (Some("context_length_exceeded"), _) => "context_length_exceeded",
-            (_, "rate_limit_error") => "rate_limit_exceeded",
-            (_, "invalid_request_error") => "invalid_prompt",
-            _ => "server_error",
-        };
+    fn failed(&mut self, code: &str, message: &str, out: &mut Vec<u8>) {
         let status = Status::Failed {
             code: code.to_owned(),
-            message: error.message.clone(),
+            message: message.to_owned(),
         };
         let output = std::mem::take(&mut self.output);
         let response = self.response(&status, output, None);
@@ -153,20 +102,12 @@ impl Writer {
         piece: &str,
         out: &mut Vec<u8>,
     ) -> Result<(), TranslateError> {
-        if !matches!(&self.open, Some(Item::Call { index: open, .. }) if *open == index) {
-            if self.last_call.is_some_and(|last| index <= last) {
-                // An empty delta behind a call's end says nothing.
-                return if piece.is_empty() {
-                    Ok(())
-                } else {
-                    Err(INTERLEAVED)
-                };
-            }
-            if name.is_empty() {
-                return Err(NAMELESS);
-            }
+        let Some(begins) = self.runs.begins(index, &name, piece)? else {
+            return Ok(());
+        };
+        if begins {
             self.close("completed", out);
-            self.last_call = Some(index);
+            self.runs.begin(stream::Run::Call(index));
             let given = self.head.as_ref().filter(|_| call_id.is_empty());
             let call_id = given.map_or(call_id, |head| head.call_id(index));
             let id = call_item_id(&name, self.reply_id(), self.output.len());
@@ -178,7 +119,6 @@ impl Writer {
             self.event("response.output_item.added", fields, out);
             self.open = Some(Item::Call {
                 id,
-                index,
                 call: call_id,
                 name,
                 arguments: String::new(),
@@ -200,6 +140,7 @@ impl Writer {
     }
 
     fn close(&mut self, status: &str, out: &mut Vec<u8>) {
+        self.runs.close();
         let Some(open) = self.open.take() else { return };
         let at = self.output.len();
         let item = match open {
@@ -258,10 +199,7 @@ impl Writer {
     }
 
     fn response(&self, status: &Status, output: Vec<Value>, usage: Option<Tokens>) -> Value {
-        let unnamed = Head {
-            id: "0".into(),
-            created: 0,
-        };
+        let unnamed = Head::unnamed();
         response(
             self.head.as_ref().unwrap_or(&unnamed),
             &self.model,
@@ -279,6 +217,60 @@ impl Writer {
             data.extend(fields);
         }
         emit(name, &data, out);
+    }
+}
+
+impl stream::Writer for Writer {
+    fn start(&mut self, head: &Head, out: &mut Vec<u8>) {
+        if self.head.is_some() {
+            return;
+        }
+        self.head = Some(head.clone());
+        for name in ["response.created", "response.in_progress"] {
+            let response = self.response(&Status::InProgress, Vec::new(), None);
+            self.event(name, json!({"response": response}), out);
+        }
+    }
+
+    fn piece(&mut self, piece: Piece, out: &mut Vec<u8>) -> Result<(), TranslateError> {
+        match piece {
+            // The dialect has no event for it; a comment keeps the connection awake.
+            Piece::Thinking => out.extend_from_slice(b": thinking\n\n"),
+            Piece::Text(text) => self.words(Run::Text, &text, out),
+            Piece::Refusal(text) => self.words(Run::Refusal, &text, out),
+            Piece::Call {
+                index,
+                id,
+                name,
+                arguments,
+            } => self.call(index, id, name, &arguments, out)?,
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, stop: &Stop, tokens: Tokens, out: &mut Vec<u8>) {
+        self.start(&Head::unnamed(), out);
+        let status = Status::of(stop);
+        self.close(status.of_item(), out);
+        let output = std::mem::take(&mut self.output);
+        let response = self.response(&status, output, Some(tokens));
+        let name = if matches!(status, Status::Completed) {
+            "response.completed"
+        } else {
+            "response.incomplete"
+        };
+        self.event(name, json!({"response": response}), out);
+    }
+
+    fn fail(&mut self, error: &UpstreamError, out: &mut Vec<u8>) {
+        let code = match (error.code.as_deref(), error.kind.as_str()) {
+            // Clients know this one and tell their user to start afresh.
+            (Some("context_length_exceeded"), _) => "context_length_exceeded",
+            (_, "rate_limit_error") => "rate_limit_exceeded",
+            (_, "invalid_request_error") => "invalid_prompt",
+            _ => "server_error",
+        };
+        self.failed(code, &error.message, out);
     }
 }
 
