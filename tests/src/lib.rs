@@ -6,6 +6,7 @@
 //! - [`engine`] is the one on-prem model process that all tests of a file share.
 //! - [`caller`] speaks HTTP through Cordon's doors; [`events`] reads what comes back.
 //! - [`documents`] writes files as office programs, mailers and cameras do.
+//! - [`sockets`] speaks WebSocket through the doors, by a library that is not Cordon's.
 //! - [`program`] runs client programs that we did not write, in an environment that holds nothing else.
 //!
 //! Nothing here names one of Cordon's crates: the tests see what a user sees.
@@ -20,6 +21,7 @@ pub mod program;
 pub mod providers;
 pub mod replies;
 pub mod scene;
+pub mod sockets;
 pub mod tls;
 pub mod upstream;
 

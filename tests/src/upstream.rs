@@ -19,9 +19,13 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
 use http::{Request, Response, Version, header};
 use http_body_util::{BodyExt, StreamBody, combinators::UnsyncBoxBody};
-use hyper::body::{Frame, Incoming};
+use hyper::{
+    body::{Frame, Incoming},
+    upgrade::OnUpgrade,
+};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use tokio::{
@@ -31,6 +35,8 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_rustls::TlsAcceptor;
+use tokio_tungstenite::WebSocketStream;
+use tungstenite::{Message, protocol::Role};
 
 use crate::{replies, tls::TestAuthority};
 
@@ -205,12 +211,15 @@ impl Answer {
 }
 
 type Behaviour = Arc<dyn Fn(&Seen) -> Answer + Send + Sync>;
+/// What is said on a WebSocket in answer to a message; `None` closes it.
+type Speech = Arc<dyn Fn(&str) -> Vec<Option<String>> + Send + Sync>;
 
 struct Shared {
     seen: Mutex<Vec<Seen>>,
     /// One a connection: its bytes after TLS.
     wires: Mutex<Vec<Arc<Mutex<Vec<u8>>>>>,
     behaviour: Mutex<Behaviour>,
+    speech: Mutex<Option<Speech>>,
     arrived: Notify,
     connections: AtomicUsize,
 }
@@ -248,6 +257,7 @@ impl Upstream {
             seen: Mutex::default(),
             wires: Mutex::default(),
             behaviour: Mutex::new(Arc::new(replies::echo)),
+            speech: Mutex::new(None),
             arrived: Notify::new(),
             connections: AtomicUsize::new(0),
         });
@@ -293,6 +303,19 @@ impl Upstream {
     /// From now on it answers by `behaviour`.
     pub fn answer(&self, behaviour: impl Fn(&Seen) -> Answer + Send + Sync + 'static) {
         *lock(&self.shared.behaviour) = Arc::new(behaviour);
+    }
+
+    /// From now on it takes WebSockets, and answers each message by `speech`; `None` in it closes the connection.
+    /// Messages are kept as requests whose method is `MESSAGE`.
+    pub fn speak(&self, speech: impl Fn(&str) -> Vec<Option<String>> + Send + Sync + 'static) {
+        *lock(&self.shared.speech) = Some(Arc::new(speech));
+    }
+
+    /// The messages so far, as JSON.
+    #[must_use]
+    pub fn messages(&self) -> Vec<Value> {
+        let messages = self.seen().into_iter().filter(|seen| seen.method == "MESSAGE");
+        messages.map(|seen| seen.json()).collect()
     }
 
     /// Every request so far.
@@ -382,21 +405,25 @@ where
 {
     let service = hyper::service::service_fn(move |request| {
         let shared = Arc::clone(&shared);
-        async move { respond(request, connection, &shared).await }
+        async move { respond(request, connection, shared).await }
     });
     // A connection that a test tears down ends in an error; that is the point of it.
     let _ = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new())
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection_with_upgrades(TokioIo::new(stream), service)
         .await;
 }
 
 type AnswerBody = UnsyncBoxBody<Bytes, io::Error>;
 
 async fn respond(
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
     connection: usize,
-    shared: &Shared,
+    shared: Arc<Shared>,
 ) -> Result<Response<AnswerBody>, io::Error> {
+    let upgrade = request
+        .headers()
+        .contains_key(header::UPGRADE)
+        .then(|| hyper::upgrade::on(&mut request));
     let (head, body) = request.into_parts();
     let mut headers: Vec<(String, Vec<u8>)> = head
         .headers
@@ -438,6 +465,27 @@ async fn respond(
             r#"{"status":"ok"}"#,
         )));
     }
+    let speech = lock(&shared.speech).clone();
+    if let (Some(upgrade), Some(speech)) = (upgrade, speech) {
+        let key = seen.header("sec-websocket-key").unwrap_or_default();
+        let answer = Answer {
+            status: 101,
+            headers: vec![
+                ("connection", "Upgrade".to_owned()),
+                ("upgrade", "websocket".to_owned()),
+                (
+                    "sec-websocket-accept",
+                    tungstenite::handshake::derive_accept_key(key),
+                ),
+                ("x-turn-state", "kept".to_owned()),
+            ],
+            pieces: Vec::new(),
+        };
+        lock(&shared.seen).push(seen.clone());
+        shared.arrived.notify_waiters();
+        tokio::spawn(converse_in_messages(upgrade, seen, speech, shared));
+        return Ok(response(answer));
+    }
     let behaviour = Arc::clone(&lock(&shared.behaviour));
     let answer = behaviour(&seen);
     lock(&shared.seen).push(seen);
@@ -446,6 +494,35 @@ async fn respond(
         return Err(io::Error::other("hung up, as told"));
     }
     Ok(response(answer))
+}
+
+/// Keeps the messages of a WebSocket and says what it was told to.
+async fn converse_in_messages(upgrade: OnUpgrade, opened: Seen, speech: Speech, shared: Arc<Shared>) {
+    let Ok(upgraded) = upgrade.await else { return };
+    let io = TokioIo::new(upgraded);
+    let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, None).await;
+    while let Some(Ok(message)) = socket.next().await {
+        if !message.is_text() && !message.is_binary() {
+            continue;
+        }
+        let body = message.into_data();
+        let said = speech(&String::from_utf8_lossy(&body));
+        lock(&shared.seen).push(Seen {
+            method: "MESSAGE".to_owned(),
+            body,
+            ..opened.clone()
+        });
+        shared.arrived.notify_waiters();
+        for one in said {
+            let sent = match one {
+                Some(text) => socket.send(Message::text(text)).await,
+                None => socket.close(None).await,
+            };
+            if sent.is_err() {
+                return;
+            }
+        }
+    }
 }
 
 /// How long a provider that is told to die stays silent first.

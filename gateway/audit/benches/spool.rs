@@ -15,6 +15,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 fn intent(exchange: ExchangeId) -> Intent {
     Intent {
         exchange,
+        connection: None,
         actor: Actor {
             user: "j.kim".into(),
             groups: BTreeSet::from(["engineering".to_owned()]),

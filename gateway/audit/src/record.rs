@@ -273,6 +273,9 @@ impl Body {
 pub struct Intent {
     /// The exchange.
     pub exchange: ExchangeId,
+    /// Of a message over a WebSocket: the exchange that opened the connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<ExchangeId>,
     /// Who asked.
     pub actor: Actor,
     /// The address that the request came from.
@@ -504,6 +507,9 @@ impl From<Event> for Body {
 pub struct Refused {
     /// The exchange.
     pub exchange: ExchangeId,
+    /// Of a message over a WebSocket: the exchange that opened the connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<ExchangeId>,
     /// Who asked, as far as anyone was recognised.
     pub actor: Actor,
     /// The address that the request came from.
@@ -653,6 +659,7 @@ pub(crate) mod samples {
     pub(crate) fn intent(exchange: ExchangeId) -> Intent {
         Intent {
             exchange,
+            connection: None,
             actor: actor("j.kim"),
             peer: ([127, 0, 0, 1], 50123).into(),
             door: Door::Gateway,
@@ -759,6 +766,7 @@ mod tests {
             Body::Seal(seal(exchange)),
             Body::Refused(Refused {
                 exchange,
+                connection: None,
                 actor: Actor::unidentified(),
                 peer,
                 door: Door::Proxy,

@@ -69,6 +69,22 @@ impl Reidentifier {
         }
     }
 
+    /// Takes further originals: over one connection an upstream may say the placeholders of any message.
+    pub fn learn(&mut self, originals: Originals) {
+        if originals.is_empty() {
+            return;
+        }
+        let further = Self::new(originals).known;
+        let known = |name: &str| {
+            self.known
+                .binary_search_by(|known| known.name.as_str().cmp(name))
+                .is_ok()
+        };
+        let fresh: Vec<Known> = further.into_iter().filter(|one| !known(&one.name)).collect();
+        self.known.extend(fresh);
+        self.known.sort_by(|one, other| one.name.cmp(&other.name));
+    }
+
     /// A text that is there as a whole. `arguments`: it is JSON source.
     pub fn whole(&mut self, text: &str, arguments: bool) -> String {
         let mut out = String::with_capacity(text.len());

@@ -46,7 +46,7 @@ const PROVIDER_CREDENTIALS: [&str; 8] = [
 ];
 
 /// A request whose head is fit to be looked at further.
-pub struct Accepted {
+pub struct Accepted<B = Incoming> {
     /// HTTP method.
     pub method: Method,
     /// Path without the query.
@@ -60,7 +60,7 @@ pub struct Accepted {
     /// The caller's credentials for the provider.
     pub credentials: Vec<(HeaderName, HeaderValue)>,
     /// The body, unread.
-    pub body: Incoming,
+    pub body: B,
 }
 
 /// The accept stage.
@@ -71,22 +71,25 @@ pub fn accept(
     draft: &mut Draft,
 ) -> Result<Accepted, Cause> {
     draft.place = Some(gate.place().ok_or(Cause::Busy)?);
-    let (
-        Parts {
-            method,
-            uri,
-            headers: mut presented,
-            ..
-        },
-        body,
-    ) = request.into_parts();
+    let (parts, body) = request.into_parts();
+    if parts.headers.contains_key(header::UPGRADE) {
+        return Err(Cause::Upgrade(426));
+    }
+    Ok(head(arrival, parts, body))
+}
+
+/// A request's head, fit to be looked at further.
+pub fn head<B>(arrival: &Arrival<Caller>, parts: Parts, body: B) -> Accepted<B> {
+    let Parts {
+        method,
+        uri,
+        headers: mut presented,
+        ..
+    } = parts;
     let path_and_query = uri
         .path_and_query()
         .map_or_else(|| "/".to_owned(), ToString::to_string);
     let path_and_query = key_to_header(arrival.host.as_deref(), &method, path_and_query, &mut presented);
-    if presented.contains_key(header::UPGRADE) {
-        return Err(Cause::Upgrade);
-    }
     let mut headers = presented.clone();
     strip_request(&mut headers);
     for name in [
@@ -124,7 +127,7 @@ pub fn accept(
             credentials.extend(joined(&values).map(|value| (name, value)));
         }
     }
-    Ok(Accepted {
+    Accepted {
         method,
         path: uri.path().to_owned(),
         path_and_query,
@@ -132,7 +135,7 @@ pub fn accept(
         headers,
         credentials,
         body,
-    })
+    }
 }
 
 /// Moves a credential out of the query into the header that means the same, so that everything behind treats it as
@@ -251,8 +254,21 @@ impl Exchanges for Doorway {
     }
 
     async fn websocket(&self, arrival: Arrival<Caller>, request: Request<()>) -> SocketAnswer {
-        let draft = Draft::new(&self.0, &arrival, &request);
-        SocketAnswer::Refuse(audit::refuse(&self.0, draft, Cause::Upgrade).await)
+        let gate = self.0.clone();
+        let left = CancellationToken::new();
+        let draft = Draft::unread(&gate, &arrival);
+        // Dropped with this future when the connection goes away.
+        let _guard = left.clone().drop_guard();
+        let watched = left.clone();
+        let task = self
+            .0
+            .tasks
+            .spawn(async move { pipeline::websocket::open(gate, arrival, request, watched).await });
+        match task.await {
+            Ok(answer) => answer,
+            // The pipeline catches panics of its stages; this one came from the refusal itself.
+            Err(_) => SocketAnswer::Refuse(audit::refuse(&self.0, draft, Cause::Internal).await),
+        }
     }
 
     async fn turned_away(&self, turned: TurnedAway<Caller>) -> Response<AnswerBody> {

@@ -15,6 +15,7 @@ pub mod inspect;
 pub mod respond;
 pub mod route;
 pub mod transform;
+pub mod websocket;
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 

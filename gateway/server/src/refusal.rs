@@ -28,8 +28,13 @@ pub enum Cause {
     Busy,
     /// More of one actor under way than configured, of what is named.
     ActorBusy(&'static str),
-    /// A WebSocket or another upgrade was asked for.
-    Upgrade,
+    /// An upgrade was asked for, to a WebSocket whose messages nobody describes or to something else; and the
+    /// status at which the caller's programs fall back.
+    Upgrade(u16),
+    /// Sound, which is not inspected.
+    Sound,
+    /// A message goes on from a response that is not kept where it is answered.
+    PreviousUnknown,
     /// The body could not be read to its end.
     Read(ReadError),
     /// The body's content encoding.
@@ -191,7 +196,10 @@ impl Cause {
             }
             Self::Busy => told(503, Fault::Internal, "cordon_busy", "Cordon has as many requests under way as it is configured for. Try again shortly.".into()),
             Self::ActorBusy(what) => told(429, Fault::Limit, "cordon_actor_busy", format!("You have as many {what} as Cordon is configured for. Try again when some have ended.")),
-            Self::Upgrade => told(426, Fault::Upgrade, "cordon_upgrade_not_inspected", "Cordon does not inspect WebSockets yet, so they are not passed. Use plain HTTPS requests.".into()),
+            Self::Upgrade(status) => told(*status, Fault::Upgrade, "cordon_upgrade_not_inspected", "Cordon does not know how to inspect what is said over this connection, so it is not opened. Use plain HTTPS requests.".into()),
+            Self::Sound => told(400, Fault::Shape, "cordon_sound_not_inspected", "Cordon does not inspect sound, and the policy blocks what is not inspected. Send text, or ask your security team.".into()),
+            // The dialect's own code: its programs send the whole input again.
+            Self::PreviousUnknown => told(400, Fault::Shape, "previous_response_not_found", "The previous response is not kept here. Send the whole input.".into()),
             Self::Read(ReadError::TooLarge { .. }) => told(413, Fault::Limit, "cordon_body_too_large", "The request body is larger than Cordon is configured to inspect. Send less at once.".into()),
             Self::Read(_) => told(400, Fault::Shape, "cordon_body_incomplete", "The request body ended early or stalled, so it could not be inspected. Send it again.".into()),
             Self::Encoding(EncodingError::Unsupported | EncodingError::TooManyLayers) => told(415, Fault::Encoding, "cordon_encoding_unsupported", "The body's content-encoding cannot be inspected. Use gzip, deflate, br, zstd, or none.".into()),
@@ -271,7 +279,9 @@ impl Cause {
             Self::Unidentified { .. }
             | Self::Busy
             | Self::ActorBusy(_)
-            | Self::Upgrade
+            | Self::Upgrade(_)
+            | Self::Sound
+            | Self::PreviousUnknown
             | Self::Read(_)
             | Self::Encoding(_)
             | Self::Decode(_)

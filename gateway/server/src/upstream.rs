@@ -23,7 +23,7 @@ use std::{
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use cordon_domain::{Dialect, UpstreamKind};
-use cordon_intercept::CertificateFault;
+use cordon_intercept::{CertificateFault, SocketHandshake, SocketLimits};
 use cordon_policy::Cleared;
 use cordon_wire::{Endpoint, Operation};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
@@ -38,8 +38,10 @@ use tokio::net::UnixStream;
 use crate::{config, supervise::EngineAddress};
 
 mod connect;
+mod socket;
 use connect::{Connect, Reach};
 pub use connect::{Spoken, WayOut};
+pub use socket::{SocketReply, UpstreamSocket, UpstreamWriter};
 
 /// How long the engine may take to say that it is well.
 const HEALTH_LIMIT: Duration = Duration::from_secs(5);
@@ -362,6 +364,7 @@ impl UpstreamClient {
         let connect = Connect {
             way: way.clone(),
             reach,
+            only_http1: false,
         };
         Ok(Self {
             base: base.trim_end_matches('/').to_owned(),
@@ -432,6 +435,19 @@ impl UpstreamClient {
         addressed: Option<&str>,
         extra: &[(HeaderName, HeaderValue)],
     ) -> Result<Response<Incoming>, UpstreamError> {
+        let request = self.written(method, cleared, target, addressed, extra)?;
+        self.dispatch(request).await
+    }
+
+    /// A cleared request as HTTP.
+    fn written(
+        &self,
+        method: &Method,
+        cleared: Cleared,
+        target: Target,
+        addressed: Option<&str>,
+        extra: &[(HeaderName, HeaderValue)],
+    ) -> Result<Request<Full<Bytes>>, UpstreamError> {
         let (body, head) = cleared.into_parts();
         let (path, sent) = match target {
             Target::AsCleared => (head.path_and_query, head.headers),
@@ -457,7 +473,30 @@ impl UpstreamClient {
             headers.insert(name, value.clone());
         }
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        self.dispatch(request).await
+        Ok(request)
+    }
+
+    /// Asks for a WebSocket with a cleared head, by a connection of its own that is verified and judged as any
+    /// other. `protocols` are the sub-protocols that the caller asks for.
+    pub async fn open_socket(
+        &self,
+        cleared: Cleared,
+        addressed: Option<&str>,
+        extra: &[(HeaderName, HeaderValue)],
+        protocols: &[HeaderValue],
+        limits: SocketLimits,
+    ) -> Result<SocketReply, UpstreamError> {
+        let Pool::Tcp(tcp) = &self.pool else {
+            return Err(UpstreamError::Unsendable);
+        };
+        let connect = Connect {
+            only_http1: true,
+            ..tcp.load().connect.clone()
+        };
+        let handshake = SocketHandshake::new();
+        let mut request = self.written(&Method::GET, cleared, Target::AsCleared, addressed, extra)?;
+        request.headers_mut().extend(handshake.headers());
+        socket::open(connect, request, &handshake, protocols, self.reply_limit, limits).await
     }
 
     async fn dispatch(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, UpstreamError> {

@@ -36,6 +36,7 @@ impl Body {
         match &mut self {
             Self::Intent(Intent {
                 exchange: _,
+                connection: _,
                 actor,
                 peer: _,
                 door: _,
@@ -95,6 +96,7 @@ impl Body {
             }
             Self::Refused(Refused {
                 exchange: _,
+                connection: _,
                 actor,
                 peer: _,
                 door: _,

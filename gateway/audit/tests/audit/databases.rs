@@ -189,6 +189,7 @@ pub(crate) async fn open(config: AuditConfig) -> (Recorder, Shipping) {
 pub(crate) fn intent_by(user: &str, exchange: ExchangeId) -> Intent {
     Intent {
         exchange,
+        connection: None,
         actor: Actor {
             user: user.into(),
             groups: BTreeSet::from(["engineering".to_owned()]),

@@ -65,6 +65,7 @@ async fn each_filter_finds_what_it_names() {
         let unknown = ExchangeId::new();
         let turned_away = Refused {
             exchange: unknown,
+            connection: None,
             actor: Actor::unidentified(),
             peer,
             door: Door::Proxy,

@@ -77,6 +77,8 @@ pub struct Draft {
     /// The exchange's place among those under way.
     pub place: Option<Arc<Place>>,
     share: Option<Arc<Share>>,
+    /// Of a message over a WebSocket: the exchange that opened the connection.
+    connection: Option<ExchangeId>,
     started: Instant,
     routed: Option<Instant>,
     first_byte: Option<Duration>,
@@ -148,6 +150,25 @@ impl Draft {
         draft
     }
 
+    /// The draft of a message over a WebSocket that was opened by `connection`.
+    pub fn message(gate: &Gate, connection: &Self) -> Self {
+        let actor = connection.actor.clone();
+        let mut draft = Self::blank(gate, ExchangeId::new(), actor, connection.peer, connection.door);
+        draft.connection = Some(connection.exchange);
+        draft.dialect = connection.dialect;
+        draft.host.clone_from(&connection.host);
+        draft.path.clone_from(&connection.path);
+        // To policy it is what is else posted there.
+        draft.method = "POST".to_owned();
+        draft
+    }
+
+    /// Gives up its place and its share: it goes on, and is no exchange under way any more.
+    pub fn leave(&mut self) {
+        self.place = None;
+        self.share = None;
+    }
+
     fn blank(gate: &Gate, exchange: ExchangeId, actor: Arc<Actor>, peer: SocketAddr, door: Door) -> Self {
         Self {
             exchange,
@@ -166,6 +187,7 @@ impl Draft {
             wants_page: false,
             place: None,
             share: None,
+            connection: None,
             started: Instant::now(),
             routed: None,
             first_byte: None,
@@ -285,6 +307,7 @@ impl Draft {
     fn intent(&self, decided: &Decided, refused: bool) -> Intent {
         Intent {
             exchange: self.exchange,
+            connection: self.connection,
             actor: self.actor.as_ref().clone(),
             peer: self.peer,
             door: self.door,
@@ -338,20 +361,25 @@ impl Draft {
     }
 }
 
+/// Records that something of an exchange passes unread.
+pub async fn uninspected(gate: &Gate, draft: &Draft, reason: &'static str) -> Result<(), Cause> {
+    let event = Event::Uninspected(Uninspected {
+        exchange: draft.exchange,
+        actor: draft.actor.as_ref().clone(),
+        door: draft.door,
+        host: draft.host.clone(),
+        method: draft.method.clone(),
+        path: draft.path.clone(),
+        reason: reason.to_owned(),
+    });
+    gate.recorder.event(event).await.map_err(|_| Cause::Audit)
+}
+
 /// Makes the decision durable. Nothing has gone upstream yet.
 pub async fn intend(gate: &Gate, draft: &mut Draft) -> Result<(), Cause> {
     let started = Instant::now();
     if let Some(reason) = draft.uninspected {
-        let event = Event::Uninspected(Uninspected {
-            exchange: draft.exchange,
-            actor: draft.actor.as_ref().clone(),
-            door: draft.door,
-            host: draft.host.clone(),
-            method: draft.method.clone(),
-            path: draft.path.clone(),
-            reason: reason.to_owned(),
-        });
-        gate.recorder.event(event).await.map_err(|_| Cause::Audit)?;
+        uninspected(gate, draft, reason).await?;
     }
     let decided = draft.decided.as_ref().ok_or(Cause::Internal)?;
     gate.recorder
@@ -407,6 +435,7 @@ pub async fn refuse(gate: &Gate, mut draft: Draft, cause: Cause) -> Response<Ans
         None => {
             let event = Event::Refused(Refused {
                 exchange: draft.exchange,
+                connection: draft.connection,
                 actor: draft.actor.as_ref().clone(),
                 peer: draft.peer,
                 door: draft.door,
@@ -566,6 +595,7 @@ pub async fn turned_away(gate: &Gate, turned: TurnedAway<Caller>) -> Response<An
     if turned.caller.is_some() || (status.is_some() && gate.strangers.take()) {
         let event = Event::Refused(Refused {
             exchange,
+            connection: None,
             actor: actor.as_ref().clone(),
             peer: turned.peer,
             door: turned.door,

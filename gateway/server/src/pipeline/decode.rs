@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cordon_domain::{Dialect, Segment, Splice, SpliceError};
-use cordon_intercept::{Arrival, content_encoding, decode_body, read_body};
+use cordon_intercept::{Arrival, SocketHandshake, content_encoding, decode_body, read_body};
 use cordon_policy::{Head, SpliceHead, Unknown};
 use cordon_wire::{Endpoint, Envelope, Limits, Operation, RequestBody};
 use http::{HeaderName, HeaderValue, Method, header};
@@ -53,6 +53,8 @@ pub enum Content {
     Known(Arc<RequestBody>),
     /// Nobody knows its shape; the policy says `unknown: pass`.
     Unknown(Bytes),
+    /// There is none: the handshake of a WebSocket, and what is spoken on it where that is known.
+    Handshake(Option<Endpoint>),
 }
 
 impl Content {
@@ -61,6 +63,7 @@ impl Content {
         match self {
             Self::Known(body) => Some(body.endpoint()),
             Self::Unknown(_) => None,
+            Self::Handshake(endpoint) => *endpoint,
         }
     }
 }
@@ -125,21 +128,96 @@ pub async fn decode(
         method: accepted.method,
         path: accepted.path,
         host: arrival.host.clone(),
-        authority: arrival.host.as_ref().map(|host| match arrival.port {
-            None | Some(443) => host.clone(),
-            Some(port) => format!("{host}:{port}"),
-        }),
+        authority: authority(arrival),
         content,
         files,
         head,
         credentials: accepted.credentials,
-        acknowledged: accepted
-            .presented
-            .get(cordon_policy::ACKNOWLEDGE_HEADER)
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned),
+        acknowledged: acknowledged(&accepted.presented),
         anthropic: accepted.presented.contains_key("anthropic-version"),
     })
+}
+
+/// The same for the handshake of a WebSocket, which has no body.
+pub fn handshake(
+    rules: &Rules,
+    arrival: &Arrival<Caller>,
+    accepted: &Accepted<()>,
+    draft: &mut Draft,
+) -> Result<Decoded, Cause> {
+    let host = arrival.host.as_deref();
+    let known = cordon_wire::socket_endpoint(host, &accepted.path).filter(|_| host.is_none() || arrival.tls);
+    draft.dialect = known.map_or(Dialect::Unknown, |endpoint| endpoint.dialect);
+    let passes = host.is_some() && arrival.tls && rules.policy.unknown() == Unknown::Pass;
+    if known.is_none() && !passes {
+        return Err(Cause::Upgrade(cordon_wire::socket_refusal_status(host)));
+    }
+    let mut headers = accepted.headers.clone();
+    for name in accepted.headers.keys().filter(|name| SocketHandshake::owns(name)) {
+        headers.remove(name);
+    }
+    let head = HeadSegments::new(&headers, &accepted.path_and_query, false);
+    Ok(decoded(accepted, arrival, head, Content::Handshake(known)))
+}
+
+/// The same for one message over a WebSocket: to policy, what is posted to the path that was opened.
+pub async fn message(
+    gate: &Gate,
+    arrival: &Arrival<Caller>,
+    accepted: &Accepted<()>,
+    body: RequestBody,
+    left: &CancellationToken,
+) -> Result<Decoded, Cause> {
+    // Its head, should it be answered over HTTP, is ours.
+    let mut headers = http::HeaderMap::new();
+    headers.insert(
+        http::header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    let head = HeadSegments::new(&headers, "/v1/responses", false);
+    let mut body = body.at_path(arrival.host.as_deref(), &accepted.path);
+    let files = files::read(gate, &mut body, left).await?;
+    Ok(Decoded {
+        method: Method::POST,
+        files,
+        ..decoded(accepted, arrival, head, Content::Known(Arc::new(body)))
+    })
+}
+
+fn decoded(
+    accepted: &Accepted<()>,
+    arrival: &Arrival<Caller>,
+    head: HeadSegments,
+    content: Content,
+) -> Decoded {
+    Decoded {
+        method: accepted.method.clone(),
+        path: accepted.path.clone(),
+        host: arrival.host.clone(),
+        authority: authority(arrival),
+        content,
+        files: Attached::default(),
+        head,
+        credentials: accepted.credentials.clone(),
+        acknowledged: acknowledged(&accepted.presented),
+        anthropic: false,
+    }
+}
+
+/// The intercepted host with its port, unless that is 443.
+fn authority(arrival: &Arrival<Caller>) -> Option<String> {
+    arrival.host.as_ref().map(|host| match arrival.port {
+        None | Some(443) => host.clone(),
+        Some(port) => format!("{host}:{port}"),
+    })
+}
+
+/// The rules that a caller acknowledges.
+fn acknowledged(presented: &http::HeaderMap) -> Option<String> {
+    presented
+        .get(cordon_policy::ACKNOWLEDGE_HEADER)
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned)
 }
 
 /// Bodies up to this size are parsed and inspected where they are; larger ones leave the

@@ -24,7 +24,11 @@ const KEY_HEADER: &str = "x-cordon-key";
 pub struct Caller(pub Arc<Actor>);
 
 /// The identify stage.
-pub fn identify(rules: &Rules, arrival: &Arrival<Caller>, accepted: &Accepted) -> Result<Arc<Actor>, Cause> {
+pub fn identify<B>(
+    rules: &Rules,
+    arrival: &Arrival<Caller>,
+    accepted: &Accepted<B>,
+) -> Result<Arc<Actor>, Cause> {
     let own = presented_key(&accepted.presented);
     // An absolute-form request to the proxy never passed a CONNECT: its proxy header counts.
     let proxied = proxy_key(&accepted.presented);

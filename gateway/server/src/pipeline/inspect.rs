@@ -45,7 +45,7 @@ pub async fn inspect(
     let head: Vec<Segment> = decoded.head.segments().to_vec();
     let body = match &decoded.content {
         Content::Known(body) => Some(body.clone()),
-        Content::Unknown(_) => None,
+        Content::Unknown(_) | Content::Handshake(_) => None,
     };
     // What a file says is a segment by now, or the file is listed as unread; anything else is a defect.
     if body

@@ -29,6 +29,7 @@ use super::{
 use crate::{gate::Gate, metrics::Stage, refusal::Cause, rules::Rules, upstream::Upstream};
 
 mod stream;
+pub(super) use stream::Restore;
 
 /// The respond stage; the audit stage's seal is part of it.
 pub async fn respond(
@@ -272,7 +273,13 @@ fn splice_back(reply: &ReplyBody, reidentifier: &mut Reidentifier) -> Result<Byt
 }
 
 /// Notes which model answered and what it took.
-fn used(gate: &Gate, upstream: &Upstream, draft: &mut Draft, usage: Option<Usage>, model: Option<&str>) {
+pub(super) fn used(
+    gate: &Gate,
+    upstream: &Upstream,
+    draft: &mut Draft,
+    usage: Option<Usage>,
+    model: Option<&str>,
+) {
     draft.answered_model = model.map(str::to_owned);
     draft.usage = usage;
     if let (UpstreamKind::Engine, Some(usage)) = (upstream.kind, usage) {
@@ -281,7 +288,7 @@ fn used(gate: &Gate, upstream: &Upstream, draft: &mut Draft, usage: Option<Usage
 }
 
 /// Findings in a reply's text, for the seal's counts.
-fn findings_in(rules: &Rules, texts: Vec<String>) -> Vec<Finding> {
+pub(super) fn findings_in(rules: &Rules, texts: Vec<String>) -> Vec<Finding> {
     let segments: Vec<Segment> = texts
         .into_iter()
         .map(|text| Segment {

@@ -289,7 +289,7 @@ fn to_chat(
 }
 
 /// Whether an upstream is the one that the caller of the proxy named.
-fn is_addressed(gate: &Gate, upstream: &Upstream, decoded: &Decoded) -> bool {
+pub(super) fn is_addressed(gate: &Gate, upstream: &Upstream, decoded: &Decoded) -> bool {
     let addressed = decoded
         .host
         .as_deref()
@@ -298,7 +298,7 @@ fn is_addressed(gate: &Gate, upstream: &Upstream, decoded: &Decoded) -> bool {
 }
 
 /// Credentials for a provider: the caller's own, or ours in the dialect's header.
-fn credentials(
+pub(super) fn credentials(
     gate: &Gate,
     upstream: &Upstream,
     decoded: &Decoded,

@@ -38,6 +38,13 @@ pub fn transform(
             (cleared, Originals::default())
         }
         Content::Known(body) => clear(decision, &found.findings, body.as_ref(), &decoded.head, key)?,
+        Content::Handshake(endpoint) => {
+            if endpoint.is_none() {
+                draft.uninspected("unknown_frames");
+            }
+            let empty = Unread(Bytes::new());
+            clear(decision, &found.findings, &empty, &decoded.head, key)?
+        }
         Content::Unknown(bytes) => {
             draft.uninspected("unknown_shape");
             // The head is inspected and edited all the same; the body is what the policy lets pass.

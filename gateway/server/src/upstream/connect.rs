@@ -98,10 +98,12 @@ pub struct Connect {
     pub way: WayOut,
     /// Where it may lead.
     pub reach: Reach,
+    /// HTTP/2 is not offered: a WebSocket is asked for by an upgrade, which it does not have.
+    pub only_http1: bool,
 }
 
 impl Connect {
-    async fn connect(self, uri: Uri) -> Result<TokioIo<Line>, UpstreamError> {
+    pub(super) async fn connect(self, uri: Uri) -> Result<TokioIo<Line>, UpstreamError> {
         let secure = uri.scheme_str() == Some("https");
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
@@ -125,7 +127,11 @@ impl Connect {
             return Ok(TokioIo::new(Line::Plain(stream)));
         }
         let name = ServerName::try_from(host.to_owned()).map_err(|_| UpstreamError::Unsendable)?;
-        let handshake = TlsConnector::from(self.way.tls.clone()).connect(name, stream);
+        let mut tls = self.way.tls.clone();
+        if self.only_http1 {
+            Arc::make_mut(&mut tls).alpn_protocols = vec![b"http/1.1".to_vec()];
+        }
+        let handshake = TlsConnector::from(tls).connect(name, stream);
         let tls = tokio::time::timeout(limit, handshake)
             .await
             .map_err(|_| UpstreamError::Handshake)?
@@ -138,7 +144,9 @@ impl Connect {
                 cause
             })?;
         let http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
-        self.way.spoken.note(host, http2);
+        if !self.only_http1 {
+            self.way.spoken.note(host, http2);
+        }
         Ok(TokioIo::new(Line::Tls {
             stream: Box::new(tls),
             http2,

@@ -255,11 +255,7 @@ impl Editor {
             Form::FromChat(endpoint) => (Some(StreamTranslator::new(endpoint, asked)), edits(endpoint)),
             Form::Unknown | Form::Count => (None, None),
         };
-        let restore = Restore {
-            reidentifier: Reidentifier::new(originals),
-            texts: BTreeMap::new(),
-            kept: 0,
-        };
+        let restore = Restore::new(originals);
         Self {
             translator,
             editor,
@@ -328,20 +324,39 @@ impl Editor {
 
     /// Bytes of text that wait for inspection.
     fn gathered(&self) -> usize {
-        self.restore.kept
+        self.restore.gathered()
     }
 
     fn take_texts(&mut self) -> Vec<String> {
-        self.restore.kept = 0;
-        std::mem::take(&mut self.restore.texts).into_values().collect()
+        self.restore.take_texts()
     }
 }
 
 /// Puts originals back, and keeps what the upstream said for inspection.
-struct Restore {
-    reidentifier: Reidentifier,
+pub(in crate::pipeline) struct Restore {
+    pub(in crate::pipeline) reidentifier: Reidentifier,
     texts: BTreeMap<Channel, String>,
     kept: usize,
+}
+
+impl Restore {
+    pub(in crate::pipeline) fn new(originals: Originals) -> Self {
+        Self {
+            reidentifier: Reidentifier::new(originals),
+            texts: BTreeMap::new(),
+            kept: 0,
+        }
+    }
+
+    /// Bytes of text that wait for inspection.
+    pub(in crate::pipeline) fn gathered(&self) -> usize {
+        self.kept
+    }
+
+    pub(in crate::pipeline) fn take_texts(&mut self) -> Vec<String> {
+        self.kept = 0;
+        std::mem::take(&mut self.texts).into_values().collect()
+    }
 }
 
 impl Rewrite for Restore {

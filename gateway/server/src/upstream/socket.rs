@@ -1,0 +1,111 @@
+//! WebSockets to upstreams: our own handshake over HTTP/1.1, and a leg whose messages are cleared.
+//!
+//! What goes out by [`UpstreamWriter`] is a [`Cleared`], as with requests. Its head was sent with the handshake,
+//! so only the body counts. Control frames hold no text of the caller's.
+//!
+//! On failure: an [`UpstreamError`] before the connection is open, a [`SocketFault`] afterwards.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use cordon_intercept::{
+    HandshakeError, Socket, SocketFault, SocketHandshake, SocketLimits, SocketReader, SocketWriter,
+};
+use cordon_policy::Cleared;
+use http::{HeaderMap, HeaderValue, Request, Response, Uri, header};
+use http_body_util::Full;
+use hyper::{body::Incoming, client::conn::http1};
+
+use super::{UpstreamError, connect::Connect};
+
+/// What an upstream says to a handshake.
+pub enum SocketReply {
+    /// The connection, and the headers of the answer.
+    Open(Box<UpstreamSocket>, HeaderMap),
+    /// Something else, which is a reply.
+    Refused(Response<Incoming>),
+}
+
+/// An open WebSocket to an upstream.
+pub struct UpstreamSocket {
+    /// What it says.
+    pub reader: SocketReader,
+    /// What is said to it.
+    pub writer: UpstreamWriter,
+}
+
+/// The way to an upstream over an open WebSocket.
+pub struct UpstreamWriter(SocketWriter);
+
+impl UpstreamWriter {
+    /// Sends a cleared text.
+    pub async fn text(&mut self, cleared: Cleared) -> Result<(), SocketFault> {
+        self.0.text(cleared.body()).await
+    }
+
+    /// Sends cleared bytes.
+    pub async fn binary(&mut self, cleared: Cleared) -> Result<(), SocketFault> {
+        self.0.binary(cleared.body()).await
+    }
+
+    /// Asks whether the upstream is still there.
+    pub async fn ping(&mut self) -> Result<(), SocketFault> {
+        self.0.ping().await
+    }
+
+    /// Answers the upstream's own ping.
+    pub async fn pong(&mut self, payload: &[u8]) -> Result<(), SocketFault> {
+        self.0.pong(payload).await
+    }
+
+    /// Says that no more will come.
+    pub async fn close(&mut self, code: Option<u16>) -> Result<(), SocketFault> {
+        self.0.close(code).await
+    }
+}
+
+pub(super) async fn open(
+    connect: Connect,
+    mut request: Request<Full<Bytes>>,
+    handshake: &SocketHandshake,
+    protocols: &[HeaderValue],
+    patience: Duration,
+    limits: SocketLimits,
+) -> Result<SocketReply, UpstreamError> {
+    let uri = std::mem::take(request.uri_mut());
+    let authority = uri.authority().ok_or(UpstreamError::Unsendable)?;
+    let host = HeaderValue::from_str(authority.as_str()).map_err(|_| UpstreamError::Unsendable)?;
+    request.headers_mut().insert(header::HOST, host);
+    *request.uri_mut() = uri
+        .path_and_query()
+        .map_or(Uri::from_static("/"), |path| Uri::from(path.clone()));
+    let line = connect.connect(uri).await?;
+    let asked = async {
+        let (mut sender, connection) = http1::handshake(line).await.map_err(|_| UpstreamError::Broken)?;
+        // It ends with the answer, or becomes the WebSocket; its errors are seen by whoever reads.
+        tokio::spawn(connection.with_upgrades());
+        sender
+            .send_request(request)
+            .await
+            .map_err(|_| UpstreamError::Broken)
+    };
+    let mut response = tokio::time::timeout(patience, asked)
+        .await
+        .map_err(|_| UpstreamError::TimedOut)??;
+    match handshake.agreed(&response, protocols) {
+        Err(HandshakeError::Refused) => Ok(SocketReply::Refused(response)),
+        Err(HandshakeError::Malformed) => Err(UpstreamError::Broken),
+        Ok(agreed) => {
+            let headers = std::mem::take(response.headers_mut());
+            let upgraded = hyper::upgrade::on(response)
+                .await
+                .map_err(|_| UpstreamError::Broken)?;
+            let (reader, writer) = Socket::to_upstream(upgraded, agreed, limits).split();
+            let writer = UpstreamWriter(writer);
+            Ok(SocketReply::Open(
+                Box::new(UpstreamSocket { reader, writer }),
+                headers,
+            ))
+        }
+    }
+}
