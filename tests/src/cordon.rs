@@ -48,6 +48,8 @@ pub struct Plan<'a> {
     pub apps: &'a [&'a str],
     /// The policy; the embedded default when absent.
     pub policy: Option<String>,
+    /// Further hosts whose place that provider takes, with their dialects, as the configuration lists them.
+    pub hosts: &'a [(&'static str, &'static str)],
     /// What Cordon tells the provider about who pays: `passthrough`, or a key of the company's.
     pub credentials: &'static str,
     /// PostgreSQL URL; SQLite when absent.
@@ -67,6 +69,7 @@ impl<'a> Plan<'a> {
             cloud: None,
             apps: &[],
             policy: None,
+            hosts: &[],
             credentials: "passthrough",
             database: None,
             tunnels: false,
@@ -99,8 +102,9 @@ impl Home {
         let mut config = String::from("dir: state\n");
         config.push_str("listen: { gateway: '127.0.0.1:0', proxy: '127.0.0.1:0', admin: '127.0.0.1:0' }\n");
         config.push_str("intercept:\n  hosts: [api.openai.com, api.anthropic.com, chatgpt.com");
-        for app in plan.apps.iter().filter(|app| **app != "chatgpt.com") {
-            let _ = write!(config, ", {app}");
+        let apps = plan.apps.iter().filter(|app| **app != "chatgpt.com");
+        for host in apps.chain(plan.hosts.iter().map(|(host, _)| host)) {
+            let _ = write!(config, ", {host}");
         }
         config.push_str("]\n");
         config.push_str(if plan.tunnels {
@@ -129,10 +133,21 @@ impl Home {
         if let Some(cloud) = plan.cloud {
             let (address, credentials) = (cloud.address(), plan.credentials);
             config.push_str("upstreams:\n");
+            let further = plan
+                .hosts
+                .iter()
+                .map(|(host, dialects)| (host.replace('.', "-"), *host, *dialects));
             for (name, host, dialects) in [
-                ("openai", "api.openai.com", "openai-chat, openai-responses"),
-                ("anthropic", "api.anthropic.com", "anthropic-messages"),
-            ] {
+                (
+                    "openai".to_owned(),
+                    "api.openai.com",
+                    "openai-chat, openai-responses",
+                ),
+                ("anthropic".to_owned(), "api.anthropic.com", "anthropic-messages"),
+            ]
+            .into_iter()
+            .chain(further)
+            {
                 let _ = writeln!(
                     config,
                     "  {name}: {{ kind: cloud, hosts: [{host}], address: '{address}', credentials: {credentials}, dialects: [{dialects}] }}"

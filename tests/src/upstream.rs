@@ -41,7 +41,7 @@ use tungstenite::{Message, protocol::Role};
 use crate::{replies, tls::TestAuthority};
 
 /// The hosts whose place an upstream behind TLS takes.
-pub const PROVIDERS: [&str; 8] = [
+pub const PROVIDERS: [&str; 12] = [
     "api.openai.com",
     "api.anthropic.com",
     "chatgpt.com",
@@ -49,6 +49,10 @@ pub const PROVIDERS: [&str; 8] = [
     "claude.ai",
     "gemini.google.com",
     "grok.com",
+    "generativelanguage.googleapis.com",
+    "ours.openai.azure.com",
+    "api.cohere.com",
+    "ollama.com",
     "localhost",
 ];
 
