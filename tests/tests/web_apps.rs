@@ -50,8 +50,8 @@ impl Stage {
             ..Plan::with_cloud(OnPrem::StandIn(&on_prem), &upstream)
         });
         upstream.answer(|_| Answer::new(200, "application/json", "{}"));
-        let cordon = home.serve().await;
         let key = home.key("ada", "cloud-users");
+        let cordon = home.serve().await;
         Self {
             upstream,
             _on_prem: on_prem,
