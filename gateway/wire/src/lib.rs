@@ -54,7 +54,9 @@ pub use socket::{
 };
 
 mod translate;
-pub use translate::{StreamTranslator, TranslateError, asks_for_usage, reply_from_chat, request_to_chat};
+pub use translate::{
+    Asked, StreamTranslator, TranslateError, asks_for_usage, reply_from_chat, request_to_chat,
+};
 
 mod models;
 pub use models::{ModelForm, count_tokens_reply, model_one, models_list, ollama_version};

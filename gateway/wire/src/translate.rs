@@ -1,11 +1,11 @@
-//! Between the dialects: so that a caller of Anthropic's or of the Responses API can be answered by an
-//! upstream that speaks `openai-chat`, which the engine and most servers in a building do.
+//! Between the dialects: so that any caller can be answered by an upstream that speaks `openai-chat`, which
+//! the engine and most servers in a building do.
 //!
 //! What carries meaning is carried over: instructions, turns, tools and their results, sampling,
 //! structured output; on the way back texts, tool calls, stop reasons and usage. Hints that no local
 //! server knows (caching, service tiers, reasoning effort, metadata) are left out. What would change
 //! the answer if left out (images, state on the provider's side) is refused with advice, except that
-//! tools which the provider would run itself are simply not offered on.
+//! tools which the provider would run itself are simply not offered on. `docs/translation.md` has the list.
 //!
 //! Reasoning is left out both ways. A provider signs its own and refuses a conversation that holds
 //! reasoning it did not sign, so a caller whose next turn goes to the cloud could not go on.
@@ -18,7 +18,10 @@
 use bytes::Bytes;
 use cordon_domain::Dialect;
 
-use crate::{Endpoint, Operation};
+use crate::Operation;
+
+mod asked;
+pub use asked::Asked;
 
 mod request;
 
@@ -93,18 +96,19 @@ impl TranslateError {
 ///
 /// # Errors
 /// When the request is malformed or asks for what cannot be carried over.
-pub fn request_to_chat(endpoint: Endpoint, body: &Bytes, model: &str) -> Result<Bytes, TranslateError> {
-    match endpoint.dialect {
-        Dialect::OpenaiChat => chat::rename(body, model),
-        Dialect::AnthropicMessages => {
-            let counting = endpoint.operation == Operation::CountTokens;
-            Ok(messages::request::to_chat(&request::object(body)?, model, counting)?.into_bytes())
-        }
-        Dialect::OpenaiResponses => {
-            Ok(responses::request::to_chat(&request::object(body)?, model)?.into_bytes())
-        }
-        other => Err(TranslateError::Dialect(other)),
+pub fn request_to_chat(asked: Asked, body: &Bytes, model: &str) -> Result<Bytes, TranslateError> {
+    if asked.endpoint.dialect == Dialect::OpenaiChat {
+        return chat::rename(body, model);
     }
+    asked.check()?;
+    let counting = asked.endpoint.operation == Operation::CountTokens;
+    let body = &request::object(body)?;
+    let chat = match asked.endpoint.dialect {
+        Dialect::AnthropicMessages => messages::request::to_chat(body, model, counting),
+        Dialect::OpenaiResponses => responses::request::to_chat(body, model),
+        other => Err(TranslateError::Dialect(other)),
+    }?;
+    Ok(chat.into_bytes())
 }
 
 /// A plain `openai-chat` reply in the caller's dialect. `asked_model` is the name that the caller
@@ -112,22 +116,20 @@ pub fn request_to_chat(endpoint: Endpoint, body: &Bytes, model: &str) -> Result<
 ///
 /// # Errors
 /// When the reply is not what `openai-chat` describes.
-pub fn reply_from_chat(endpoint: Endpoint, body: &Bytes, asked_model: &str) -> Result<Bytes, TranslateError> {
-    match endpoint.dialect {
-        Dialect::OpenaiChat => Ok(body.clone()),
-        Dialect::AnthropicMessages => Ok(match reply::Answer::read(body)? {
-            reply::Answer::Reply(reply) => messages::reply::from_chat(reply, asked_model),
-            reply::Answer::Error(error) => messages::reply::error(&error),
-        }
-        .to_string()
-        .into()),
-        Dialect::OpenaiResponses => match reply::Answer::read(body)? {
-            reply::Answer::Reply(reply) => {
-                Ok(responses::reply::from_chat(reply, asked_model).to_string().into())
-            }
-            // The two dialects share their error object.
-            reply::Answer::Error(_) => Ok(body.clone()),
-        },
-        other => Err(TranslateError::Dialect(other)),
+pub fn reply_from_chat(asked: Asked, body: &Bytes, asked_model: &str) -> Result<Bytes, TranslateError> {
+    use reply::Answer::{Error, Reply};
+    let dialect = asked.endpoint.dialect;
+    if dialect == Dialect::OpenaiChat {
+        return Ok(body.clone());
     }
+    asked.check()?;
+    let reply = match (dialect, reply::Answer::read(body)?) {
+        (Dialect::AnthropicMessages, Reply(reply)) => messages::reply::from_chat(reply, asked_model),
+        (Dialect::AnthropicMessages, Error(error)) => messages::reply::error(&error),
+        (Dialect::OpenaiResponses, Reply(reply)) => responses::reply::from_chat(reply, asked_model),
+        // These share their error object with `openai-chat`.
+        (Dialect::OpenaiResponses, Error(_)) => return Ok(body.clone()),
+        (other, _) => return Err(TranslateError::Dialect(other)),
+    };
+    Ok(reply.to_string().into())
 }

@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use cordon_domain::Dialect;
 use cordon_wire::{
-    Endpoint, Operation, StreamTranslator, TranslateError, Usage, asks_for_usage, reply_from_chat,
+    Asked, Endpoint, Operation, StreamTranslator, TranslateError, Usage, asks_for_usage, reply_from_chat,
     request_to_chat,
 };
 use serde_json::{Value, json};
@@ -315,7 +315,7 @@ fn what_cannot_be_carried_over_is_refused_with_advice() {
     }
     let models = Endpoint::new(Dialect::Models, Operation::ListModels);
     assert_eq!(
-        request_to_chat(models, &Bytes::from("{}"), "m"),
+        request_to_chat(Asked::at(models, "/v1/models"), &Bytes::from("{}"), "m"),
         Err(TranslateError::Dialect(Dialect::Models))
     );
 }
@@ -324,7 +324,12 @@ fn what_cannot_be_carried_over_is_refused_with_advice() {
 fn counting_asks_for_the_prompt_alone() {
     let endpoint = Endpoint::new(Dialect::AnthropicMessages, Operation::CountTokens);
     let body = json!({"system": "s", "stream": true, "messages": [{"role": "user", "content": "hi"}]});
-    let chat = request_to_chat(endpoint, &body.to_string().into(), "m").unwrap();
+    let chat = request_to_chat(
+        Asked::at(endpoint, "/v1/messages/count_tokens"),
+        &body.to_string().into(),
+        "m",
+    )
+    .unwrap();
     let expected = json!({"model": "m", "messages": [
         {"role": "system", "content": "s"}, {"role": "user", "content": "hi"},
     ]});
@@ -373,8 +378,8 @@ fn a_chat_request_keeps_its_bytes() {
     assert!(asks_for_usage(br#"{"stream_options":{"include_usage":true}}"#));
 }
 
-fn generate(dialect: Dialect) -> Endpoint {
-    Endpoint::new(dialect, Operation::Generate)
+fn generate(dialect: Dialect) -> Asked {
+    Asked::at(Endpoint::new(dialect, Operation::Generate), "/")
 }
 
 fn translated(dialect: Dialect, chunks: &[&[u8]]) -> Vec<u8> {

@@ -29,6 +29,8 @@ pub struct Decoded {
     pub method: Method,
     /// Path without the query.
     pub path: String,
+    /// The same with the query.
+    pub path_and_query: String,
     /// The intercepted host.
     pub host: Option<String>,
     /// The same with its port, unless that is 443.
@@ -108,8 +110,8 @@ pub async fn decode(
                 .map(|kind| kind.to_str().unwrap_or("unreadable").to_owned());
             let bytes = decode_body(&encodings, raw, limits.body_bytes, limits.expansion_ratio)?;
             draft.request(gate, &bytes);
-            draft.wants_usage =
-                endpoint.dialect == Dialect::OpenaiChat && cordon_wire::asks_for_usage(&bytes);
+            draft.wants_usage = matches!(endpoint.dialect, Dialect::OpenaiChat | Dialect::OpenaiCompletions)
+                && cordon_wire::asks_for_usage(&bytes);
             let body = parse(endpoint, kind, bytes, wire_limits(limits)).await?;
             let mut body = body.at_path(arrival.host.as_deref(), &accepted.path);
             draft.model = body.model().map(str::to_owned);
@@ -127,6 +129,7 @@ pub async fn decode(
     Ok(Decoded {
         method: accepted.method,
         path: accepted.path,
+        path_and_query: accepted.path_and_query,
         host: arrival.host.clone(),
         authority: authority(arrival),
         content,
@@ -193,6 +196,7 @@ fn decoded(
     Decoded {
         method: accepted.method.clone(),
         path: accepted.path.clone(),
+        path_and_query: accepted.path_and_query.clone(),
         host: arrival.host.clone(),
         authority: authority(arrival),
         content,

@@ -108,12 +108,12 @@ pub async fn respond(
             let counted = read_reply(gate, endpoint, &parts.headers, body)?;
             cordon_wire::count_tokens_reply(counted.usage().ok_or(Cause::Reply("is not a count"))?.input)
         }
-        Form::FromChat(endpoint) => {
-            let asked = draft.model.clone().unwrap_or_default();
-            let body = cordon_wire::reply_from_chat(endpoint, &body, &asked)
+        Form::FromChat(asked) => {
+            let model = draft.model.clone().unwrap_or_default();
+            let body = cordon_wire::reply_from_chat(asked, &body, &model)
                 .map_err(|_| Cause::Reply("could not be understood"))?;
             json(&mut parts.headers);
-            let reply = read_reply(gate, endpoint, &parts.headers, body)?;
+            let reply = read_reply(gate, asked.endpoint, &parts.headers, body)?;
             put_back(gate, rules, reply, &mut reidentifier, &upstream, draft).await?
         }
         Form::Same(endpoint) => {

@@ -12,7 +12,7 @@ use std::{sync::Arc, time::Instant};
 use bytes::Bytes;
 use cordon_domain::{Decision, Dialect, UpstreamKind};
 use cordon_policy::Cleared;
-use cordon_wire::{Endpoint, ModelForm, Operation};
+use cordon_wire::{Asked, Endpoint, ModelForm, Operation};
 use http::{HeaderName, HeaderValue, Method, Response, header};
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
@@ -47,7 +47,7 @@ pub enum Form {
     /// It is in the caller's dialect.
     Same(Endpoint),
     /// It is in `openai-chat`, the caller's is another.
-    FromChat(Endpoint),
+    FromChat(Asked),
     /// It is the engine's count of LLM tokens.
     Count,
     /// Nobody knows; it passes as it is.
@@ -155,6 +155,7 @@ fn address(
             form: Form::Same(endpoint),
         });
     }
+    let asked = Asked::at(endpoint, &decoded.path_and_query).with_usage(draft.wants_usage);
     let speaks = upstream.speaks(endpoint, is_addressed(gate, upstream, decoded));
     if upstream.kind == UpstreamKind::Cloud {
         // The header that a key goes in is that of the dialect which is sent, not of the caller's.
@@ -179,7 +180,7 @@ fn address(
         }
         let mut extra = extra;
         extra.push((header::CONTENT_TYPE, HeaderValue::from_static("application/json")));
-        let (cleared, form) = to_chat(upstream, endpoint, cleared, draft)?;
+        let (cleared, form) = to_chat(upstream, asked, cleared, draft)?;
         return Ok(Addressed {
             method,
             cleared,
@@ -209,7 +210,7 @@ fn address(
     }
     match endpoint.operation {
         Operation::CountTokens if upstream.kind == UpstreamKind::Engine => {
-            let (cleared, _) = to_chat(upstream, endpoint, cleared, draft)?;
+            let (cleared, _) = to_chat(upstream, asked, cleared, draft)?;
             Ok(Addressed {
                 method,
                 cleared,
@@ -220,7 +221,7 @@ fn address(
         }
         Operation::CountTokens if !speaks => Err(Cause::NotOffered("counts of LLM tokens")),
         Operation::Generate if !speaks || endpoint.dialect == Dialect::OpenaiChat => {
-            let (cleared, form) = to_chat(upstream, endpoint, cleared, draft)?;
+            let (cleared, form) = to_chat(upstream, asked, cleared, draft)?;
             Ok(Addressed {
                 method,
                 cleared,
@@ -267,7 +268,7 @@ const NOT_THERE: Cause = Cause::NotOffered("this endpoint");
 /// The body in `openai-chat`, asking for the upstream's own model.
 fn to_chat(
     upstream: &Upstream,
-    endpoint: Endpoint,
+    asked: Asked,
     cleared: Cleared,
     draft: &Draft,
 ) -> Result<(Cleared, Form), Cause> {
@@ -278,12 +279,12 @@ fn to_chat(
         .unwrap_or("default")
         .to_owned();
     let cleared = cleared.translate(
-        |body, (endpoint, model): (Endpoint, String)| cordon_wire::request_to_chat(endpoint, body, &model),
-        (endpoint, model),
+        |body, (asked, model): (Asked, String)| cordon_wire::request_to_chat(asked, body, &model),
+        (asked, model),
     )?;
-    let form = match endpoint.dialect {
-        Dialect::OpenaiChat => Form::Same(endpoint),
-        _ => Form::FromChat(endpoint),
+    let form = match asked.endpoint.dialect {
+        Dialect::OpenaiChat => Form::Same(asked.endpoint),
+        _ => Form::FromChat(asked),
     };
     Ok((cleared, form))
 }

@@ -20,6 +20,13 @@ pub(super) struct Reply {
     pub(super) usage: Tokens,
 }
 
+impl Reply {
+    /// What the model says, whether it answers or declines.
+    pub(super) fn words(&self) -> String {
+        [self.text.as_str(), self.refusal.as_str()].concat()
+    }
+}
+
 impl Call {
     /// The arguments as an object, which some dialects demand. Those that are none go on under a name
     /// that no schema has, so that the tool refuses them and the model gets to see why.

@@ -10,14 +10,14 @@ use cordon_domain::Dialect;
 use serde_json::Value;
 
 use super::{
-    TranslateError, messages,
+    Asked, TranslateError, messages,
     reply::{Head, Stop, Tokens, UpstreamError, call_id, content, reasons, string},
     responses,
 };
-use crate::{Endpoint, Limits, Usage, sse};
+use crate::{Limits, Usage, sse};
 
 mod runs;
-pub(super) use runs::{Run, Runs};
+pub(super) use runs::{Run, Runs, Whole};
 
 /// Translates one streamed reply. Feed it with [`StreamTranslator::push`], then
 /// [`StreamTranslator::finish`].
@@ -91,12 +91,12 @@ impl Piece {
 }
 
 impl StreamTranslator {
-    /// A translator for the reply to a request at that endpoint. `asked_model` is the name that the caller used.
+    /// A translator for the reply to what was asked. `asked_model` is the name that the caller used.
     #[must_use]
-    pub fn new(endpoint: Endpoint, asked_model: &str) -> Self {
+    pub fn new(asked: Asked, asked_model: &str) -> Self {
         let limits = Limits::default();
         let model = asked_model;
-        let writer: Option<Box<dyn Writer>> = match endpoint.dialect {
+        let writer: Option<Box<dyn Writer>> = match asked.endpoint.dialect {
             Dialect::OpenaiChat => None,
             Dialect::AnthropicMessages => Some(Box::new(messages::stream::Writer::new(model))),
             Dialect::OpenaiResponses => Some(Box::new(responses::stream::Writer::new(model))),

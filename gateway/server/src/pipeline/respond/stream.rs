@@ -17,7 +17,7 @@ use cordon_intercept::AnswerBody;
 use cordon_policy::{Originals, Reidentifier};
 use cordon_wire::{Channel, Endpoint, Framing, Rewrite, StreamEditor, StreamTranslator, error_event};
 use futures_util::FutureExt;
-use http::{Response, response::Parts};
+use http::{HeaderValue, Response, header, response::Parts};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use tokio::{
@@ -62,6 +62,10 @@ pub fn open(
     draft: Draft,
 ) -> Response<AnswerBody> {
     unbuffered(&mut parts.headers);
+    if let Form::FromChat(asked) = form {
+        let kind = HeaderValue::from_static(asked.stream_type());
+        parts.headers.insert(header::CONTENT_TYPE, kind);
+    }
     audit::mark(&mut parts.headers, draft.exchange, draft.action());
     let (pieces, caller) = mpsc::channel(WAITING_PIECES);
     let pump = Pump {
@@ -243,16 +247,20 @@ struct Editor {
 impl Editor {
     fn new(gate: &Gate, form: Form, framing: Framing, draft: &Draft, originals: Originals) -> Self {
         let limits = wire_limits(&gate.config.limits);
-        let asked = draft.model.as_deref().unwrap_or_default();
-        let edits = |endpoint: Endpoint| {
+        let model = draft.model.as_deref().unwrap_or_default();
+        let edits = |endpoint: Endpoint, framing: Framing| {
             let editor = StreamEditor::framed(endpoint, framing, &limits);
             // Every chat request asks for usage on its way; only who asked for it sees it.
             let hide = endpoint.dialect == Dialect::OpenaiChat && !draft.wants_usage;
             Some(if hide { editor.without_usage() } else { editor })
         };
         let (translator, editor) = match form {
-            Form::Same(endpoint) => (None, edits(endpoint)),
-            Form::FromChat(endpoint) => (Some(StreamTranslator::new(endpoint, asked)), edits(endpoint)),
+            Form::Same(endpoint) => (None, edits(endpoint, framing)),
+            // What is translated is edited as the caller gets it.
+            Form::FromChat(asked) => (
+                Some(StreamTranslator::new(asked, model)),
+                edits(asked.endpoint, asked.framing()),
+            ),
             Form::Unknown | Form::Count => (None, None),
         };
         let restore = Restore::new(originals);
