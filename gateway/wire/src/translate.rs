@@ -18,8 +18,6 @@
 use bytes::Bytes;
 use cordon_domain::Dialect;
 
-use crate::Operation;
-
 mod asked;
 pub use asked::Asked;
 
@@ -28,6 +26,7 @@ mod request;
 mod chat;
 pub use chat::asks_for_usage;
 
+mod gemini;
 mod messages;
 mod responses;
 
@@ -101,11 +100,12 @@ pub fn request_to_chat(asked: Asked, body: &Bytes, model: &str) -> Result<Bytes,
         return chat::rename(body, model);
     }
     asked.check()?;
-    let counting = asked.endpoint.operation == Operation::CountTokens;
+    let counting = asked.is_counting();
     let body = &request::object(body)?;
     let chat = match asked.endpoint.dialect {
         Dialect::AnthropicMessages => messages::request::to_chat(body, model, counting),
         Dialect::OpenaiResponses => responses::request::to_chat(body, model),
+        Dialect::Gemini => gemini::request::to_chat(body, model, asked),
         other => Err(TranslateError::Dialect(other)),
     }?;
     Ok(chat.into_bytes())
@@ -129,6 +129,8 @@ pub fn reply_from_chat(asked: Asked, body: &Bytes, asked_model: &str) -> Result<
         (Dialect::OpenaiResponses, Reply(reply)) => responses::reply::from_chat(reply, asked_model),
         // These share their error object with `openai-chat`.
         (Dialect::OpenaiResponses, Error(_)) => return Ok(body.clone()),
+        (Dialect::Gemini, Reply(reply)) => asked.wrapped(gemini::reply::from_chat(reply, asked_model)),
+        (Dialect::Gemini, Error(error)) => gemini::reply::error(&error),
         (other, _) => return Err(TranslateError::Dialect(other)),
     };
     Ok(reply.to_string().into())

@@ -20,7 +20,11 @@ use cordon_wire::{
 };
 use serde_json::{Value, json};
 
-const DIALECTS: [Dialect; 2] = [Dialect::AnthropicMessages, Dialect::OpenaiResponses];
+const DIALECTS: [Dialect; 3] = [
+    Dialect::AnthropicMessages,
+    Dialect::OpenaiResponses,
+    Dialect::Gemini,
+];
 const ASKED: &str = "asked-model";
 
 #[test]
@@ -119,6 +123,7 @@ fn a_stream_that_closes_early_never_ends_cleanly() {
         Dialect::OpenaiChat,
         Dialect::AnthropicMessages,
         Dialect::OpenaiResponses,
+        Dialect::Gemini,
     ] {
         let stream = fs::read(folder().join("stream.tools.sse")).unwrap();
         let end = stream.len() - "data: [DONE]\n\n".len();
@@ -128,6 +133,7 @@ fn a_stream_that_closes_early_never_ends_cleanly() {
             let failed = match dialect {
                 Dialect::AnthropicMessages => last["type"] == "error",
                 Dialect::OpenaiResponses => last["type"] == "response.failed",
+                Dialect::Gemini => last["error"]["status"] == "INTERNAL" && !out.contains("finishReason"),
                 _ => last["error"]["type"] == "server_error" && !out.contains("[DONE]"),
             };
             assert!(failed, "{dialect} cut at {cut}");
@@ -148,6 +154,7 @@ fn a_translator_tells_usage() {
         Dialect::OpenaiChat,
         Dialect::AnthropicMessages,
         Dialect::OpenaiResponses,
+        Dialect::Gemini,
     ] {
         let mut translator = StreamTranslator::new(generate(dialect), ASKED);
         translator.push(&stream).unwrap();
@@ -379,7 +386,11 @@ fn a_chat_request_keeps_its_bytes() {
 }
 
 fn generate(dialect: Dialect) -> Asked {
-    Asked::at(Endpoint::new(dialect, Operation::Generate), "/")
+    let path = match dialect {
+        Dialect::Gemini => "/v1beta/models/m:generateContent?alt=sse",
+        _ => "/",
+    };
+    Asked::at(Endpoint::new(dialect, Operation::Generate), path)
 }
 
 fn translated(dialect: Dialect, chunks: &[&[u8]]) -> Vec<u8> {

@@ -120,6 +120,21 @@ impl Asked {
         Ok(())
     }
 
+    /// Whether only a count of LLM tokens is wanted.
+    pub(super) fn is_counting(self) -> bool {
+        self.endpoint.operation == Operation::CountTokens
+    }
+
+    /// Whether the path asks for a stream.
+    pub(super) fn is_streamed(self) -> bool {
+        self.endpoint.streamed == Some(true)
+    }
+
+    /// Whether Gemini's body lies in an envelope.
+    pub(super) fn is_enveloped(self) -> bool {
+        matches!(self.manner, Manner::Gemini { enveloped: true, .. })
+    }
+
     pub(super) fn is_prompt(self) -> bool {
         self.manner == Manner::Prompt
     }
@@ -135,9 +150,10 @@ impl Asked {
 
     /// Gemini's answer in the envelope, where the request came in one.
     pub(super) fn wrapped(self, answer: Value) -> Value {
-        match self.manner {
-            Manner::Gemini { enveloped: true, .. } => json!({"response": answer}),
-            _ => answer,
+        if self.is_enveloped() {
+            json!({"response": answer})
+        } else {
+            answer
         }
     }
 }

@@ -191,13 +191,18 @@ impl ChatRequest {
         }
     }
 
-    /// Streams, with usage at the end, when the caller streams.
+    /// Streams, with usage at the end.
+    pub(super) fn streamed(&mut self) {
+        self.set("stream", true);
+        self.set("stream_options", json!({"include_usage": true}));
+    }
+
+    /// The same when the caller's body says that it streams.
     pub(super) fn stream_like(&mut self, from: &Object) -> Result<(), TranslateError> {
         match present(from, "stream") {
             None | Some(Value::Bool(false)) => Ok(()),
             Some(Value::Bool(true)) => {
-                self.set("stream", true);
-                self.set("stream_options", json!({"include_usage": true}));
+                self.streamed();
                 Ok(())
             }
             Some(_) => Err(shape("stream", "true or false")),
