@@ -59,4 +59,4 @@ pub use translate::{
 };
 
 mod models;
-pub use models::{ModelForm, count_tokens_reply, model_one, models_list, ollama_version};
+pub use models::{ModelForm, model_one, models_list, ollama_version};

@@ -1,4 +1,4 @@
-//! The small answers that need no upstream: which models there are, and how many LLM tokens were counted.
+//! The small answers that need no upstream: which models there are, and the version.
 
 use bytes::Bytes;
 use cordon_domain::Dialect;
@@ -61,12 +61,6 @@ pub fn model_one(form: ModelForm, name: &str, created: i64) -> Bytes {
 #[must_use]
 pub fn ollama_version(version: &str) -> Bytes {
     json!({"version": version}).to_string().into()
-}
-
-/// The reply to `POST /v1/messages/count_tokens`.
-#[must_use]
-pub fn count_tokens_reply(count: u64) -> Bytes {
-    json!({"input_tokens": count}).to_string().into()
 }
 
 fn entry(form: ModelForm, name: &str, created: i64) -> Value {
@@ -140,10 +134,5 @@ mod tests {
         assert_eq!(ollama["models"][0]["model"], "a");
         assert_eq!(ollama["models"][0]["modified_at"], "2023-11-14T22:13:20Z");
         assert_eq!(parsed(&ollama_version("1"))["version"], "1");
-    }
-
-    #[test]
-    fn answers_a_count() {
-        assert_eq!(count_tokens_reply(42).as_ref(), br#"{"input_tokens":42}"#);
     }
 }

@@ -90,7 +90,7 @@ pub async fn respond(
     };
     let body = match form {
         Form::Unknown => body,
-        Form::Count | Form::FromChat(_) | Form::Same(_) if !parts.status.is_success() => {
+        Form::Count(_) | Form::FromChat(_) | Form::Same(_) if !parts.status.is_success() => {
             upstream_error(
                 gate,
                 rules,
@@ -103,10 +103,10 @@ pub async fn respond(
             )
             .await?
         }
-        Form::Count => {
+        Form::Count(asked) => {
             let endpoint = Endpoint::new(Dialect::AnthropicMessages, Operation::CountTokens);
             let counted = read_reply(gate, endpoint, &parts.headers, body)?;
-            cordon_wire::count_tokens_reply(counted.usage().ok_or(Cause::Reply("is not a count"))?.input)
+            asked.count(counted.usage().ok_or(Cause::Reply("is not a count"))?.input)
         }
         Form::FromChat(asked) => {
             let model = draft.model.clone().unwrap_or_default();
@@ -215,7 +215,7 @@ async fn upstream_error(
                 Err(_) => Ok(body),
             }
         }
-        Form::FromChat(_) | Form::Count | Form::Unknown => Err(Cause::UpstreamStatus(status.as_u16())),
+        Form::FromChat(_) | Form::Count(_) | Form::Unknown => Err(Cause::UpstreamStatus(status.as_u16())),
     }
 }
 
@@ -304,7 +304,7 @@ pub(super) fn findings_in(rules: &Rules, texts: Vec<String>) -> Vec<Finding> {
 fn framing(form: Form, headers: &HeaderMap) -> Option<Framing> {
     let unknown = Endpoint::new(Dialect::Unknown, Operation::Generate);
     match form {
-        Form::Count => None,
+        Form::Count(_) => None,
         Form::Same(endpoint) => Framing::of(endpoint, kind(headers)),
         Form::FromChat(_) | Form::Unknown => {
             Framing::of(unknown, kind(headers)).filter(|framing| *framing == Framing::Events)

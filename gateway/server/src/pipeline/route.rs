@@ -48,8 +48,8 @@ pub enum Form {
     Same(Endpoint),
     /// It is in `openai-chat`, the caller's is another.
     FromChat(Asked),
-    /// It is the engine's count of LLM tokens.
-    Count,
+    /// It is the engine's count of LLM tokens, for what was asked.
+    Count(Asked),
     /// Nobody knows; it passes as it is.
     Unknown,
 }
@@ -216,7 +216,7 @@ fn address(
                 cleared,
                 target: Target::Path("/count"),
                 extra,
-                form: Form::Count,
+                form: Form::Count(asked),
             })
         }
         Operation::CountTokens if !speaks => Err(Cause::NotOffered("counts of LLM tokens")),

@@ -261,7 +261,7 @@ impl Editor {
                 Some(StreamTranslator::new(asked, model)),
                 edits(asked.endpoint, asked.framing()),
             ),
-            Form::Unknown | Form::Count => (None, None),
+            Form::Unknown | Form::Count(_) => (None, None),
         };
         let restore = Restore::new(originals);
         Self {
