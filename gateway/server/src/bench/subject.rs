@@ -1,16 +1,26 @@
 //! Cordon itself, as a child process with a state folder of its own.
 
-use std::{path::Path, path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::TcpStream,
     process::{Child, Command},
-    time::timeout,
+    time::{Instant, sleep, timeout},
 };
 
-use super::provider::Provider;
+use super::{
+    machine::Cores,
+    provider::{HOST, Provider},
+    talk::Target,
+};
 
 /// The key that Cordon logs in to the provider with.
 const PROVIDER_KEY: &str = "bench-provider-key";
@@ -18,8 +28,8 @@ const PROVIDER_KEY: &str = "bench-provider-key";
 pub const PROVIDER_LOGIN: &str = "Bearer bench-provider-key";
 
 const START: Duration = Duration::from_secs(60);
-/// Linux counts CPU time in hundredths of a second for user space, whatever its tick.
-const TICKS_A_SECOND: f64 = 100.0;
+/// How long the store may take for what is in the spool after a measurement.
+const SHIP: Duration = Duration::from_secs(120);
 
 /// Redaction on, everything to the provider: the longest way that a request can take.
 const POLICY: &str = "unknown: block
@@ -34,19 +44,23 @@ rules:
 
 /// The process under measurement.
 pub struct Subject {
-    /// Base URL of its gateway.
-    pub gateway: String,
+    /// Its gateway.
+    pub gateway: SocketAddr,
+    /// Its forward proxy.
+    pub proxy: SocketAddr,
     /// Its CA certificate.
     pub ca_pem: String,
     /// An API key.
     pub key: String,
+    admin: SocketAddr,
     child: Child,
     config: PathBuf,
 }
 
 impl Subject {
     /// Writes its configuration and starts it.
-    pub async fn start(folder: &Path, provider: &Provider) -> Result<Self> {
+    pub async fn start(folder: &Path, provider: &Provider, cores: &Cores, most: u64) -> Result<Self> {
+        std::fs::create_dir_all(folder)?;
         let config = folder.join("cordon.yaml");
         std::fs::write(folder.join("provider-ca.pem"), provider.ca_pem())?;
         std::fs::write(folder.join("policy.yaml"), POLICY)?;
@@ -54,9 +68,10 @@ impl Subject {
             &config,
             format!(
                 "dir: state\nlisten: {{ gateway: '127.0.0.1:0', proxy: '127.0.0.1:0', admin: '127.0.0.1:0' }}\n\
-                 intercept: {{ hosts: [provider.example], extra_roots: [provider-ca.pem] }}\npolicy: policy.yaml\n\
+                 intercept: {{ hosts: [{HOST}], extra_roots: [provider-ca.pem], allow_private_tunnels: true }}\npolicy: policy.yaml\n\
                  engine: {{ url: 'http://127.0.0.1:9' }}\nner: {{ enabled: false }}\nlog: {{ level: warn }}\n\
-                 upstreams:\n  provider: {{ kind: cloud, hosts: [provider.example], url: '{}', credentials: {PROVIDER_KEY}, dialects: [openai-chat] }}\n",
+                 limits: {{ tunnels: {most}, exchanges: 4096 }}\n\
+                 upstreams:\n  provider: {{ kind: cloud, hosts: [{HOST}], url: '{}', credentials: {PROVIDER_KEY}, dialects: [openai-chat] }}\n",
                 provider.url()
             ),
         )?;
@@ -68,7 +83,8 @@ impl Subject {
             .context("`cordon key create --json` prints a key")?
             .to_owned();
 
-        let mut child = Command::new(std::env::current_exe()?)
+        let mut child = cores
+            .command(&std::env::current_exe()?)
             .args(["serve", "--json", "--config"])
             .arg(&config)
             .stdin(Stdio::null())
@@ -82,40 +98,59 @@ impl Subject {
             .await
             .context("Cordon did not get ready")??;
         let ready: Value = serde_json::from_str(&line.context("Cordon ended before it was ready")?)?;
-        let path = |name: &str| {
-            ready[name]
-                .as_str()
-                .map(str::to_owned)
-                .context("the line of a ready Cordon")
+        let told = |name: &str| ready[name].as_str().context("the line of a ready Cordon");
+        let address = |name: &str| -> Result<SocketAddr> {
+            let url: http::Uri = told(name)?.parse()?;
+            let port = url.port_u16().context("a URL with a port")?;
+            Ok(SocketAddr::from(([127, 0, 0, 1], port)))
         };
         Ok(Self {
-            gateway: path("gateway")?,
-            ca_pem: std::fs::read_to_string(path("ca")?)?,
+            gateway: address("gateway")?,
+            proxy: address("proxy")?,
+            admin: address("admin")?,
+            ca_pem: std::fs::read_to_string(told("ca")?)?,
             key,
             child,
             config,
         })
     }
 
-    /// CPU time that it has used, in seconds; 0 where `/proc` does not tell.
-    pub fn cpu_seconds(&self) -> f64 {
-        let Some(id) = self.child.id() else { return 0.0 };
-        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-        // The name in brackets may hold blanks: fields count from behind it (proc(5): 14 and 15).
-        let fields: Vec<f64> = stat
-            .rsplit(')')
-            .next()
-            .unwrap_or_default()
-            .split_whitespace()
-            .skip(11)
-            .take(2)
-            .filter_map(|field| field.parse().ok())
-            .collect();
-        fields.iter().sum::<f64>() / TICKS_A_SECOND
+    /// Its gateway as the load's target.
+    pub fn target(&self) -> Result<Target> {
+        Target::new(self.gateway, "localhost", &self.ca_pem, &self.key)
     }
 
-    /// Stops it and verifies its audit; every request must have its record.
-    pub async fn finish(mut self, requests: u64) -> Result<String> {
+    /// Its process.
+    pub fn process(&self) -> u32 {
+        self.child.id().unwrap_or_default()
+    }
+
+    /// Waits until the store has every record, so that what shipping costs is counted where it was caused.
+    pub async fn shipped(&self) -> Result<()> {
+        let until = Instant::now() + SHIP;
+        while self.waiting().await? > 0 {
+            ensure!(Instant::now() < until, "the store did not take all records");
+            sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
+    /// Records that the store does not have yet.
+    async fn waiting(&self) -> Result<u64> {
+        let mut line = TcpStream::connect(self.admin).await?;
+        line.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+            .await?;
+        let mut text = String::new();
+        line.read_to_string(&mut text).await?;
+        text.lines()
+            .find_map(|line| line.strip_prefix("cordon_spool_depth "))
+            .and_then(|depth| depth.trim().parse().ok())
+            .context("the metrics tell how many records wait")
+    }
+
+    /// Stops it and verifies its audit; every request and every tunnel must have its two records.
+    pub async fn finish(mut self, exchanges: u64) -> Result<String> {
+        self.shipped().await?;
         let id = self.child.id().context("Cordon ended by itself")?;
         let asked = Command::new("kill")
             .args(["-TERM", &id.to_string()])
@@ -133,8 +168,8 @@ impl Subject {
             .and_then(|count| count.parse().ok())
             .unwrap_or_default();
         ensure!(
-            records == 2 * requests + 2,
-            "{requests} requests left {records} records"
+            records == 2 * exchanges + 2,
+            "{exchanges} requests and tunnels left {records} records"
         );
         Ok(verified.lines().next().unwrap_or_default().to_owned())
     }
