@@ -20,6 +20,7 @@ mod base64;
 pub(crate) use base64::{Alphabet, Encoded, data_uris, whole};
 
 mod marks;
+pub(crate) use marks::is_file;
 
 use std::fmt;
 

@@ -15,7 +15,7 @@ mod text;
 pub(crate) use text::{OffsetMap, escape};
 
 mod document;
-pub(crate) use document::{Document, Position, Spot, Walk, Writing, in_order};
+pub(crate) use document::{Document, LengthWriting, Position, Spot, Walk, Writing, in_order};
 
 /// Where a body stops being acceptable JSON, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -28,6 +28,10 @@ mod percent;
 mod json;
 pub use json::{JsonError, JsonFault};
 
+mod protobuf;
+
+mod envelopes;
+
 mod request;
 pub use request::{Container, DecodeError, RequestBody, decode, decode_as, decode_line};
 

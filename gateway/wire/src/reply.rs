@@ -16,7 +16,7 @@ use bytes::Bytes;
 use cordon_domain::{Dialect, Edit, Place, Role, Segment, Splice, SpliceError, Text};
 
 use crate::{
-    DecodeError, Endpoint, Limits, Operation,
+    Container, DecodeError, Endpoint, Limits, Operation,
     json::{Document, in_order, scan},
     request::{self, Anywhere, Described, Station},
 };
@@ -33,7 +33,8 @@ pub struct ReplyBody {
 }
 
 enum Content {
-    Json(Document),
+    /// Texts within JSON, lines of it, or protobuf.
+    Read(Document),
     /// A text, which is its one segment.
     Text(Bytes, [Segment; 1]),
     /// Sound, a picture, a file.
@@ -73,12 +74,20 @@ pub fn decode_reply_of(
         return plain(Content::Opaque(body));
     }
     let open = endpoint.dialect == Dialect::Unknown || endpoint.shape.is_some();
+    if open && let Some(read) = request::reply_framed(endpoint, content_type, &body, limits) {
+        return match read {
+            Ok(document) => plain(Content::Read(document)),
+            Err(_) => plain(Content::Opaque(body)),
+        };
+    }
     match decode_reply(endpoint, body.clone(), limits) {
         // Pages and applications answer with anything. What holds JSON a line is read line by line.
-        Err(DecodeError::Json(_)) if open => match request::reply_lines(endpoint, body.clone(), limits) {
-            Ok(document) => plain(Content::Json(document)),
-            Err(_) => plain(Content::Opaque(body)),
-        },
+        Err(DecodeError::Json(_)) if open => {
+            match request::reply_in(Container::Lines, endpoint, body.clone(), limits) {
+                Ok(document) => plain(Content::Read(document)),
+                Err(_) => plain(Content::Opaque(body)),
+            }
+        }
         Err(DecodeError::Json(_)) if gives_files => match std::str::from_utf8(&body) {
             Ok(text) if kind.starts_with("text/plain") => {
                 let segment = Segment {
@@ -118,7 +127,7 @@ pub fn decode_reply(endpoint: Endpoint, body: Bytes, limits: &Limits) -> Result<
         (None, dialect) => Document::read(body, &tree, limits, Station::reply(dialect))?,
     };
     Ok(ReplyBody {
-        content: Content::Json(document),
+        content: Content::Read(document),
         model,
         usage,
     })
@@ -141,7 +150,7 @@ impl ReplyBody {
 impl Splice for ReplyBody {
     fn segments(&self) -> &[Segment] {
         match &self.content {
-            Content::Json(document) => document.segments(),
+            Content::Read(document) => document.segments(),
             Content::Text(_, segments) => segments,
             Content::Opaque(_) => &[],
         }
@@ -149,7 +158,7 @@ impl Splice for ReplyBody {
 
     fn splice(&self, edits: &[Edit]) -> Result<Bytes, SpliceError> {
         let (body, segments) = match &self.content {
-            Content::Json(document) => return document.splice(edits),
+            Content::Read(document) => return document.splice(edits),
             Content::Text(body, segments) => (body, segments.as_slice()),
             Content::Opaque(body) => (body, &[][..]),
         };
@@ -168,7 +177,7 @@ impl Splice for ReplyBody {
 impl fmt::Debug for ReplyBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = match &self.content {
-            Content::Json(document) => document.body().len(),
+            Content::Read(document) => document.body().len(),
             Content::Text(body, _) | Content::Opaque(body) => body.len(),
         };
         f.debug_struct("ReplyBody")

@@ -144,18 +144,37 @@ pub(crate) fn read(
     })
 }
 
-/// The lines of a reply that is described or unknown.
-pub(crate) fn reply_lines(endpoint: Endpoint, body: Bytes, limits: &Limits) -> Result<Document, DecodeError> {
+/// A reply that is described or unknown, in protobuf or in envelopes if its content type says so; else none.
+pub(crate) fn reply_framed(
+    endpoint: Endpoint,
+    content_type: &str,
+    body: &Bytes,
+    limits: &Limits,
+) -> Option<Result<Document, DecodeError>> {
+    let container = MediaType::read(Some(content_type)).ok()?.container()?;
+    matches!(
+        container,
+        Container::Protobuf | Container::ProtobufEnvelopes | Container::JsonEnvelopes
+    )
+    .then(|| reply_in(container, endpoint, body.clone(), limits))
+}
+
+/// A reply that is described or unknown, in that container.
+pub(crate) fn reply_in(
+    container: Container,
+    endpoint: Endpoint,
+    body: Bytes,
+    limits: &Limits,
+) -> Result<Document, DecodeError> {
     let media = MediaType::read(None)?;
-    let lines = Container::Lines;
     match endpoint.shape {
         Some(shape) => {
             let root = Described::reply(shape);
-            container::read(lines, &media, body, limits, None, root, |_| Ok(root))
+            container::read(container, &media, body, limits, None, root, |_| Ok(root))
         }
         None => {
             let root = Anywhere(Role::Assistant);
-            container::read(lines, &media, body, limits, None, root, |_| Ok(root))
+            container::read(container, &media, body, limits, None, root, |_| Ok(root))
         }
     }
 }

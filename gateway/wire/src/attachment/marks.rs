@@ -52,7 +52,7 @@ const MARKS: &[&[u8]] = &[
 const CONTROLS_IN: usize = 32;
 
 /// Whether these bytes are a file by themselves.
-pub(super) fn is_file(bytes: &[u8]) -> bool {
+pub(crate) fn is_file(bytes: &[u8]) -> bool {
     let at = |offset: usize, mark: &[u8]| bytes.get(offset..).is_some_and(|rest| rest.starts_with(mark));
     MARKS.iter().any(|mark| bytes.starts_with(mark))
         || at(4, b"ftyp")

@@ -15,12 +15,18 @@
 
 mod files;
 
+mod lengths;
+pub(crate) use lengths::LengthWriting;
+
 use std::{fmt::Write as _, ops::Range};
 
 use bytes::Bytes;
 use cordon_domain::{Dialect, Edit, Place, Role, Segment, SpliceError, Text};
 
-use self::files::File;
+use self::{
+    files::File,
+    lengths::{Length, Patch},
+};
 use super::{Bounds, JsonError, JsonFault, Kind, OffsetMap, Tree, Value, escape, scan::scan_str};
 use crate::{Limits, percent, request::DecodeError};
 
@@ -59,6 +65,9 @@ pub(crate) struct Document {
     sites: Vec<Site>,
     layers: Vec<Layer>,
     files: Vec<File>,
+    lengths: Vec<Length>,
+    /// The body as it came, where parts of it were decompressed to be read.
+    came: Option<Bytes>,
 }
 
 /// How a text is written where it stands.
@@ -175,10 +184,18 @@ impl Document {
             sites: Vec::new(),
             layers: Vec::new(),
             files: Vec::new(),
+            lengths: Vec::new(),
+            came: None,
         }
     }
 
-    /// The body as it came.
+    /// The same document, of a body that came otherwise: without edits it goes on as it came.
+    pub(crate) fn came_as(mut self, came: Bytes) -> Self {
+        self.came = Some(came);
+        self
+    }
+
+    /// The body, with what was compressed within it decompressed.
     pub(crate) fn body(&self) -> &Bytes {
         &self.body
     }
@@ -191,7 +208,7 @@ impl Document {
     /// The body with the edits put in; see [`cordon_domain::Splice::splice`].
     pub(crate) fn splice(&self, edits: &[Edit]) -> Result<Bytes, SpliceError> {
         if edits.is_empty() {
-            return Ok(self.body.clone());
+            return Ok(self.came.as_ref().unwrap_or(&self.body).clone());
         }
         let ordered = in_order(&self.segments, edits)?;
         let own = ordered.partition_point(|edit| edit.segment < self.sites.len());
@@ -200,17 +217,27 @@ impl Document {
         patches.extend(self.file_patches(of_files)?);
         // A longer one first: what lies in a part that is taken out goes with it.
         patches.sort_by_key(|(span, _)| (span.start, std::cmp::Reverse(span.end)));
-        let added: usize = patches.iter().map(|(_, written)| written.len()).sum();
+        let mut apart: Vec<Patch> = Vec::with_capacity(patches.len());
+        for (span, written) in patches {
+            match apart.last_mut() {
+                // In a text, what is replaced can reach into a file or out of it: then the rest of it goes too.
+                Some((before, _)) if span.start < before.end => before.end = before.end.max(span.end),
+                _ => apart.push((span, written.into_bytes())),
+            }
+        }
+        if !self.lengths.is_empty() {
+            lengths::set_right(&self.lengths, &mut apart)?;
+        }
+        let added: usize = apart.iter().map(|(_, written)| written.len()).sum();
         let mut out = Vec::with_capacity(self.body.len() + added);
         let mut copied = 0;
-        for (span, written) in patches {
+        for (span, written) in apart {
+            // A length that is edited over goes with what it lies in.
             if span.start < copied {
-                // In a text, what is replaced can reach into a file or out of it: then the rest of it goes too.
-                copied = copied.max(span.end);
                 continue;
             }
             out.extend_from_slice(&self.body[copied..span.start]);
-            out.extend_from_slice(written.as_bytes());
+            out.extend_from_slice(&written);
             copied = span.end;
         }
         out.extend_from_slice(&self.body[copied..]);
@@ -332,6 +359,7 @@ pub(crate) struct Walk<'l> {
     /// The dialect by which files are told from texts; none where all are texts.
     files_of: Option<Dialect>,
     files: Vec<File>,
+    lengths: Vec<Length>,
 }
 
 /// A container that the walk is in.
@@ -355,7 +383,49 @@ impl<'l> Walk<'l> {
             layers: Vec::new(),
             files_of,
             files: Vec::new(),
+            lengths: Vec::new(),
         }
+    }
+
+    /// Whether files are told from texts, as in requests.
+    pub(crate) fn tells_files(&self) -> bool {
+        self.files_of.is_some()
+    }
+
+    /// How many values the body may still hold.
+    pub(crate) fn values_left(&self) -> usize {
+        self.values_left
+    }
+
+    /// Counts values that are not of JSON.
+    pub(crate) fn spend(&mut self, values: usize) -> Result<(), DecodeError> {
+        self.values_left = self.values_left.checked_sub(values).ok_or(self.too_many())?;
+        Ok(())
+    }
+
+    /// What a body with too many values is refused with.
+    pub(crate) fn too_many(&self) -> DecodeError {
+        DecodeError::TooManySegments {
+            limit: self.limits.max_segments,
+        }
+    }
+
+    /// Notes a length and the part that it is of, `around` being that of the part that both lie in. Edits
+    /// within the part change the length.
+    pub(crate) fn length(
+        &mut self,
+        written: Range<usize>,
+        content: Range<usize>,
+        around: Option<usize>,
+        writing: LengthWriting,
+    ) -> usize {
+        self.lengths.push(Length {
+            written,
+            content,
+            around,
+            writing,
+        });
+        self.lengths.len() - 1
     }
 
     /// How many strings a layer lies in.
@@ -371,6 +441,8 @@ impl<'l> Walk<'l> {
             sites: self.sites,
             layers: self.layers,
             files: self.files,
+            lengths: self.lengths,
+            came: None,
         }
     }
 

@@ -4,7 +4,7 @@
 //! `text/plain`, curl's form), since it parses strictly. Where a body can be several things its content
 //! type picks the container; one that contradicts the endpoint is refused.
 //!
-//! Places: `form:NAME` for a field or a part, `line:N` and `frame:N` before the pointer, `text` and `file`
+//! Places: numbers of fields in protobuf, `form:NAME` for a field or a part, `line:N` and `frame:N` before the pointer, `text` and `file`
 //! for a body that is one text or one file.
 //!
 //! On failure: a [`DecodeError`].
@@ -15,7 +15,9 @@ use cordon_domain::{Dialect, Role, Text};
 use super::{DecodeError, form, multipart};
 use crate::{
     Limits, attachment,
+    envelopes::{self, Messages},
     json::{Document, Position, Spot, Value, Walk},
+    protobuf,
 };
 
 /// What holds the texts of a body.
@@ -35,6 +37,12 @@ pub enum Container {
     Text,
     /// One file.
     File,
+    /// One message of protobuf, read without its schema.
+    Protobuf,
+    /// Such messages in the envelopes of gRPC and of Connect's streams.
+    ProtobufEnvelopes,
+    /// JSON texts in such envelopes.
+    JsonEnvelopes,
 }
 
 /// What a content type says.
@@ -91,6 +99,15 @@ impl MediaType {
             | "application/x-jsonlines" => Container::Lines,
             "application/x-www-form-urlencoded" => Container::Form,
             "multipart/form-data" => Container::Multipart,
+            "application/proto" | "application/protobuf" | "application/x-protobuf" => Container::Protobuf,
+            "application/connect+proto"
+            | "application/grpc"
+            | "application/grpc+proto"
+            | "application/grpc-web"
+            | "application/grpc-web+proto" => Container::ProtobufEnvelopes,
+            "application/connect+json" | "application/grpc+json" | "application/grpc-web+json" => {
+                Container::JsonEnvelopes
+            }
             "" => return None,
             name if name.ends_with("+json") => Container::Json,
             name if name.starts_with("text/") => Container::Text,
@@ -122,13 +139,12 @@ pub(crate) fn pick(
     media: &MediaType,
     body: &[u8],
 ) -> Result<Container, DecodeError> {
-    use Container::{File, Form, Frames, Json, Lines, Multipart, Text};
+    use Container::{File, Form, Frames, Json, Lines, Text};
     let told = media.container();
     match (expected, told) {
         // A type that programs send by habit says nothing against what is parsed strictly.
         (Some(Json | Lines | Frames), None | Some(Json | Text | Form | File)) => Ok(expected.unwrap_or(Json)),
-        (Some(Lines), Some(Lines)) => Ok(Lines),
-        (Some(Form), Some(Form)) | (Some(Multipart), Some(Multipart)) => Ok(expected.unwrap_or(Form)),
+        (Some(expected), Some(told)) if expected == told => Ok(told),
         (Some(Text), None | Some(Text)) => Ok(Text),
         // An upload's type is that of the file.
         (Some(File), _) => Ok(File),
@@ -144,7 +160,7 @@ pub(crate) fn pick(
 }
 
 /// The segments of a body in a container that is not one JSON text.
-pub(super) fn read<P: Position>(
+pub(crate) fn read<P: Position>(
     container: Container,
     media: &MediaType,
     body: Bytes,
@@ -153,6 +169,11 @@ pub(super) fn read<P: Position>(
     root: P,
     line: impl Fn(Value<'_>) -> Result<P, DecodeError>,
 ) -> Result<Document, DecodeError> {
+    let came = body;
+    let body = match container {
+        Container::ProtobufEnvelopes | Container::JsonEnvelopes => envelopes::uncompressed(&came, limits)?,
+        _ => came.clone(),
+    };
     let source = body.clone();
     let mut walk = Walk::new(limits, files_of);
     match container {
@@ -173,8 +194,13 @@ pub(super) fn read<P: Position>(
             let told = Some(Text::from(attachment::clipped(&media.name)));
             walk.attach(Role::User, "file", None, told, source, 0)?;
         }
+        Container::Protobuf => protobuf::read(&mut walk, &source, 0, None, root, &mut String::new())?,
+        Container::ProtobufEnvelopes => {
+            envelopes::read(&mut walk, &source, Messages::Protobuf, root, &line)?;
+        }
+        Container::JsonEnvelopes => envelopes::read(&mut walk, &source, Messages::Json, root, &line)?,
     }
-    Ok(walk.finish(body))
+    Ok(walk.finish(body).came_as(came))
 }
 
 pub(super) fn utf8(bytes: &[u8]) -> Result<&str, DecodeError> {

@@ -126,6 +126,9 @@ enum WrittenContainer {
     Multipart,
     Text,
     File,
+    Protobuf,
+    ProtobufEnvelopes,
+    JsonEnvelopes,
     /// What its content type says.
     #[default]
     Any,
@@ -141,6 +144,9 @@ impl From<WrittenContainer> for Option<Container> {
             WrittenContainer::Multipart => Container::Multipart,
             WrittenContainer::Text => Container::Text,
             WrittenContainer::File => Container::File,
+            WrittenContainer::Protobuf => Container::Protobuf,
+            WrittenContainer::ProtobufEnvelopes => Container::ProtobufEnvelopes,
+            WrittenContainer::JsonEnvelopes => Container::JsonEnvelopes,
             WrittenContainer::Any => return None,
         })
     }

@@ -1,0 +1,135 @@
+//! The envelopes of gRPC and of Connect's streams: a byte of flags, four of length, a message.
+//!
+//! A message that is compressed with gzip is decompressed where it lies, and its flag cleared, so that its
+//! texts have a place in the body; an edited body goes on like that, which either protocol allows of any
+//! message. What ends a stream (Connect's JSON, the trailers of gRPC-Web) is read, too.
+//!
+//! Limits: bytes after decompression. On failure: a [`DecodeError`].
+
+use std::{io::Read as _, ops::Range};
+
+use bytes::Bytes;
+
+use crate::{
+    Limits,
+    json::{LengthWriting, Position, Spot, Value, Walk},
+    protobuf,
+    request::DecodeError,
+};
+
+/// Flags and length.
+pub(crate) const HEAD: usize = 5;
+const COMPRESSED: u8 = 0x01;
+/// Connect: the end of a stream, in JSON.
+const END: u8 = 0x02;
+/// gRPC-Web: trailers, as headers of HTTP/1 are written.
+const TRAILERS: u8 = 0x80;
+
+/// What the messages are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Messages {
+    Protobuf,
+    Json,
+}
+
+/// The length of the message that a head tells.
+pub(crate) fn length(head: [u8; HEAD]) -> usize {
+    let [_, length @ ..] = head;
+    u32::from_be_bytes(length) as usize
+}
+
+/// The envelopes of a body: the flags, and where the message lies.
+fn split(body: &[u8]) -> Result<Vec<(u8, Range<usize>)>, DecodeError> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while at < body.len() {
+        let head: Option<[u8; HEAD]> = body[at..].first_chunk().copied();
+        let message = head.and_then(|head| {
+            let end = (at + HEAD).checked_add(length(head))?;
+            (end <= body.len()).then_some((head[0], at + HEAD..end))
+        });
+        let Some((flags, message)) = message else {
+            return malformed("whole envelopes of five bytes and a message");
+        };
+        if flags & !(COMPRESSED | END | TRAILERS) != 0 {
+            return malformed("envelopes with flags of gRPC or Connect");
+        }
+        at = message.end;
+        found.push((flags, message));
+    }
+    Ok(found)
+}
+
+fn malformed<T>(what: &'static str) -> Result<T, DecodeError> {
+    Err(DecodeError::Malformed { what })
+}
+
+/// A body with each message as it is written uncompressed.
+pub(crate) fn uncompressed(body: &Bytes, limits: &Limits) -> Result<Bytes, DecodeError> {
+    let envelopes = split(body)?;
+    if envelopes.iter().all(|(flags, _)| flags & COMPRESSED == 0) {
+        return Ok(body.clone());
+    }
+    let too_large = DecodeError::BodyTooLarge {
+        limit: limits.max_body,
+    };
+    let mut out = Vec::with_capacity(body.len());
+    for (flags, message) in envelopes {
+        let head = out.len();
+        out.extend_from_slice(&[flags & !COMPRESSED, 0, 0, 0, 0]);
+        // gRPC allows a message of nothing to be called compressed.
+        if flags & COMPRESSED == 0 || message.is_empty() {
+            out.extend_from_slice(&body[message]);
+        } else {
+            let left = limits.max_body.saturating_sub(out.len());
+            let mut unzipped = flate2::read::MultiGzDecoder::new(&body[message]).take(left as u64 + 1);
+            if unzipped.read_to_end(&mut out).is_err() {
+                return malformed("messages that are compressed with gzip or not at all");
+            }
+        }
+        if out.len() > limits.max_body {
+            return Err(too_large);
+        }
+        let Ok(length) = u32::try_from(out.len() - head - HEAD) else {
+            return Err(too_large);
+        };
+        out[head + 1..head + HEAD].copy_from_slice(&length.to_be_bytes());
+    }
+    Ok(out.into())
+}
+
+/// The texts of an uncompressed body.
+pub(crate) fn read<P: Position>(
+    walk: &mut Walk<'_>,
+    body: &[u8],
+    messages: Messages,
+    root: P,
+    line: &impl Fn(Value<'_>) -> Result<P, DecodeError>,
+) -> Result<(), DecodeError> {
+    for (flags, message) in split(body)? {
+        walk.spend(1)?;
+        if message.is_empty() {
+            continue;
+        }
+        let start = message.start;
+        let source = &body[message.clone()];
+        let length = walk.length(start - HEAD + 1..start, message, None, LengthWriting::Four);
+        // The places of all messages are alike, as their shapes are.
+        let mut place = String::new();
+        if flags & TRAILERS != 0 {
+            "trailers".clone_into(&mut place);
+            walk.piece(root, &mut place, text(source)?.to_owned(), Spot::plain(start))?;
+        } else if flags & END != 0 || messages == Messages::Json {
+            walk.json(text(source)?, line, &mut place, start)?;
+        } else {
+            protobuf::read(walk, source, start, Some(length), root, &mut place)?;
+        }
+    }
+    Ok(())
+}
+
+fn text(source: &[u8]) -> Result<&str, DecodeError> {
+    std::str::from_utf8(source).map_err(|_| DecodeError::Malformed {
+        what: "text in UTF-8",
+    })
+}
