@@ -24,7 +24,6 @@ use std::{
     ops::Range,
 };
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use cordon_domain::{Action, Decision, Edit, EntityType, Finding, Role, Segment, Splice, SpliceError};
 
 use crate::{
@@ -224,12 +223,7 @@ fn repeats(
         total += value.len();
         total <= REPEAT_TOTAL
     });
-    let search = AhoCorasick::builder()
-        .match_kind(MatchKind::LeftmostLongest)
-        // It is built for one request: the automaton that searches fastest takes longer to build than it saves.
-        .kind(Some(AhoCorasickKind::ContiguousNFA))
-        .build(values.iter().map(|(value, _)| value))
-        .map_err(|_| TransformRefused::TooManyValues)?;
+    let search = Search::new(&values)?;
     let mut found = Vec::new();
     for (segment, holder) in texts.iter() {
         let text = holder.text.as_str();
@@ -248,11 +242,12 @@ fn repeats(
                 None => (text.len(), None),
             };
             let mut at = from;
-            while let Some(hit) = search.find(aho_corasick::Input::new(text).range(at..until)) {
-                let (start, end) = (hit.start(), hit.end());
+            let mut search = search.over(text, from..until);
+            while let Some((number, start)) = search.next(at) {
+                let (value, entity) = values[number];
+                let end = start + value.len();
                 let whole = text.is_char_boundary(start) && text.is_char_boundary(end);
                 let counts = end - start >= REPEAT_ANYWHERE || is_word(text, start, end);
-                let (value, entity) = values[hit.pattern().as_usize()];
                 let kept =
                     allowed.contains(&(segment, start, end)) || (of_protocol && is_protocol_word(value));
                 if whole && counts && !kept {
@@ -328,6 +323,9 @@ fn name(
     }
     Ok((edits, originals))
 }
+
+mod search;
+use search::Search;
 
 #[cfg(test)]
 mod tests;
