@@ -66,6 +66,8 @@ struct Active<F> {
 #[derive(Default)]
 struct Group {
     records: Vec<Vec<u8>>,
+    /// Where the chain stands behind them; none while there are none.
+    head: Option<Link>,
     bytes: u64,
     /// What becomes of exchanges when the write succeeds: open or not.
     states: HashMap<ExchangeId, bool>,
@@ -241,15 +243,13 @@ impl<D: Disk> Writer<D> {
         }
         group.states.extend(states);
         group.records.append(&mut records);
+        group.head = Some(link);
         group.bytes += bytes;
         Ok(())
     }
 
     fn head_after(&self, group: &Group) -> Link {
-        group.records.last().map_or(self.head, |record| Link {
-            sequence: self.head.sequence + group.records.len() as u64,
-            hash: EntryHash::of(record),
-        })
+        group.head.unwrap_or(self.head)
     }
 
     /// Makes a group durable and answers those who wait for it.
