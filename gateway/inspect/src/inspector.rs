@@ -25,6 +25,7 @@ use crate::{
     normalise::normalise,
     opaque, organization,
     overlap::{self, Claim},
+    remembered::{Asked, Remembered},
     scan, table,
     view::View,
 };
@@ -59,6 +60,7 @@ pub struct Inspector {
     /// For each detector of the files: whether it marks a region.
     regions: Vec<bool>,
     disguises: Disguises,
+    remembered: Remembered,
 }
 
 impl Inspector {
@@ -110,6 +112,7 @@ impl Inspector {
             fingerprints: None,
             regions,
             disguises,
+            remembered: Remembered::default(),
         })
     }
 
@@ -153,11 +156,51 @@ impl Inspector {
         segments: &[Segment],
         until: Option<Instant>,
     ) -> (Vec<Finding>, Option<Missed>) {
+        self.inspect_each(segments, self.ner.as_deref(), until, None)
+    }
+
+    /// The same for somebody whose texts are remembered: what was found in one before is known again, unless there
+    /// are fingerprints, which change by themselves. `names` says whether the token classifier is asked.
+    #[must_use]
+    pub fn inspect_again(
+        &self,
+        whose: &str,
+        segments: &[Segment],
+        names: bool,
+        until: Option<Instant>,
+    ) -> (Vec<Finding>, Option<Missed>) {
+        let ner = self.ner.as_deref().filter(|_| names);
+        let whose = Some(whose).filter(|_| self.fingerprints.is_none());
+        self.inspect_each(segments, ner, until, whose)
+    }
+
+    fn inspect_each(
+        &self,
+        segments: &[Segment],
+        ner: Option<&Ner>,
+        until: Option<Instant>,
+        whose: Option<&str>,
+    ) -> (Vec<Finding>, Option<Missed>) {
         let mut missed = None;
         let mut findings = Vec::new();
         let mut across = self.across(segments);
         for (index, segment) in (0..).zip(segments) {
-            let ner = self.ner.as_deref().filter(|_| missed.is_none());
+            let ner = ner.filter(|_| missed.is_none());
+            let claims = across.remove(&index).unwrap_or_default();
+            // What goes on in a neighbour depends on more than the text itself.
+            let known = whose.filter(|_| claims.is_empty()).and_then(|whose| {
+                self.remembered.known(&Asked {
+                    whose,
+                    role: segment.role,
+                    moment: is_moment(segment),
+                    names: ner.is_some(),
+                    text: segment.text.as_str(),
+                })
+            });
+            if let Some(found) = known.and_then(|known| self.remembered.findings(known, index)) {
+                findings.extend(found);
+                continue;
+            }
             let mut ask = |text: &str, unspoken: Unspoken<'_>| -> Arc<[Mention]> {
                 let Some(ner) = ner else { return Arc::default() };
                 ner.mentions(text, unspoken, until).unwrap_or_else(|why| {
@@ -165,8 +208,11 @@ impl Inspector {
                     Arc::default()
                 })
             };
-            let claims = across.remove(&index).unwrap_or_default();
-            findings.extend(self.inspect_segment(segment, index, claims, &mut ask));
+            let found = self.inspect_segment(segment, index, claims, &mut ask);
+            if let Some(known) = known.filter(|_| missed.is_none()) {
+                self.remembered.remember(known, &found);
+            }
+            findings.extend(found);
         }
         (findings, missed)
     }
@@ -272,7 +318,7 @@ impl Inspector {
         let text = segment.text.as_str();
         let mut found = self.inspect_as(text, segment.role, index, claims, mentions);
         // A number of a JSON body is a segment by itself, and only its key tells that it is a time.
-        if moment::is_unix_time(text.trim()) && moment::is_key_of_moment(segment.place.as_str()) {
+        if is_moment(segment) {
             found.retain(|finding| finding.source.is_some());
         }
         found
@@ -522,6 +568,11 @@ impl Inspector {
     }
 }
 
+/// Whether a text is a time by its key. It is all that findings depend on a place for.
+fn is_moment(segment: &Segment) -> bool {
+    moment::is_unix_time(segment.text.as_str().trim()) && moment::is_key_of_moment(segment.place.as_str())
+}
+
 fn claim(
     info: &DetectorInfo,
     segment: usize,
@@ -585,6 +636,42 @@ mod tests {
         assert_eq!(records.len(), 40, "{found:?}");
         assert_eq!((records[0], records[39]), ("48291307", "482913397"));
         assert_eq!(found.len(), 40, "{found:?}");
+    }
+
+    #[test]
+    fn what_is_known_again_is_found_again() {
+        let inspector = Inspector::embedded().ok().unwrap();
+        let segment = |place: &str, role: Role, text: &str| Segment {
+            place: cordon_domain::Place::new(place),
+            role,
+            text: cordon_domain::Text::from(text.to_owned()),
+        };
+        let texts = [
+            segment(
+                "/a",
+                Role::User,
+                "Mail mira.holt@fab-seven.example, card 4111 1111 1111 1111",
+            ),
+            segment("/b", Role::Other, "gpt"),
+            segment("/created_at", Role::Other, "1700000000"),
+            segment("/n", Role::Other, "1700000000"),
+            // A value that goes on in the next text is not found in either alone.
+            segment("/c", Role::User, "the card is 4111 1111"),
+            segment("/d", Role::User, "1111 1111"),
+        ];
+        let whole = inspector.inspect_all(&texts);
+        assert!(whole.iter().any(|finding| finding.segment == 5));
+        for whose in ["a", "a", "b"] {
+            assert_eq!(inspector.inspect_again(whose, &texts, true, None).0, whole);
+            // In another order and alone, each is what it is there.
+            for text in &texts {
+                let alone = std::slice::from_ref(text);
+                assert_eq!(
+                    inspector.inspect_again(whose, alone, true, None).0,
+                    inspector.inspect_all(alone)
+                );
+            }
+        }
     }
 
     #[test]

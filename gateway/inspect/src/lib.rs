@@ -13,6 +13,8 @@
 mod inspector;
 pub use inspector::{Inspector, MAX_FINDINGS};
 
+mod remembered;
+
 mod view;
 pub use view::View;
 

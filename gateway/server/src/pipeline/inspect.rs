@@ -74,16 +74,18 @@ pub async fn inspect(
     let deadline = Duration::from_millis(gate.config.ner.deadline_ms);
     let until = (late != Late::Wait).then(|| started + deadline);
     let run = {
-        let rules = rules.clone();
+        let (rules, actor) = (rules.clone(), draft.actor.clone());
         move || {
+            let whose = actor.user.as_str();
             let (mut findings, missed) = body.as_ref().map_or_else(Default::default, |body| {
-                rules.inspector.inspect_fully(body.segments(), until)
+                rules.inspector.inspect_again(whose, body.segments(), true, until)
             });
             let before = body.as_ref().map_or(0, |body| body.segments().len());
             findings.extend(
                 rules
                     .inspector
-                    .inspect_all(&head)
+                    .inspect_again(whose, &head, false, None)
+                    .0
                     .into_iter()
                     .map(|finding| Finding {
                         segment: finding.segment + before,
