@@ -38,6 +38,18 @@ pub(crate) fn length(head: [u8; HEAD]) -> usize {
     u32::from_be_bytes(length) as usize
 }
 
+/// Whether such an envelope is the last of its stream.
+pub(crate) fn ends(flags: u8) -> bool {
+    flags & (END | TRAILERS) != 0
+}
+
+/// The envelope that ends a stream of Connect.
+pub(crate) fn end(message: &[u8]) -> Vec<u8> {
+    // What is written here is a message of ours, far below 4 GiB.
+    let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
+    [&[END][..], &length.to_be_bytes(), message].concat()
+}
+
 /// The envelopes of a body: the flags, and where the message lies.
 fn split(body: &[u8]) -> Result<Vec<(u8, Range<usize>)>, DecodeError> {
     let mut found = Vec::new();

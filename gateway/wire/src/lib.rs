@@ -42,7 +42,7 @@ mod envelope;
 pub use envelope::Envelope;
 
 mod refusal;
-pub use refusal::{Rendered, refuse, refuse_at};
+pub use refusal::{Rendered, Rpc, refuse, refuse_at};
 
 mod sse;
 

@@ -3,7 +3,7 @@
 //! The encoding tells numbers of fields and how long each is, but not whether bytes with a length are a
 //! text, a message or neither. So: what is UTF-8 and printable is a text; what parses wholly as a message is
 //! walked; what is both is both, since a message of short texts can look like a text and the other way
-//! round, and neither way may hide anything. A file by its first bytes is an attachment. Groups are walked with the fields of their message. Numbers,
+//! round (what is more likely a text keeps its bytes but for the edits), and neither way may hide anything. A file by its first bytes is an attachment. Groups are walked with the fields of their message. Numbers,
 //! packed fields and other bytes stay as they are and are not inspected.
 //!
 //! Places are the numbers of the fields, `/1/3`; an item of a repeated field has that of its field.
@@ -51,7 +51,7 @@ pub(crate) fn read<P: Position>(
     place: &mut String,
 ) -> Result<(), DecodeError> {
     match fields(source, walk.values_left()) {
-        Parsed::Message(fields) => message(walk, &fields, source, from, around, at, place, 0),
+        Parsed::Message(fields) => message(walk, &fields, source, from, around, at, place, 0, true),
         Parsed::None => Err(DecodeError::Malformed {
             what: "a message of protobuf",
         }),
@@ -69,6 +69,7 @@ fn message<P: Position>(
     at: P,
     place: &mut String,
     depth: usize,
+    certain: bool,
 ) -> Result<(), DecodeError> {
     if depth > DEEPEST {
         return Err(DecodeError::Malformed {
@@ -81,7 +82,7 @@ fn message<P: Position>(
         // Writing to a string cannot fail.
         let _ = write!(place, "/{}", field.number);
         let at = at.member(&place[above + 1..]);
-        value(walk, field, source, from, around, at, place, depth)?;
+        value(walk, field, source, from, around, at, place, depth, certain)?;
         place.truncate(above);
     }
     Ok(())
@@ -97,18 +98,24 @@ fn value<P: Position>(
     at: P,
     place: &mut String,
     depth: usize,
+    certain: bool,
 ) -> Result<(), DecodeError> {
     let content = &source[field.content.clone()];
     if content.is_empty() {
         return Ok(());
     }
     let start = from + field.content.start;
-    let length = walk.length(
-        from + field.length.start..from + field.length.end,
-        start..from + field.content.end,
-        around,
-        LengthWriting::Varint,
-    );
+    // What is more likely a letter of a text than a length stays.
+    let around = if certain {
+        Some(walk.length(
+            from + field.length.start..from + field.length.end,
+            start..from + field.content.end,
+            around,
+            LengthWriting::Varint,
+        ))
+    } else {
+        around
+    };
     let text = std::str::from_utf8(content).ok();
     let inner = match fields_of(content, walk)? {
         // Numbers alone: pairs of letters look like that, and there is nothing to inspect in them.
@@ -121,7 +128,20 @@ fn value<P: Position>(
         walk.piece(at, place, text.to_owned(), Spot::plain(start))?;
     }
     match inner {
-        Some(inner) => message(walk, &inner, content, start, Some(length), at, place, depth + 1),
+        Some(inner) => {
+            let certain = certain && !text.is_some_and(|text| is_printable(text) && !starts_as_message(text));
+            message(
+                walk,
+                &inner,
+                content,
+                start,
+                around,
+                at,
+                place,
+                depth + 1,
+                certain,
+            )
+        }
         None if both && text.is_none() && attachment::is_file(content) => {
             let role = at.role();
             walk.attach(role, place, None, None, Bytes::copy_from_slice(content), start)
@@ -144,6 +164,12 @@ fn fields_of(content: &[u8], walk: &Walk<'_>) -> Result<Option<Vec<Field>>, Deco
 fn is_printable(text: &str) -> bool {
     text.chars()
         .all(|c| !c.is_control() || matches!(c, '\t' | '\n' | '\r'))
+}
+
+/// Whether what can be both starts with a field that has a length and whose tag is no letter: a text that
+/// starts so and is a message to its last byte is rarer than such a message.
+fn starts_as_message(text: &str) -> bool {
+    text.starts_with(['\n', '"', '*', '2', ':'])
 }
 
 /// Whether bytes that are no UTF-8 are nearly all letters: Latin-1, or UTF-16 of Western text.

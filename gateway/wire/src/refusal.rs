@@ -3,6 +3,10 @@
 //! Client programs show the message of such an object to their user; anything else they report as a
 //! broken server. A refusal holds no request text, so neither does what is made of it.
 
+mod rpc;
+pub use rpc::Rpc;
+pub(crate) use rpc::code as rpc_name;
+
 use bytes::Bytes;
 use cordon_domain::{Dialect, Fault, Refusal};
 use serde::Serialize;

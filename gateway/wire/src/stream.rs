@@ -24,7 +24,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use cordon_domain::{Dialect, Refusal};
+use cordon_domain::{Dialect, Edit, Refusal};
 
 use crate::{
     Endpoint, JsonError, JsonFault, Limits, Shape, Usage,
@@ -36,6 +36,7 @@ pub use frame::Framing;
 use frame::{Frame, Parser, Unframed};
 
 mod array;
+mod enveloped;
 mod lines;
 mod message;
 
@@ -358,6 +359,9 @@ impl StreamEditor {
 
     /// What to do about an event; `None` when it is left out.
     fn read(&mut self, frame: &Frame) -> Result<Option<Vec<Step>>, StreamError> {
+        if let Frame::Enveloped(envelope) = frame {
+            return Ok(Some(envelope.steps()));
+        }
         if frame.closes() {
             self.facts.complete = true;
             return Ok(Some(vec![Step::End(Scope::All)]));
@@ -530,6 +534,14 @@ impl Pending {
     fn write(mut self, out: &mut Vec<u8>) {
         self.edits.retain(|edit| edit.old != edit.new);
         self.edits.sort_unstable_by_key(|edit| edit.raw.start);
+        if let Frame::Enveloped(envelope) = &self.frame {
+            let by_segment = |edit: &StringEdit| Edit {
+                segment: edit.raw.start,
+                span: 0..edit.old.len(),
+                replacement: edit.new.clone(),
+            };
+            return envelope.write(self.edits.iter().map(by_segment).collect(), out);
+        }
         let edits: Vec<(Range<usize>, String)> = self
             .edits
             .iter()

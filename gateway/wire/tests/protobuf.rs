@@ -4,7 +4,10 @@ use std::io::Write as _;
 
 use bytes::Bytes;
 use cordon_domain::{Dialect, Edit, Splice as _};
-use cordon_wire::{Endpoint, Limits, Operation, RequestBody, decode_as, decode_reply_of};
+use cordon_wire::{
+    Channel, Endpoint, Framing, Limits, Operation, RequestBody, Rewrite, StreamEditor, decode_as,
+    decode_reply_of,
+};
 use proptest::prelude::*;
 
 fn endpoint() -> Endpoint {
@@ -226,6 +229,66 @@ fn what_is_cut_bloated_or_in_another_encoding_is_refused() {
         deep = bytes(1, &deep);
     }
     assert_eq!(refused("application/proto", &deep, &limits), 400);
+}
+
+/// Puts one name back where its placeholder stands, also where it comes in pieces.
+#[derive(Default)]
+struct PutBack(std::collections::HashMap<String, String>);
+
+impl Rewrite for PutBack {
+    fn whole(&mut self, text: &str, _arguments: bool) -> String {
+        text.replace("[PERSON_1]", "Jane Doe")
+    }
+
+    fn push(&mut self, channel: &Channel, piece: &str, arguments: bool) -> String {
+        let held = self.0.remove(channel.as_str()).unwrap_or_default();
+        let mut text = self.whole(&(held + piece), arguments);
+        if let Some(open) = text.rfind('[') {
+            self.0.insert(channel.as_str().to_owned(), text.split_off(open));
+        }
+        text
+    }
+
+    fn holds(&self, channel: &Channel) -> bool {
+        self.0.contains_key(channel.as_str())
+    }
+
+    fn finish(&mut self, channel: &Channel) -> String {
+        self.0.remove(channel.as_str()).unwrap_or_default()
+    }
+}
+
+#[test]
+fn a_placeholder_that_comes_in_several_messages_is_put_back_in_any_split_of_the_stream() {
+    let stream = |texts: [&str; 3]| {
+        let mut out: Vec<u8> = texts.iter().flat_map(|text| envelope(0, &around(text))).collect();
+        out.extend(envelope(2, br#"{"metadata":{}}"#));
+        out
+    };
+    let came = stream(["Dear [PER", "SON_", "1], hello"]);
+    let framing = Framing::of(endpoint(), "application/connect+proto").expect("a stream");
+    for split in 1..came.len() {
+        let mut editor = StreamEditor::framed(endpoint(), framing, &Limits::default());
+        let mut names = PutBack::default();
+        let mut out = Vec::new();
+        for part in came.chunks(split) {
+            out.extend_from_slice(&editor.push(part, &mut names).expect("a stream within limits"));
+        }
+        out.extend_from_slice(&editor.finish(&mut names).expect("a whole stream"));
+        assert!(editor.complete());
+        let told = stream_text(&out);
+        assert_eq!(told, "Dear Jane Doe, hello", "cut every {split} bytes");
+    }
+}
+
+/// The texts at `/3/1/2` of a stream's messages, one behind another.
+fn stream_text(stream: &[u8]) -> String {
+    let read = decode("application/connect+proto", stream);
+    let texts = read
+        .segments()
+        .iter()
+        .filter(|segment| segment.place.as_str() == "/3/1/2");
+    texts.map(|segment| segment.text.as_str().to_owned()).collect()
 }
 
 proptest! {

@@ -74,6 +74,8 @@ pub struct Draft {
     pub wants_usage: bool,
     /// Whether a browser asks that would show a page.
     pub wants_page: bool,
+    /// How a caller of gRPC or Connect reads a refusal.
+    pub rpc: Option<cordon_wire::Rpc>,
     /// The exchange's place among those under way.
     pub place: Option<Arc<Place>>,
     share: Option<Arc<Share>>,
@@ -116,6 +118,10 @@ impl Draft {
         draft.method = request.method().as_str().to_owned();
         draft.path = recorded_path(request.uri().path());
         draft.wants_page = page::wanted(request.headers());
+        let kind = request.headers().get(header::CONTENT_TYPE);
+        draft.rpc = kind
+            .and_then(|kind| kind.to_str().ok())
+            .and_then(cordon_wire::Rpc::of);
         let rules = gate.rules.load();
         let endpoint = rules
             .catalogue
@@ -185,6 +191,7 @@ impl Draft {
             conceal_model: false,
             wants_usage: false,
             wants_page: false,
+            rpc: None,
             place: None,
             share: None,
             connection: None,
@@ -476,6 +483,10 @@ pub async fn refuse(gate: &Gate, mut draft: Draft, cause: Cause) -> Response<Ans
         .request(draft.dialect, refusal.action.name(), draft.upstream_label());
     gate.metrics.exchange(draft.started.elapsed());
     let mut answer = render(draft.dialect, draft.shape, &refusal);
+    // At the proxy's own door a caller reads the status of HTTP.
+    if let Some(rpc) = draft.rpc.filter(|_| refusal.status != 407) {
+        remote(&mut answer, rpc, &refusal);
+    }
     if draft.wants_page {
         let headers = answer.headers_mut();
         headers.insert(
@@ -492,6 +503,24 @@ pub async fn refuse(gate: &Gate, mut draft: Draft, cause: Cause) -> Response<Ans
         *answer.body_mut() = full_body(page::page(&refusal));
     }
     answer
+}
+
+/// Makes of a refusal one that callers of gRPC or Connect read.
+fn remote(answer: &mut Response<AnswerBody>, rpc: cordon_wire::Rpc, refusal: &Refusal) {
+    let (rendered, told) = rpc.refuse(refusal);
+    *answer.status_mut() = StatusCode::from_u16(rendered.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = answer.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(rendered.content_type),
+    );
+    for (name, value) in told {
+        // Percent-encoded, so it is always a header's value.
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+    *answer.body_mut() = full_body(rendered.body);
 }
 
 /// A refusal as a reply in a dialect, or as a described route shows it.

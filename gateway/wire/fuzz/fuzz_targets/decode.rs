@@ -9,7 +9,7 @@
 use bytes::Bytes;
 use cordon_domain::{Dialect, Edit, Splice};
 use cordon_wire::{
-    Endpoint, Envelope, Limits, Operation, decode, decode_line, decode_reply, decode_reply_of, endpoint,
+    Endpoint, Envelope, Limits, Operation, decode, decode_as, decode_line, decode_reply, decode_reply_of, endpoint,
     model_in_path,
 };
 use libfuzzer_sys::fuzz_target;
@@ -44,6 +44,21 @@ fuzz_target!(|input: &[u8]| {
     }
     if let Ok(decoded) = decode_line(body.clone(), &Limits::default()) {
         check(&decoded, &body);
+    }
+    for kind in ["application/proto", "application/grpc", "application/connect+json"] {
+        let at = Endpoint::new(Dialect::Unknown, Operation::Manage);
+        if let Ok(decoded) = decode_as(at, Some(kind), body.clone(), &Limits::default()) {
+            assert_eq!(decoded.splice(&[]).expect("no edits always fit"), body);
+            let whole = decoded.segments().iter().enumerate();
+            let edits: Vec<Edit> = whole
+                .map(|(segment, s)| Edit {
+                    segment,
+                    span: 0..s.text.len(),
+                    replacement: PUT_IN.to_owned(),
+                })
+                .collect();
+            decoded.splice(&edits).expect("whole segments always fit");
+        }
     }
     if let Ok(text) = std::str::from_utf8(&body) {
         for method in ["GET", "POST"] {

@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::{Facts, Framing};
 use crate::{
-    event_stream,
-    refusal::{bedrock_type, error_object},
+    envelopes, event_stream,
+    refusal::{bedrock_type, error_object, rpc_name},
 };
 
 /// Bytes that end a stream of events with an error in the dialect: the upstream died in the midst of it, or the
@@ -39,6 +39,15 @@ pub(super) fn error_frame(
                 (false, _) => b"[",
             };
             [before, &object(), b"]"].concat().into()
+        }
+        // What ends a stream of Connect; gRPC takes a stream without its trailers for broken off.
+        Framing::ProtobufEnvelopes | Framing::JsonEnvelopes => {
+            let error = json!({"error": {
+                "code": rpc_name(refusal.fault).0,
+                "message": refusal.message,
+            }})
+            .to_string();
+            envelopes::end(error.as_bytes()).into()
         }
         Framing::Messages => {
             let mut out = Vec::new();

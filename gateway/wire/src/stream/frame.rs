@@ -1,7 +1,7 @@
 //! What a streamed reply is cut into, and how its pieces are put back.
 //!
-//! There are four framings: server-sent events, lines of JSON, one JSON array that grows, and Amazon's
-//! event stream, whose messages are binary and carry checksums. Each gives [`Frame`]s: bytes as they came,
+//! There are five framings: server-sent events, lines of JSON, one JSON array that grows, the envelopes of gRPC
+//! and Connect, and Amazon's event stream, whose messages are binary and carry checksums. Each gives [`Frame`]s: bytes as they came,
 //! the JSON within, and the way from a place in that JSON back to the bytes. All bytes of a stream are in its frames,
 //! in order.
 //!
@@ -9,8 +9,8 @@
 
 use std::ops::Range;
 
-use super::{array, lines, message};
-use crate::{Endpoint, sse};
+use super::{array, enveloped, lines, message};
+use crate::{Container, Endpoint, request::MediaType, sse};
 use cordon_domain::Dialect;
 
 /// How a streamed reply is cut into pieces.
@@ -25,6 +25,10 @@ pub enum Framing {
     Array,
     /// Amazon's binary event stream.
     Messages,
+    /// Messages of protobuf in the envelopes of gRPC and Connect.
+    ProtobufEnvelopes,
+    /// JSON texts in such envelopes.
+    JsonEnvelopes,
 }
 
 impl Framing {
@@ -44,6 +48,12 @@ impl Framing {
             && endpoint.streamed == Some(true)
         {
             Some(Self::Array)
+        } else if endpoint.dialect == Dialect::Unknown || endpoint.shape.is_some() {
+            match MediaType::read(Some(content_type)).ok()?.container()? {
+                Container::ProtobufEnvelopes => Some(Self::ProtobufEnvelopes),
+                Container::JsonEnvelopes => Some(Self::JsonEnvelopes),
+                _ => None,
+            }
         } else {
             None
         }
@@ -63,6 +73,7 @@ pub(super) enum Frame {
     Event(sse::Event),
     Bare(Bare),
     Message(message::Message),
+    Enveloped(enveloped::Enveloped),
 }
 
 /// A piece whose JSON stands in its bytes as it is.
@@ -82,6 +93,7 @@ impl Frame {
             Self::Event(event) => event.raw(),
             Self::Bare(bare) => &bare.raw,
             Self::Message(message) => message.raw(),
+            Self::Enveloped(envelope) => envelope.raw(),
         }
     }
 
@@ -91,6 +103,7 @@ impl Frame {
             Self::Event(event) => event.data(),
             Self::Bare(bare) => bare.data.clone().map(|data| &bare.raw[data]),
             Self::Message(message) => Some(message.data()),
+            Self::Enveloped(_) => None,
         }
     }
 
@@ -98,7 +111,7 @@ impl Frame {
     pub(super) fn name(&self) -> &str {
         match self {
             Self::Event(event) => event.name(),
-            Self::Bare(_) => "",
+            Self::Bare(_) | Self::Enveloped(_) => "",
             Self::Message(message) => message.name(),
         }
     }
@@ -108,7 +121,7 @@ impl Frame {
         match self {
             Self::Event(event) => event.ended(),
             Self::Bare(bare) => bare.ended,
-            Self::Message(_) => true,
+            Self::Message(_) | Self::Enveloped(_) => true,
         }
     }
 
@@ -131,7 +144,8 @@ impl Frame {
                 let from = bare.data.as_ref()?.start;
                 Some(from + start..from + end)
             }
-            Self::Message(_) => Some(start..end),
+            // Of an envelope, the number of a segment.
+            Self::Message(_) | Self::Enveloped(_) => Some(start..end),
         }
     }
 
@@ -141,6 +155,8 @@ impl Frame {
             _ if edits.is_empty() => out.extend_from_slice(self.raw()),
             Self::Event(_) | Self::Bare(_) => splice(self.raw(), edits, out),
             Self::Message(message) => message.write(edits, out),
+            // It is edited by its segments.
+            Self::Enveloped(envelope) => envelope.write(Vec::new(), out),
         }
     }
 }
@@ -162,6 +178,7 @@ pub(super) enum Parser {
     Lines(lines::Parser),
     Array(array::Parser),
     Messages(message::Parser),
+    Envelopes(enveloped::Parser),
 }
 
 impl Parser {
@@ -171,6 +188,12 @@ impl Parser {
             Framing::Lines => Self::Lines(lines::Parser::new(max_frame)),
             Framing::Array => Self::Array(array::Parser::new(max_frame)),
             Framing::Messages => Self::Messages(message::Parser::new(max_frame)),
+            Framing::ProtobufEnvelopes => {
+                Self::Envelopes(enveloped::Parser::new(Container::ProtobufEnvelopes, max_frame))
+            }
+            Framing::JsonEnvelopes => {
+                Self::Envelopes(enveloped::Parser::new(Container::JsonEnvelopes, max_frame))
+            }
         }
     }
 
@@ -184,6 +207,7 @@ impl Parser {
             Self::Lines(parser) => parser.push(bytes),
             Self::Array(parser) => parser.push(bytes),
             Self::Messages(parser) => parser.push(bytes),
+            Self::Envelopes(parser) => parser.push(bytes),
         }
     }
 
@@ -193,13 +217,17 @@ impl Parser {
             Self::Events(parser) => parser.finish().map(Frame::Event),
             Self::Lines(parser) => parser.finish(),
             Self::Array(parser) => parser.finish(),
-            Self::Messages(_) => None,
+            Self::Messages(_) | Self::Envelopes(_) => None,
         }
     }
 
     /// Whether the stream ended within a binary message.
     pub(super) fn is_cut(&self) -> bool {
-        matches!(self, Self::Messages(parser) if parser.is_cut())
+        match self {
+            Self::Messages(parser) => parser.is_cut(),
+            Self::Envelopes(parser) => parser.is_cut(),
+            _ => false,
+        }
     }
 
     /// Whether an array has been opened, and whether it holds an item.

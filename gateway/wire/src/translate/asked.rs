@@ -68,6 +68,8 @@ impl Asked {
             Framing::Array => "application/json",
             Framing::Lines => "application/x-ndjson",
             Framing::Messages => "application/vnd.amazon.eventstream",
+            Framing::ProtobufEnvelopes => "application/connect+proto",
+            Framing::JsonEnvelopes => "application/connect+json",
             Framing::Events => "text/event-stream",
         }
     }
