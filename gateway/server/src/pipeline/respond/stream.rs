@@ -17,7 +17,7 @@ use cordon_intercept::AnswerBody;
 use cordon_policy::{Originals, Reidentifier};
 use cordon_wire::{Channel, Endpoint, Framing, Rewrite, StreamEditor, StreamTranslator, error_event};
 use futures_util::FutureExt;
-use http::{HeaderValue, Response, header, response::Parts};
+use http::{HeaderMap, HeaderValue, Response, header, response::Parts};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use tokio::{
@@ -74,12 +74,25 @@ pub fn open(
         upstream,
         editor: Editor::new(gate, form, framing, &draft, originals),
         pieces,
+        trailers: None,
         draft,
     };
     let tasks: &TaskTracker = &gate.tasks;
     tasks.spawn(pump.run(body));
     let body = StreamBody::new(ReceiverStream::new(caller));
     Response::from_parts(parts, BodyExt::boxed(body))
+}
+
+/// The trailers without which a call of gRPC has no outcome; no others go on.
+fn of_grpc(trailers: HeaderMap) -> HeaderMap {
+    let known = ["grpc-status", "grpc-message", "grpc-status-details-bin"];
+    let mut kept = HeaderMap::new();
+    for name in known {
+        if let Some(value) = trailers.get(name) {
+            kept.insert(name, value.clone());
+        }
+    }
+    kept
 }
 
 type Piece = Result<Frame<Bytes>, io::Error>;
@@ -90,6 +103,8 @@ struct Pump {
     upstream: Arc<Upstream>,
     editor: Editor,
     pieces: mpsc::Sender<Piece>,
+    /// What gRPC tells behind a stream: how the call went.
+    trailers: Option<HeaderMap>,
     draft: Draft,
 }
 
@@ -122,6 +137,8 @@ impl Pump {
             .stage(Stage::Respond, self.draft.since_routed());
         let sealed = audit::seal(&self.gate, &mut self.draft, outcome).await;
         let idle = self.gate.config.limits.idle();
+        let trailers = self.trailers.take().filter(|trailers| !trailers.is_empty());
+        let trailers = trailers.filter(|_| sealed.is_ok() && matches!(end, End::Complete(_)));
         let last = match (end, sealed) {
             (End::Left, _) => return,
             (End::Complete(last), Ok(())) => last,
@@ -137,6 +154,9 @@ impl Pump {
         };
         if !last.is_empty() {
             let _ = tokio::time::timeout(idle, self.pieces.send(Ok(Frame::data(last)))).await;
+        }
+        if let Some(trailers) = trailers {
+            let _ = tokio::time::timeout(idle, self.pieces.send(Ok(Frame::trailers(trailers)))).await;
         }
         // The end of the upstream's body is read, so that its connection can be used again.
         drop(self.pieces);
@@ -173,7 +193,10 @@ impl Pump {
                 }
                 Ok(Some(Ok(frame))) => match frame.into_data() {
                     Ok(bytes) => bytes,
-                    Err(_) => continue,
+                    Err(frame) => {
+                        self.trailers = frame.into_trailers().ok().map(of_grpc);
+                        continue;
+                    }
                 },
             };
             match self.editor.push(&bytes) {
