@@ -116,7 +116,9 @@ fn ipv4(address: Ipv4Addr) -> Verdict {
     let mask = octets[0] == 255;
     // Four small numbers are a version more often than a host: 1.2.3.4, 4.5.6.0.
     let version = octets[0] < 10 && octets[1] < 20 && octets[2] < 20 && octets[3] < 20;
-    if address.is_unspecified() || address.is_loopback() || mask || octets[0] == 0 || version {
+    // No host has one of these: every browser tells its version so (`Chrome/140.0.0.0`), in each request.
+    let release = octets[1..] == [0, 0, 0];
+    if address.is_unspecified() || address.is_loopback() || mask || octets[0] == 0 || version || release {
         Verdict::Wrong
     } else {
         Verdict::Right
