@@ -41,8 +41,9 @@ use tungstenite::{Message, protocol::Role};
 use crate::{replies, tls::TestAuthority};
 
 /// The hosts whose place an upstream behind TLS takes.
-pub const PROVIDERS: [&str; 12] = [
+pub const PROVIDERS: [&str; 16] = [
     "api.openai.com",
+    "eu.api.openai.com",
     "api.anthropic.com",
     "chatgpt.com",
     "files.oaiusercontent.com",
@@ -50,9 +51,12 @@ pub const PROVIDERS: [&str; 12] = [
     "gemini.google.com",
     "grok.com",
     "generativelanguage.googleapis.com",
+    "cloudcode-pa.googleapis.com",
+    "bedrock-runtime.us-east-1.amazonaws.com",
     "ours.openai.azure.com",
     "api.cohere.com",
     "ollama.com",
+    "mcp.notes.example",
     "localhost",
 ];
 
