@@ -247,3 +247,40 @@ async fn a_secret_is_refused_in_the_providers_own_error_object() {
     }
     assert!(!scene.cloud.knows(SECRET));
 }
+
+/// Amazon's signatures cover the body: an edited one would come back as somebody else's error.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_request_passes_unchanged_or_is_refused() {
+    let scene = Scene::new().await;
+    scene
+        .cloud
+        .answer(|_| Answer::new(200, "application/json", r#"{"candidates": []}"#));
+    for (text, status) in [
+        ("Hello.".to_owned(), "200"),
+        (format!("Write to {EMAIL}."), "400"),
+    ] {
+        let before = scene.cloud.seen().len();
+        let body = gemini(&text).to_string();
+        let request = format!(
+            "POST /v1beta/models/g:generateContent HTTP/1.1\r\nhost: {GOOGLE}\r\nconnection: close\r\n\
+             authorization: AWS4-HMAC-SHA256 Credential=a/b, SignedHeaders=host, Signature=c\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let caller = Caller::new(&scene.cordon, Door::Proxy, &scene.key);
+        let answer = caller
+            .raw(GOOGLE, request.as_bytes(), false)
+            .await
+            .expect("Cordon answers");
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        assert_eq!(
+            answer.contains("AWS_BEARER_TOKEN_BEDROCK"),
+            status == "400",
+            "{answer}"
+        );
+        let sent = scene.cloud.seen().len() - before;
+        assert_eq!(sent, usize::from(status == "200"));
+    }
+    assert_eq!(scene.last().body, gemini("Hello.").to_string());
+}

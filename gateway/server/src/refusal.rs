@@ -69,6 +69,8 @@ pub enum Cause {
     NotOffered(&'static str),
     /// The policy sends it to an upstream for which no key is configured.
     NoCredentials,
+    /// The caller has signed the request, and it had to be edited.
+    Signed,
     /// The engine is not there yet, or not any more.
     EngineDown,
     /// The engine refused it, in words that are our own engine's.
@@ -230,6 +232,7 @@ impl Cause {
             Self::Translate(error) => told(400, Fault::Shape, "cordon_not_translatable", format!("The model that the policy chose cannot take this request: {error}.")),
             Self::NotOffered(what) => told(400, Fault::Shape, "cordon_not_offered", format!("The model that the policy chose does not offer {what}.")),
             Self::NoCredentials => told(400, Fault::Upstream, "cordon_no_credentials", "The policy sends this request to a provider for which Cordon has no key. Ask your administrator to configure `credentials` for it.".into()),
+            Self::Signed => told(400, Fault::Policy, "cordon_signed", "Something in this request must not leave and was replaced, but your program has signed the request (AWS4-HMAC-SHA256), so the provider would not take it. Take it out, or have your program use a bearer token (`AWS_BEARER_TOKEN_BEDROCK`).".into()),
             Self::EngineDown => told(503, Fault::Upstream, "cordon_engine_down", "The on-prem model is starting or restarting. Try again shortly.".into()),
             Self::EngineRefused { status, message } => told(
                 passed_on(*status),
@@ -289,6 +292,7 @@ impl Cause {
             | Self::Policy { .. }
             | Self::File(_)
             | Self::Translate(_)
+            | Self::Signed
             | Self::NotOffered(_) => Outcome::Refused,
         }
     }

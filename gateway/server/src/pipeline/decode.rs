@@ -110,8 +110,8 @@ pub async fn decode(
                 .map(|kind| kind.to_str().unwrap_or("unreadable").to_owned());
             let bytes = decode_body(&encodings, raw, limits.body_bytes, limits.expansion_ratio)?;
             draft.request(gate, &bytes);
-            draft.wants_usage = matches!(endpoint.dialect, Dialect::OpenaiChat | Dialect::OpenaiCompletions)
-                && cordon_wire::asks_for_usage(&bytes);
+            draft.wants_usage =
+                endpoint.dialect == Dialect::OpenaiChat && cordon_wire::asks_for_usage(&bytes);
             let body = parse(endpoint, kind, bytes, wire_limits(limits)).await?;
             let mut body = body.at_path(arrival.host.as_deref(), &accepted.path);
             draft.model = body.model().map(str::to_owned);

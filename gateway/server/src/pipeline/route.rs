@@ -10,14 +10,17 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use cordon_domain::{Decision, Dialect, UpstreamKind};
-use cordon_policy::Cleared;
+use cordon_domain::{Decision, Dialect, Splice, UpstreamKind};
+use cordon_policy::{Cleared, SpliceHead};
 use cordon_wire::{Asked, Endpoint, ModelForm, Operation};
 use http::{HeaderName, HeaderValue, Method, Response, header};
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
 
-use super::{audit::Draft, decode::Decoded};
+use super::{
+    audit::Draft,
+    decode::{Content, Decoded},
+};
 use crate::{
     gate::Gate,
     metrics::Stage,
@@ -88,6 +91,10 @@ pub async fn route(
         extra,
         form,
     } = address(gate, &upstream, decoded, cleared, draft)?;
+    let passes_on = matches!(upstream.credentials, Credentials::Passthrough);
+    if passes_on && is_signed(decoded) && is_edited(decoded, &cleared)? {
+        return Err(Cause::Signed);
+    }
     let addressed = decoded
         .authority
         .as_deref()
@@ -155,7 +162,7 @@ fn address(
             form: Form::Same(endpoint),
         });
     }
-    let asked = Asked::at(endpoint, &decoded.path_and_query).with_usage(draft.wants_usage);
+    let asked = Asked::at(endpoint, &decoded.path_and_query);
     let speaks = upstream.speaks(endpoint, is_addressed(gate, upstream, decoded));
     if upstream.kind == UpstreamKind::Cloud {
         // The header that a key goes in is that of the dialect which is sent, not of the caller's.
@@ -287,6 +294,26 @@ fn to_chat(
         _ => Form::FromChat(asked),
     };
     Ok((cleared, form))
+}
+
+/// Whether the caller's credentials are a signature over the request itself, as Amazon's are.
+fn is_signed(decoded: &Decoded) -> bool {
+    decoded
+        .credentials
+        .iter()
+        .any(|(name, value)| *name == header::AUTHORIZATION && value.as_bytes().starts_with(b"AWS4-"))
+}
+
+/// Whether a request goes out with another body, header or target than it came with.
+fn is_edited(decoded: &Decoded, cleared: &Cleared) -> Result<bool, Cause> {
+    let body = match &decoded.content {
+        Content::Known(body) => body.splice(&[]).map_err(|_| Cause::Internal)?,
+        Content::Unknown(body) => body.clone(),
+        Content::Handshake(_) => Bytes::new(),
+    };
+    let came = decoded.head.splice(&[]).map_err(|_| Cause::Internal)?;
+    let goes = cleared.head();
+    Ok(body != *cleared.body() || came.headers != goes.headers || came.path_and_query != goes.path_and_query)
 }
 
 /// Whether an upstream is the one that the caller of the proxy named.

@@ -13,7 +13,6 @@ pub struct Asked {
     /// Dialect and operation.
     pub endpoint: Endpoint,
     manner: Manner,
-    usage: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +22,6 @@ enum Manner {
     /// Gemini, whose streams are events where the query says `alt=sse` and an array elsewhere, and whose bodies
     /// lie in an envelope for Gemini CLI signed in with an account.
     Gemini { events: bool, enveloped: bool },
-    /// Ollama's `generate`: a prompt, not a conversation.
-    Prompt,
     /// A sibling of the dialect that is not translated.
     Other,
 }
@@ -39,26 +36,11 @@ impl Asked {
                 events: query.split('&').any(|pair| pair == "alt=sse"),
                 enveloped: path.starts_with("/v1internal:"),
             },
-            Dialect::Ollama if path.ends_with("/api/generate") => Manner::Prompt,
-            Dialect::Cohere if path.starts_with("/v1/") => Manner::Other,
             Dialect::OpenaiResponses if path.ends_with("/compact") => Manner::Other,
             Dialect::AnthropicMessages if path.ends_with("/complete") => Manner::Other,
-            Dialect::OpenaiCompletions if path.ends_with("/fim/completions") => Manner::Other,
             _ => Manner::Usual,
         };
-        Self {
-            endpoint,
-            manner,
-            usage: true,
-        }
-    }
-
-    /// The same for a caller who may not have asked for usage at a stream's end (see
-    /// [`asks_for_usage`](crate::asks_for_usage)).
-    #[must_use]
-    pub fn with_usage(mut self, wanted: bool) -> Self {
-        self.usage = wanted;
-        self
+        Self { endpoint, manner }
     }
 
     /// `content-type` of a streamed answer.
@@ -135,14 +117,6 @@ impl Asked {
     /// Whether Gemini's body lies in an envelope.
     pub(super) fn is_enveloped(self) -> bool {
         matches!(self.manner, Manner::Gemini { enveloped: true, .. })
-    }
-
-    pub(super) fn is_prompt(self) -> bool {
-        self.manner == Manner::Prompt
-    }
-
-    pub(super) fn wants_usage(self) -> bool {
-        self.usage
     }
 
     /// Whether Gemini's stream comes as events.

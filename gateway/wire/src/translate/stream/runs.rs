@@ -15,8 +15,6 @@ const NAMELESS: TranslateError = TranslateError::Reply("a tool call has no name"
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::translate) enum Run {
     Text,
-    /// What the model says where it declines, for dialects that tell it from other text.
-    Refusal,
     /// The tool call of that index.
     Call(u64),
 }
