@@ -95,13 +95,15 @@ impl Body {
     /// use language models, agents above all.
     pub fn turn(bytes: usize, answer: Answer) -> Self {
         let last = (bytes / 8).clamp(300, 2000);
-        let each = last * 2;
-        let turns = bytes.saturating_sub(last + 500) / each;
+        // What is left of the size is shared evenly, so that it is kept whatever the number of turns.
+        let rest = bytes.saturating_sub(last + 400);
+        let turns = (rest / (last * 2)).max(1);
+        let each = rest / turns;
         let before: Vec<String> = (0..turns)
             .map(|turn| {
                 format!(
                     "{}{}",
-                    prose(turn * 3, each.saturating_sub(150)),
+                    prose(turn * 3, each.saturating_sub(110)),
                     turn_words(turn)
                 )
             })
