@@ -76,6 +76,32 @@ impl Program {
         )
     }
 
+    /// `llm PROMPT`, the command-line program of the package of that name.
+    #[must_use]
+    pub fn llm(prompt: &str) -> Self {
+        let binary = Places::python().with_file_name("llm");
+        Self::new(&[Places::python(), binary], &["-m", "gpt-4o-mini", prompt])
+    }
+
+    /// `gemini -p PROMPT`, with an API key.
+    #[must_use]
+    pub fn gemini(prompt: &str, api_key: &str) -> Self {
+        let script = Places::node_clients().join("node_modules/@google/gemini-cli/bundle/gemini.js");
+        let program = Self::new(
+            &["node".into(), script],
+            &["--skip-trust", "-m", "gemini-2.5-flash", "-p", prompt],
+        );
+        let state = program.home.path().join(".gemini");
+        std::fs::create_dir(&state).expect("the home folder takes folders");
+        let settings = serde_json::json!({
+            "security": {"auth": {"selectedType": "gemini-api-key"}},
+            "privacy": {"usageStatisticsEnabled": false},
+            "general": {"disableAutoUpdate": true, "disableUpdateNag": true},
+        });
+        std::fs::write(state.join("settings.json"), settings.to_string()).expect("the home folder takes files");
+        program.with("GEMINI_API_KEY", api_key)
+    }
+
     /// A script of `tests/clients/` on Node.js.
     #[must_use]
     pub fn node(script: &str, arguments: &[&str]) -> Self {
