@@ -98,7 +98,8 @@ impl Program {
             "privacy": {"usageStatisticsEnabled": false},
             "general": {"disableAutoUpdate": true, "disableUpdateNag": true},
         });
-        std::fs::write(state.join("settings.json"), settings.to_string()).expect("the home folder takes files");
+        std::fs::write(state.join("settings.json"), settings.to_string())
+            .expect("the home folder takes files");
         program.with("GEMINI_API_KEY", api_key)
     }
 
