@@ -56,6 +56,12 @@ impl Places {
         built(Self::top().join(".cache/venv/bin/python"), "scripts/setup python")
     }
 
+    /// aider, in an environment of its own.
+    #[must_use]
+    pub fn aider() -> PathBuf {
+        built(Self::top().join(".cache/aider/bin/aider"), "scripts/setup python")
+    }
+
     /// The folder with the npm packages.
     #[must_use]
     pub fn node_clients() -> PathBuf {

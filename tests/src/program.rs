@@ -83,6 +83,26 @@ impl Program {
         Self::new(&[Places::python(), binary], &["-m", "gpt-4o-mini", prompt])
     }
 
+    /// `aider --message PROMPT`, which edits nothing and asks nobody.
+    #[must_use]
+    pub fn aider(prompt: &str) -> Self {
+        let quiet = [
+            "--no-git",
+            "--yes-always",
+            "--no-check-update",
+            "--no-show-model-warnings",
+            "--no-analytics",
+            "--no-show-release-notes",
+            "--no-pretty",
+            "--no-detect-urls",
+            "--model",
+            "openai/gpt-4o-mini",
+            "--message",
+            prompt,
+        ];
+        Self::new(&[Places::aider()], &quiet)
+    }
+
     /// `gemini -p PROMPT`, with an API key.
     #[must_use]
     pub fn gemini(prompt: &str, api_key: &str) -> Self {

@@ -1,5 +1,5 @@
 //! Further client libraries and programs of the registries, through the proxy with nothing set but proxy and
-//! CA, or at the gateway by base URL: LangChain, `llm`, Ollama's, Google's and Anthropic's packages, Gemini CLI.
+//! CA, or at the gateway by base URL: LangChain, `llm`, Ollama's, Google's and Anthropic's packages, aider, Gemini CLI.
 //!
 //! Each streams an answer in which an original is back where the provider saw a placeholder, and each shows its
 //! user the refusal of a secret.
@@ -32,7 +32,7 @@ struct Client {
     script: bool,
 }
 
-const CLIENTS: [Client; 7] = [
+const CLIENTS: [Client; 8] = [
     Client {
         name: "LangChain for OpenAI",
         program: |prompt| Program::python("langchain_chat.py", &["openai", "gpt-test", prompt]),
@@ -74,6 +74,13 @@ const CLIENTS: [Client; 7] = [
         key: "GEMINI_API_KEY",
         base: None,
         script: true,
+    },
+    Client {
+        name: "aider",
+        program: Program::aider,
+        key: "OPENAI_API_KEY",
+        base: None,
+        script: false,
     },
     Client {
         name: "Gemini CLI",
