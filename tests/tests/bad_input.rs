@@ -253,7 +253,7 @@ async fn what_is_not_understood_is_refused_and_recorded() {
         ("PUT", "/v1/chat/completions", &[], 400),
         (
             "GET",
-            "/v1/responses",
+            "/v1/live",
             &[
                 ("connection", "upgrade"),
                 ("upgrade", "websocket"),

