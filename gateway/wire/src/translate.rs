@@ -28,6 +28,7 @@ pub use chat::asks_for_usage;
 
 mod gemini;
 mod messages;
+mod ollama;
 mod responses;
 
 mod reply;
@@ -106,6 +107,7 @@ pub fn request_to_chat(asked: Asked, body: &Bytes, model: &str) -> Result<Bytes,
         Dialect::AnthropicMessages => messages::request::to_chat(body, model, counting),
         Dialect::OpenaiResponses => responses::request::to_chat(body, model),
         Dialect::Gemini => gemini::request::to_chat(body, model, asked),
+        Dialect::Ollama => ollama::request::to_chat(body, model, asked),
         other => Err(TranslateError::Dialect(other)),
     }?;
     Ok(chat.into_bytes())
@@ -131,6 +133,8 @@ pub fn reply_from_chat(asked: Asked, body: &Bytes, asked_model: &str) -> Result<
         (Dialect::OpenaiResponses, Error(_)) => return Ok(body.clone()),
         (Dialect::Gemini, Reply(reply)) => asked.wrapped(gemini::reply::from_chat(reply, asked_model)),
         (Dialect::Gemini, Error(error)) => gemini::reply::error(&error),
+        (Dialect::Ollama, Reply(reply)) => ollama::reply::from_chat(&reply, asked, asked_model),
+        (Dialect::Ollama, Error(error)) => ollama::reply::error(&error),
         (other, _) => return Err(TranslateError::Dialect(other)),
     };
     Ok(reply.to_string().into())

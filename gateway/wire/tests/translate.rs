@@ -20,10 +20,11 @@ use cordon_wire::{
 };
 use serde_json::{Value, json};
 
-const DIALECTS: [Dialect; 3] = [
+const DIALECTS: [Dialect; 4] = [
     Dialect::AnthropicMessages,
     Dialect::OpenaiResponses,
     Dialect::Gemini,
+    Dialect::Ollama,
 ];
 const ASKED: &str = "asked-model";
 
@@ -124,6 +125,7 @@ fn a_stream_that_closes_early_never_ends_cleanly() {
         Dialect::AnthropicMessages,
         Dialect::OpenaiResponses,
         Dialect::Gemini,
+        Dialect::Ollama,
     ] {
         let stream = fs::read(folder().join("stream.tools.sse")).unwrap();
         let end = stream.len() - "data: [DONE]\n\n".len();
@@ -133,6 +135,7 @@ fn a_stream_that_closes_early_never_ends_cleanly() {
             let failed = match dialect {
                 Dialect::AnthropicMessages => last["type"] == "error",
                 Dialect::OpenaiResponses => last["type"] == "response.failed",
+                Dialect::Ollama => last["error"].is_string() && !out.contains("\"done\":true"),
                 Dialect::Gemini => last["error"]["status"] == "INTERNAL" && !out.contains("finishReason"),
                 _ => last["error"]["type"] == "server_error" && !out.contains("[DONE]"),
             };
@@ -140,9 +143,9 @@ fn a_stream_that_closes_early_never_ends_cleanly() {
         }
         // The end itself counts without its blank line too.
         let done = translated(dialect, &[&stream[..stream.len() - 2]]);
-        let error = data(&done)
-            .iter()
-            .any(|event| event["type"] == "error" || event["type"] == "response.failed");
+        let error = data(&done).iter().any(|event| {
+            event["type"] == "error" || event["type"] == "response.failed" || event["error"].is_string()
+        });
         assert!(!error, "{dialect}");
     }
 }
@@ -155,6 +158,7 @@ fn a_translator_tells_usage() {
         Dialect::AnthropicMessages,
         Dialect::OpenaiResponses,
         Dialect::Gemini,
+        Dialect::Ollama,
     ] {
         let mut translator = StreamTranslator::new(generate(dialect), ASKED);
         translator.push(&stream).unwrap();
@@ -388,6 +392,7 @@ fn a_chat_request_keeps_its_bytes() {
 fn generate(dialect: Dialect) -> Asked {
     let path = match dialect {
         Dialect::Gemini => "/v1beta/models/m:generateContent?alt=sse",
+        Dialect::Ollama => "/api/chat",
         _ => "/",
     };
     Asked::at(Endpoint::new(dialect, Operation::Generate), path)
@@ -407,7 +412,11 @@ fn data(stream: &[u8]) -> Vec<Value> {
     std::str::from_utf8(stream)
         .unwrap()
         .lines()
-        .filter_map(|line| line.strip_prefix("data: "))
+        // Ollama's lines are bare.
+        .filter_map(|line| {
+            line.strip_prefix("data: ")
+                .or(line.starts_with('{').then_some(line))
+        })
         .filter(|data| *data != "[DONE]")
         .map(|data| serde_json::from_str(data).unwrap())
         .collect()

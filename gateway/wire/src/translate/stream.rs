@@ -10,7 +10,7 @@ use cordon_domain::Dialect;
 use serde_json::Value;
 
 use super::{
-    Asked, TranslateError, gemini, messages,
+    Asked, TranslateError, gemini, messages, ollama,
     reply::{Head, Stop, Tokens, UpstreamError, call_id, content, reasons, string},
     responses,
 };
@@ -101,6 +101,7 @@ impl StreamTranslator {
             Dialect::AnthropicMessages => Some(Box::new(messages::stream::Writer::new(model))),
             Dialect::OpenaiResponses => Some(Box::new(responses::stream::Writer::new(model))),
             Dialect::Gemini => Some(Box::new(gemini::stream::Writer::new(asked, model))),
+            Dialect::Ollama => Some(Box::new(ollama::stream::Writer::new(asked, model))),
             other => Some(Box::new(Untranslated(other))),
         };
         Self {

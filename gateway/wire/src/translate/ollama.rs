@@ -1,0 +1,5 @@
+//! Ollama's `chat` and `generate`, answered by an upstream that speaks `openai-chat`.
+
+pub(super) mod reply;
+pub(super) mod request;
+pub(super) mod stream;
