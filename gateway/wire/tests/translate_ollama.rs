@@ -13,7 +13,7 @@ fn asked(path: &str) -> Asked {
 
 fn to_chat(path: &str, body: &Value) -> Result<Value, TranslateError> {
     let chat = request_to_chat(asked(path), &Bytes::from(body.to_string()), "smollm2")?;
-    Ok(serde_json::from_slice(&chat).unwrap())
+    Ok(serde_json::from_slice(&chat).expect("what is made is JSON"))
 }
 
 #[test]

@@ -22,6 +22,8 @@ enum Manner {
     /// Gemini, whose streams are events where the query says `alt=sse` and an array elsewhere, and whose bodies
     /// lie in an envelope for Gemini CLI signed in with an account.
     Gemini { events: bool, enveloped: bool },
+    /// Ollama's `generate`: a prompt, not a conversation.
+    Prompt,
     /// A sibling of the dialect that is not translated.
     Other,
 }
@@ -36,6 +38,7 @@ impl Asked {
                 events: query.split('&').any(|pair| pair == "alt=sse"),
                 enveloped: path.starts_with("/v1internal:"),
             },
+            Dialect::Ollama if path.ends_with("/api/generate") => Manner::Prompt,
             Dialect::OpenaiResponses if path.ends_with("/compact") => Manner::Other,
             Dialect::AnthropicMessages if path.ends_with("/complete") => Manner::Other,
             _ => Manner::Usual,
@@ -117,6 +120,11 @@ impl Asked {
     /// Whether Gemini's body lies in an envelope.
     pub(super) fn is_enveloped(self) -> bool {
         matches!(self.manner, Manner::Gemini { enveloped: true, .. })
+    }
+
+    /// Whether the caller gave one prompt, and not a conversation.
+    pub(super) fn is_prompt(self) -> bool {
+        self.manner == Manner::Prompt
     }
 
     /// Whether Gemini's stream comes as events.
