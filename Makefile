@@ -1,6 +1,6 @@
 # Each target does all of its own set-up: what is missing is installed first, into .cache/ and
 # target/ (Debian packages apart, which take root).
-.PHONY: run test lint bench bench-engine fuzz e2e engine helm setup
+.PHONY: run test lint bench bench-engine fuzz e2e engine helm setup setup-run setup-bench setup-lint
 
 run: setup-run engine ## Cordon with everything built in: own CA, SQLite, default policy, on-prem model
 	cargo build --release --locked --bin cordon
@@ -24,7 +24,7 @@ lint: setup-lint ## formatting, clippy, licences and banned dependencies
 engine: setup-run ## the on-prem model's own program (compiles llama.cpp once: minutes)
 	cargo build --release --locked -p cordon-engine
 
-bench: setup-run engine ## the speed of inspection, then what Cordon adds to a request
+bench: setup-bench engine ## the speed of inspection, then what Cordon costs beside nginx
 	cargo bench --locked -p cordon-inspect
 	cargo run --release --locked --bin cordon -- bench
 
@@ -43,6 +43,9 @@ setup: ## all that the tests need
 
 setup-run:
 	scripts/setup packages weights names
+
+setup-bench:
+	scripts/setup test-packages weights names
 
 setup-lint:
 	scripts/setup packages python
