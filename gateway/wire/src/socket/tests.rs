@@ -276,7 +276,8 @@ proptest! {
         let bytes = Bytes::from(serde_json::to_string_pretty(&message).unwrap());
         let read = decode_message(realtime(), bytes.clone(), &Limits::default()).unwrap();
         prop_assert_eq!(read.body.splice(&[]).unwrap(), bytes);
-        let index = read.body.segments().iter().position(|segment| segment.text.as_str() == words).unwrap();
+        let index = read.body.segments().iter().position(|segment| segment.place.as_str() == "/item/content/0/text").unwrap();
+        prop_assert_eq!(read.body.segments()[index].text.as_str(), &words);
         let edit = Edit { segment: index, span: 0..words.len(), replacement: "[A]".into() };
         let edited: Value = serde_json::from_slice(&read.body.splice(&[edit]).unwrap()).unwrap();
         prop_assert_eq!(&edited["item"]["content"][0]["text"], "[A]");
