@@ -77,7 +77,7 @@ impl Subject {
                  engine: {{ url: 'http://127.0.0.1:9' }}\nner: {{ enabled: false }}\nlog: {{ level: warn }}\n\
                  limits: {{ tunnels: {most}, tunnels_per_actor: {most}, exchanges: {PLACES}, exchanges_per_actor: {PLACES}, connections: {connections}, \
                  connections_per_address: {connections}, requests_per_connection: 100000000, given_up_per_minute: 1000000 }}\n\
-                 upstreams:\n  provider: {{ kind: cloud, hosts: [{HOST}], url: '{}', credentials: {PROVIDER_KEY}, dialects: [openai-chat] }}\n",
+                 upstreams:\n  provider: {{ kind: cloud, hosts: [{HOST}], url: '{}', credentials: {PROVIDER_KEY}, dialects: [openai-chat], allow_private: true }}\n",
                 provider.url()
             ),
         )?;
