@@ -69,18 +69,29 @@ impl Reidentifier {
         }
     }
 
-    /// Takes further originals: over one connection an upstream may say the placeholders of any message.
+    /// Takes further originals: over one connection an upstream may say the placeholders of any message. A placeholder
+    /// that stood for another value before stays in the text from now on, since nobody can tell which is meant.
     pub fn learn(&mut self, originals: Originals) {
         if originals.is_empty() {
             return;
         }
         let further = Self::new(originals).known;
-        let known = |name: &str| {
-            self.known
-                .binary_search_by(|known| known.name.as_str().cmp(name))
-                .is_ok()
-        };
-        let fresh: Vec<Known> = further.into_iter().filter(|one| !known(&one.name)).collect();
+        let mut fresh = Vec::new();
+        for one in further {
+            match self.known.binary_search_by(|known| known.name.cmp(&one.name)) {
+                Err(_) => fresh.push(one),
+                Ok(at) if self.known[at].original == one.original => {}
+                Ok(at) => {
+                    let known = &mut self.known[at];
+                    let itself = format!("[{}]", known.name);
+                    known.escaped = Zeroizing::new(itself.clone());
+                    known.original = Zeroizing::new(itself);
+                }
+            }
+        }
+        if fresh.is_empty() {
+            return;
+        }
         self.known.extend(fresh);
         self.known.sort_by(|one, other| one.name.cmp(&other.name));
     }

@@ -116,15 +116,17 @@ pub fn head<B>(arrival: &Arrival<Caller>, parts: Parts, body: B) -> Accepted<B> 
         let values: Vec<HeaderValue> = headers.get_all(&name).iter().cloned().collect();
         headers.remove(&name);
         // A Cordon key is for us alone, however it is dressed. At the gateway every credential is.
-        let ours = |value: &HeaderValue| {
-            identify::key_in(value).is_some()
-                || value
-                    .as_bytes()
-                    .windows(PREFIX.len())
-                    .any(|part| part == PREFIX.as_bytes())
-        };
-        if arrival.door != Door::Gateway && !values.iter().any(ours) {
+        if arrival.door != Door::Gateway && !values.iter().any(is_ours) {
             credentials.extend(joined(&values).map(|value| (name, value)));
+        }
+    }
+    if let Some((whole, others)) = key_in_protocols(&headers) {
+        headers.remove(header::SEC_WEBSOCKET_PROTOCOL);
+        if let Some(others) = others {
+            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, others);
+        }
+        if arrival.door != Door::Gateway && !is_ours(&whole) {
+            credentials.push((header::SEC_WEBSOCKET_PROTOCOL, whole));
         }
     }
     Accepted {
@@ -136,6 +138,42 @@ pub fn head<B>(arrival: &Arrival<Caller>, parts: Parts, body: B) -> Accepted<B> 
         credentials,
         body,
     }
+}
+
+/// What pages in a browser, which can set no header on a WebSocket, put their key behind.
+const KEY_PROTOCOL: &str = "openai-insecure-api-key.";
+
+/// The sub-protocols of a WebSocket that hold a provider's key, as a credential, and those among them that hold none.
+/// What stands beside the key must be names that the API defines, or all of it is a header like any other.
+fn key_in_protocols(headers: &HeaderMap) -> Option<(HeaderValue, Option<HeaderValue>)> {
+    let mut values = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+    let (value, None) = (values.next()?, values.next()) else {
+        return None;
+    };
+    let offered = value.to_str().ok()?.split(',').map(str::trim);
+    let (keys, others): (Vec<&str>, Vec<&str>) = offered.partition(|name| name.starts_with(KEY_PROTOCOL));
+    if keys.len() != 1
+        || !others
+            .iter()
+            .all(|name| ["realtime", "openai-beta.realtime-v1"].contains(name))
+    {
+        return None;
+    }
+    let mut whole = value.clone();
+    whole.set_sensitive(true);
+    let others = (!others.is_empty())
+        .then(|| HeaderValue::from_str(&others.join(", ")).ok())
+        .flatten();
+    Some((whole, others))
+}
+
+/// Whether a credential is one of Cordon's own, however it is dressed.
+fn is_ours(value: &HeaderValue) -> bool {
+    identify::key_in(value).is_some()
+        || value
+            .as_bytes()
+            .windows(PREFIX.len())
+            .any(|part| part == PREFIX.as_bytes())
 }
 
 /// Moves a credential out of the query into the header that means the same, so that everything behind treats it as
@@ -305,5 +343,34 @@ impl TunnelRecord for OpenTunnel {
                 error!(exchange = %self.exchange, "the end of a tunnel could not be recorded; it will be sealed as unknown");
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_among_sub_protocols_is_a_credential_and_words_are_not() {
+        let read = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(
+                header::SEC_WEBSOCKET_PROTOCOL,
+                HeaderValue::from_str(value).unwrap(),
+            );
+            key_in_protocols(&headers)
+        };
+        let (whole, others) =
+            read("realtime, openai-insecure-api-key.ek_1, openai-beta.realtime-v1").unwrap();
+        assert!(whole.is_sensitive());
+        assert_eq!(others.unwrap(), "realtime, openai-beta.realtime-v1");
+        assert_eq!(read("openai-insecure-api-key.ek_1").unwrap().1, None);
+        for words in [
+            "realtime",
+            "openai-insecure-api-key.a, the-minutes-of-monday",
+            "openai-insecure-api-key.a, openai-insecure-api-key.b",
+        ] {
+            assert!(read(words).is_none(), "{words}");
+        }
     }
 }

@@ -128,11 +128,11 @@ impl Files {
     }
 
     /// Reads a file.
-    pub async fn read(&self, name: &str, bytes: Bytes) -> Result<Arc<Said>, Fault> {
+    pub async fn read(&self, whose: &str, name: &str, bytes: Bytes) -> Result<Arc<Said>, Fault> {
         if bytes.len() > self.config.bytes {
             return Err(Fault::Limit("bytes in a file".to_owned()));
         }
-        let mark = match first(name, &bytes).await? {
+        let mark = match first(whose, name, &bytes).await? {
             First::Plain(said) => return Ok(Arc::new(said)),
             First::Other(mark) => mark,
         };
@@ -228,17 +228,17 @@ enum First {
 }
 
 /// Looks at a file, a large one off the asynchronous threads.
-async fn first(name: &str, bytes: &Bytes) -> Result<First, Fault> {
+async fn first(whose: &str, name: &str, bytes: &Bytes) -> Result<First, Fault> {
     if bytes.len() <= INLINE_BYTES {
-        return look_at(name, bytes);
+        return look_at(whose, name, bytes);
     }
-    let (name, bytes) = (name.to_owned(), bytes.clone());
-    tokio::task::spawn_blocking(move || look_at(&name, &bytes))
+    let (whose, name, bytes) = (whose.to_owned(), name.to_owned(), bytes.clone());
+    tokio::task::spawn_blocking(move || look_at(&whose, &name, &bytes))
         .await
         .unwrap_or_else(|_| Err(Fault::Unread("its reader gave up".to_owned())))
 }
 
-fn look_at(name: &str, bytes: &[u8]) -> Result<First, Fault> {
+fn look_at(whose: &str, name: &str, bytes: &[u8]) -> Result<First, Fault> {
     if document::kind(name, bytes).is_ok_and(Kind::is_plain) {
         match document::extract(name, bytes, &document::Limits::default()) {
             // A picture, say, which is for the child.
@@ -246,7 +246,7 @@ fn look_at(name: &str, bytes: &[u8]) -> Result<First, Fault> {
             read => return Report::of(read).said().map(First::Plain),
         }
     }
-    Ok(First::Other(memory::mark(name, bytes)))
+    Ok(First::Other(memory::mark(whose, name, bytes)))
 }
 
 impl Report {
@@ -328,18 +328,18 @@ mod tests {
     #[tokio::test]
     async fn plain_text_and_what_is_none() {
         let files = files(|_| {});
-        let said = files.read("a.csv", "name,mail\n".into()).await.unwrap();
+        let said = files.read("ann", "a.csv", "name,mail\n".into()).await.unwrap();
         assert_eq!(said.kind, Kind::Csv);
         assert_eq!(said.texts[0].0, "a.csv");
         let noise: Vec<u8> = (0..4096_u32)
             .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
             .collect();
         assert!(matches!(
-            files.read("a.bin", noise.into()).await,
+            files.read("ann", "a.bin", noise.into()).await,
             Err(Fault::Unread(_))
         ));
         let said = files
-            .read("a.txt", b"\x89PNG\r\n\x1A\n".as_slice().into())
+            .read("ann", "a.txt", b"\x89PNG\r\n\x1A\n".as_slice().into())
             .await
             .unwrap();
         assert_eq!((said.kind, said.unread.len()), (Kind::Picture, 1));
@@ -348,7 +348,7 @@ mod tests {
     #[tokio::test]
     async fn a_larger_file_than_the_limit_is_refused() {
         let files = files(|config| config.bytes = 4);
-        let refused = files.read("a.txt", "12345".into()).await.unwrap_err();
+        let refused = files.read("ann", "a.txt", "12345".into()).await.unwrap_err();
         assert_eq!(refused.to_string(), "passes the limit of bytes in a file");
     }
 

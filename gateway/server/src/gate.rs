@@ -101,6 +101,10 @@ pub enum Shared {
     Exchange,
     /// Tunnels open.
     Tunnel,
+    /// WebSockets open.
+    Socket,
+    /// WebSockets of everybody.
+    Sockets,
 }
 
 /// What each actor has under way, so that one cannot take every place. Actors with nothing under way are
@@ -164,6 +168,14 @@ impl Gate {
             metrics: self.metrics.clone(),
             _permit: permit,
         }))
+    }
+
+    /// Room for one more WebSocket of an actor, if there is any.
+    pub fn socket(&self, user: &str) -> Option<[Share; 2]> {
+        let limits = &self.config.limits;
+        let of_all = self.shares.take(Shared::Sockets, "", limits.sockets)?;
+        let of_actor = self.shares.take(Shared::Socket, user, limits.sockets_per_actor)?;
+        Some([of_all, of_actor])
     }
 
     /// Why an exchange could not be answered now; nothing means ready.

@@ -54,7 +54,8 @@ const CREDENTIALS: &[&str] = &[
     "x-goog-api-key",
 ];
 
-/// Headers that steer the protocol only.
+/// Headers that steer the protocol only, or are replaced on the way; of those in [`FORMED`] as long as the value has
+/// the header's form.
 const PROTOCOL: &[&str] = &[
     "accept",
     "accept-encoding",
@@ -73,6 +74,62 @@ const PROTOCOL: &[&str] = &[
     "x-amz-content-sha256",
     "x-amz-date",
 ];
+
+/// Headers that travel as they came: what a value of another form says is somebody's words.
+const FORMED: &[(&str, fn(&[u8]) -> bool)] = &[
+    ("accept", is_media),
+    ("content-type", is_media),
+    ("x-amz-content-sha256", is_digest),
+    ("x-amz-date", is_moment),
+];
+
+/// Media types without digits, and no parameters but a weight and a character set: too little room to say
+/// something in.
+fn is_media(value: &[u8]) -> bool {
+    let ranges = |value: &str| value.split(',').all(is_media_range);
+    value.len() <= 256 && std::str::from_utf8(value).is_ok_and(ranges)
+}
+
+fn is_media_range(range: &str) -> bool {
+    let mut parts = range.split(';').map(str::trim);
+    let kinds = ["application", "text", "image", "audio", "video", "multipart", "*"];
+    let named = parts
+        .next()
+        .and_then(|name| name.split_once('/'))
+        .is_some_and(|(kind, rest)| {
+            let letter = |byte: u8| byte.is_ascii_alphabetic() || b".+-*".contains(&byte);
+            kinds.contains(&kind) && rest.len() <= 40 && rest.bytes().all(letter)
+        });
+    named
+        && parts.all(|parameter| match parameter.split_once('=') {
+            Some(("q", weight)) => {
+                weight.len() <= 5 && weight.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+            }
+            Some((name, set)) if name.eq_ignore_ascii_case("charset") => {
+                let set = set.trim_matches('"');
+                ["utf-8", "us-ascii", "iso-8859-1"]
+                    .iter()
+                    .any(|known| set.eq_ignore_ascii_case(known))
+            }
+            _ => false,
+        })
+}
+
+/// The forms of Amazon's Signature Version 4: a SHA-256 in hex, or a word in its place.
+fn is_digest(value: &[u8]) -> bool {
+    let hex = |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);
+    value == b"UNSIGNED-PAYLOAD" || (value.len() == 64 && value.iter().all(hex))
+}
+
+/// `20261128T063755Z`.
+fn is_moment(value: &[u8]) -> bool {
+    value.len() == 16
+        && value.iter().enumerate().all(|(at, byte)| match at {
+            8 => *byte == b'T',
+            15 => *byte == b'Z',
+            _ => byte.is_ascii_digit(),
+        })
+}
 
 /// Query parameters that the endpoints define.
 const PARAMETERS: &[&str] = &[
@@ -116,8 +173,9 @@ impl Envelope {
 
     fn header(&mut self, index: usize, name: &str, value: &[u8]) {
         let lower = name.to_ascii_lowercase();
+        let formed = FORMED.iter().find(|(known, _)| *known == lower);
         if CREDENTIALS.binary_search(&lower.as_str()).is_ok()
-            || PROTOCOL.binary_search(&lower.as_str()).is_ok()
+            || (PROTOCOL.binary_search(&lower.as_str()).is_ok() && formed.is_none_or(|(_, fits)| fits(value)))
         {
             return;
         }
@@ -296,6 +354,37 @@ mod tests {
             envelope.splice(&[]).unwrap(),
             (given, "/v1/messages?beta=true".to_owned())
         );
+    }
+
+    #[test]
+    fn a_protocol_header_that_says_more_is_a_segment() {
+        let value = |name: &str, value: &str| {
+            let envelope = Envelope::new(&headers(&[(name, value.as_bytes())]), "/v1/messages");
+            envelope
+                .segments()
+                .iter()
+                .any(|segment| segment.text.as_str() == value)
+        };
+        for (name, plain) in [
+            ("accept", "application/json, text/plain;q=0.9, */*;q=0.8"),
+            ("accept", "text/event-stream"),
+            ("content-type", "application/json; charset=utf-8"),
+            ("content-type", "application/vnd.amazon.eventstream"),
+            ("x-amz-date", "20261128T063755Z"),
+            ("x-amz-content-sha256", "UNSIGNED-PAYLOAD"),
+        ] {
+            assert!(!value(name, plain), "{name}: {plain}");
+        }
+        for (name, words) in [
+            ("accept", "text/j.kim@example.com"),
+            ("accept", "text/plain; note=hello"),
+            ("content-type", "application/json; x=\"4111 1111 1111 1111\""),
+            ("content-type", "multipart/form-data; boundary=j.kim@example.com"),
+            ("x-amz-date", "4111111111111111"),
+            ("x-amz-content-sha256", "the minutes of Monday"),
+        ] {
+            assert!(value(name, words), "{name}: {words}");
+        }
     }
 
     #[test]

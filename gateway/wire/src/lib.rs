@@ -33,7 +33,7 @@ mod protobuf;
 mod envelopes;
 
 mod request;
-pub use request::{Container, DecodeError, RequestBody, decode, decode_as, decode_line};
+pub use request::{Container, DecodeError, RequestBody, decode, decode_as, decode_line, model_in_body};
 
 mod reply;
 pub use reply::{ReplyBody, Usage, decode_reply, decode_reply_of};
@@ -58,9 +58,7 @@ pub use socket::{
 };
 
 mod translate;
-pub use translate::{
-    Asked, StreamTranslator, TranslateError, asks_for_usage, reply_from_chat, request_to_chat,
-};
+pub use translate::{Asked, StreamTranslator, TranslateError, reply_from_chat, request_to_chat};
 
 mod models;
 pub use models::{ModelForm, model_one, models_list, ollama_version};

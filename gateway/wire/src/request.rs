@@ -42,6 +42,7 @@ pub struct RequestBody {
     endpoint: Endpoint,
     model: Option<String>,
     stream: bool,
+    usage: bool,
     /// Of a multipart body.
     boundary: Option<multipart::Boundary>,
 }
@@ -82,6 +83,7 @@ pub fn decode_as(
                 endpoint,
                 model: None,
                 stream: endpoint.streamed.unwrap_or(false),
+                usage: false,
                 boundary: None,
             });
         }
@@ -140,6 +142,7 @@ pub(crate) fn read(
         endpoint,
         model: model_of(dialect, root),
         stream: is_streamed(endpoint, root),
+        usage: dialect == Dialect::OpenaiChat && crate::translate::asks_for_usage(root),
         boundary: None,
     })
 }
@@ -208,6 +211,7 @@ pub fn decode_line(line: Bytes, limits: &Limits) -> Result<RequestBody, DecodeEr
         endpoint,
         model: model_of(endpoint.dialect, body),
         stream: false,
+        usage: false,
         document: Document::read_with_files(line, &tree, limits, at, endpoint.dialect)?,
         boundary: None,
     })
@@ -228,6 +232,21 @@ fn station_of_line(root: Value<'_>) -> Result<(Endpoint, Value<'_>, Station), De
             Ok((endpoint, root, Station::request(endpoint.dialect)))
         }
     }
+}
+
+/// The model that a JSON body names.
+#[must_use]
+pub fn model_in_body(body: &[u8]) -> Option<String> {
+    let bounds = Bounds {
+        depth: usize::MAX,
+        values: usize::MAX,
+        duplicates: true,
+    };
+    let tree = scan(body, &bounds).ok()?;
+    tree.root()
+        .get("model")
+        .and_then(|model| model.text())
+        .map(String::from)
 }
 
 /// The model that a body asks for; of a batch, the one that all its requests ask for.
@@ -283,6 +302,7 @@ impl RequestBody {
             endpoint,
             model,
             stream: endpoint.streamed.unwrap_or(false),
+            usage: false,
             boundary: (container == Container::Multipart)
                 .then(|| multipart::Boundary::new(media))
                 .transpose()?,
@@ -306,6 +326,12 @@ impl RequestBody {
     #[must_use]
     pub fn stream(&self) -> bool {
         self.stream
+    }
+
+    /// Whether a streaming caller of `openai-chat` asked for usage itself, and so expects the chunk that carries it.
+    #[must_use]
+    pub fn asks_for_usage(&self) -> bool {
+        self.usage
     }
 
     /// What the body was decoded as.

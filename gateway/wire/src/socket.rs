@@ -150,6 +150,18 @@ impl Head {
                 {
                     return shape("nothing but `audio` in `input_audio_buffer.append`");
                 }
+                // It goes on uninspected, so there is to be no room in it for words.
+                let base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte);
+                let of = |name: &str| root.get(name).and_then(|value| value.text());
+                if !of("audio").is_some_and(|sound| sound.bytes().all(base64)) {
+                    return shape("`audio` to be base64");
+                }
+                let name = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+                if root.get("event_id").is_some()
+                    && !of("event_id").is_some_and(|id| id.len() <= 64 && id.bytes().all(name))
+                {
+                    return shape("`event_id` to be of 64 letters, digits, `_` and `-` at most");
+                }
                 Wants::Sound
             }
             _ => Wants::Nothing,

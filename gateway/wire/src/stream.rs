@@ -205,7 +205,7 @@ impl StreamEditor {
     }
 
     /// Leaves out the event of an `openai-chat` stream that carries nothing but usage, for a caller who
-    /// did not ask for it (see [`asks_for_usage`](crate::asks_for_usage)). It is the one event that an
+    /// did not ask for it (see [`RequestBody::asks_for_usage`](crate::RequestBody::asks_for_usage)). It is the one event that an
     /// editor can leave out; [`StreamEditor::usage`] tells of it all the same.
     #[must_use]
     pub fn without_usage(mut self) -> Self {

@@ -24,7 +24,7 @@ pub use asked::Asked;
 mod request;
 
 mod chat;
-pub use chat::asks_for_usage;
+pub(crate) use chat::asks_for_usage;
 
 mod gemini;
 mod messages;

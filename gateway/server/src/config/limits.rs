@@ -28,6 +28,10 @@ pub struct Limits {
     pub tunnels: usize,
     /// Tunnels of one actor open at once; more get 429.
     pub tunnels_per_actor: usize,
+    /// WebSockets open at once.
+    pub sockets: usize,
+    /// WebSockets of one actor open at once; more get 429.
+    pub sockets_per_actor: usize,
     /// Connections open at once at each listener; more wait in the kernel.
     pub connections: usize,
     /// Connections of one address (of one /64 of IPv6) open at once at each listener; more get 429 or are closed.
@@ -89,6 +93,8 @@ impl Default for Limits {
             exchanges_per_actor: 256,
             tunnels: 4096,
             tunnels_per_actor: 1024,
+            sockets: 1024,
+            sockets_per_actor: 64,
             connections: 4096,
             connections_per_address: 1024,
             handshake_seconds: 10,

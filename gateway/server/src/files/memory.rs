@@ -11,11 +11,13 @@ use super::Said;
 /// The hash of a file and its name.
 pub(super) type Mark = [u8; 32];
 
-/// The hash of a file and its name.
-pub(super) fn mark(name: &str, bytes: &[u8]) -> Mark {
+/// The hash of a file, its name, and whose it is: nobody can tell by the clock what somebody else has sent.
+pub(super) fn mark(whose: &str, name: &str, bytes: &[u8]) -> Mark {
     let mut digest = Sha256::new();
-    digest.update((name.len() as u64).to_le_bytes());
-    digest.update(name);
+    for text in [whose, name] {
+        digest.update((text.len() as u64).to_le_bytes());
+        digest.update(text);
+    }
     digest.update(bytes);
     digest.finalize().into()
 }
@@ -91,15 +93,16 @@ mod tests {
     #[test]
     fn the_least_recently_read_are_forgotten() {
         let mut memory = Memory::new(4000);
-        let marks: Vec<Mark> = (0..6_u8).map(|i| mark("a", &[i])).collect();
-        assert_ne!(mark("ab", b"c"), mark("a", b"bc"));
+        let marks: Vec<Mark> = (0..6_u8).map(|i| mark("ann", "a", &[i])).collect();
+        assert_ne!(mark("ann", "ab", b"c"), mark("ann", "a", b"bc"));
+        assert_ne!(mark("ann", "a", b"b"), mark("bob", "a", b"b"));
         for mark in &marks {
             memory.remember(*mark, said(800));
         }
         assert!(memory.known(&marks[0]).is_none());
         assert!(memory.known(&marks[5]).is_some() && memory.known(&marks[4]).is_some());
-        memory.remember(mark("b", b""), said(10_000));
-        assert!(memory.known(&mark("b", b"")).is_none(), "too large");
+        memory.remember(mark("ann", "b", b""), said(10_000));
+        assert!(memory.known(&mark("ann", "b", b"")).is_none(), "too large");
         assert!(memory.known(&marks[5]).is_some());
     }
 }

@@ -96,7 +96,7 @@ pub struct Draft {
     sources: BTreeMap<(String, String), u8>,
     decided: Option<Decided>,
     intended: bool,
-    uninspected: Option<&'static str>,
+    uninspected: Vec<&'static str>,
     reply_bytes: u64,
     reply_commitment: Commitment,
     reply_entities: BTreeMap<EntityType, u64>,
@@ -188,7 +188,7 @@ impl Draft {
             status: 0,
             answered_model: None,
             usage: None,
-            conceal_model: false,
+            conceal_model: true,
             wants_usage: false,
             wants_page: false,
             rpc: None,
@@ -209,7 +209,7 @@ impl Draft {
             sources: BTreeMap::new(),
             decided: None,
             intended: false,
-            uninspected: None,
+            uninspected: Vec::new(),
             reply_bytes: 0,
             reply_commitment: Commitment::new(&gate.commitment_key),
             reply_entities: BTreeMap::new(),
@@ -283,8 +283,9 @@ impl Draft {
 
     /// Notes that something passes unread, and why.
     pub fn uninspected(&mut self, why: &'static str) {
-        // The first stands; what else was missed is in the intent.
-        self.uninspected.get_or_insert(why);
+        if !self.uninspected.contains(&why) {
+            self.uninspected.push(why);
+        }
     }
 
     /// The action, for the caller's header.
@@ -385,7 +386,7 @@ pub async fn uninspected(gate: &Gate, draft: &Draft, reason: &'static str) -> Re
 /// Makes the decision durable. Nothing has gone upstream yet.
 pub async fn intend(gate: &Gate, draft: &mut Draft) -> Result<(), Cause> {
     let started = Instant::now();
-    if let Some(reason) = draft.uninspected {
+    for reason in &draft.uninspected {
         uninspected(gate, draft, reason).await?;
     }
     let decided = draft.decided.as_ref().ok_or(Cause::Internal)?;

@@ -39,6 +39,8 @@ pub struct Decoded {
     pub content: Content,
     /// Its files.
     pub files: Attached,
+    /// Whether it came in a content encoding, which it does not leave in.
+    pub encoded: bool,
     /// Headers, path and query.
     pub head: HeadSegments,
     /// The caller's credentials for the provider.
@@ -110,14 +112,13 @@ pub async fn decode(
                 .map(|kind| kind.to_str().unwrap_or("unreadable").to_owned());
             let bytes = decode_body(&encodings, raw, limits.body_bytes, limits.expansion_ratio)?;
             draft.request(gate, &bytes);
-            draft.wants_usage =
-                endpoint.dialect == Dialect::OpenaiChat && cordon_wire::asks_for_usage(&bytes);
             let body = parse(endpoint, kind, bytes, wire_limits(limits)).await?;
             let mut body = body.at_path(arrival.host.as_deref(), &accepted.path);
             draft.model = body.model().map(str::to_owned);
             draft.stream = body.stream();
+            draft.wants_usage = body.asks_for_usage();
             gate.metrics.stage(Stage::Decode, started.elapsed());
-            files = files::read(gate, &mut body, left).await?;
+            files = files::read(gate, &draft.actor.user, &mut body, left).await?;
             Content::Known(Arc::new(body))
         }
         None => {
@@ -132,6 +133,7 @@ pub async fn decode(
         path_and_query: accepted.path_and_query,
         host: arrival.host.clone(),
         authority: authority(arrival),
+        encoded: known.is_some() && !encodings.is_empty(),
         content,
         files,
         head,
@@ -170,6 +172,7 @@ pub async fn message(
     accepted: &Accepted<()>,
     body: RequestBody,
     left: &CancellationToken,
+    draft: &Draft,
 ) -> Result<Decoded, Cause> {
     // Its head, should it be answered over HTTP, is ours.
     let mut headers = http::HeaderMap::new();
@@ -179,7 +182,7 @@ pub async fn message(
     );
     let head = HeadSegments::new(&headers, "/v1/responses", false);
     let mut body = body.at_path(arrival.host.as_deref(), &accepted.path);
-    let files = files::read(gate, &mut body, left).await?;
+    let files = files::read(gate, &draft.actor.user, &mut body, left).await?;
     Ok(Decoded {
         method: Method::POST,
         files,
@@ -201,6 +204,7 @@ fn decoded(
         authority: authority(arrival),
         content,
         files: Attached::default(),
+        encoded: false,
         head,
         credentials: accepted.credentials.clone(),
         acknowledged: acknowledged(&accepted.presented),

@@ -37,7 +37,12 @@ const NAMELESS: &str = "file";
 const UNKNOWN: &str = "unknown";
 
 /// Reads the attachments of a body out into it.
-pub async fn read(gate: &Gate, body: &mut RequestBody, left: &CancellationToken) -> Result<Attached, Cause> {
+pub async fn read(
+    gate: &Gate,
+    whose: &str,
+    body: &mut RequestBody,
+    left: &CancellationToken,
+) -> Result<Attached, Cause> {
     let files: Vec<(String, Option<Bytes>)> = body
         .attachments()
         .map(|file| (file.name().unwrap_or(NAMELESS).to_owned(), file.bytes().cloned()))
@@ -53,7 +58,7 @@ pub async fn read(gate: &Gate, body: &mut RequestBody, left: &CancellationToken)
     };
     let reading = files.into_iter().map(|(name, bytes)| async move {
         let bytes = bytes.ok_or_else(|| Fault::Unread("it is no base64".to_owned()))?;
-        gate.files.read(&name, bytes).await
+        gate.files.read(whose, &name, bytes).await
     });
     let mut reading = stream::iter(reading).buffered(gate.files.at_once());
     let mut text = 0;

@@ -60,10 +60,6 @@ pub async fn inspect(
         .chain(&head)
         .map(|segment| segment.role)
         .collect();
-    let model = body
-        .iter()
-        .flat_map(|body| body.segments())
-        .position(|segment| segment.place.as_str() == "/model");
     let bytes: usize = body
         .iter()
         .flat_map(|body| body.segments())
@@ -111,8 +107,7 @@ pub async fn inspect(
                 draft.uninspected("names_missed");
             }
             draft.findings(&findings);
-            draft.conceal_model =
-                model.is_some_and(|model| findings.iter().any(|finding| finding.segment == model));
+            draft.conceal_model = says(draft.model.as_deref(), &findings, decoded);
             Ok(Found {
                 findings,
                 roles,
@@ -130,4 +125,23 @@ pub async fn inspect(
         }),
         Err(()) => Err(Cause::Inspection),
     }
+}
+
+/// Whether the name of the language model holds anything that was found, there or elsewhere in the request: the
+/// name can stand in the body, in a form or in the path.
+fn says(model: Option<&str>, findings: &[Finding], decoded: &Decoded) -> bool {
+    let Some(model) = model else { return false };
+    let body = match &decoded.content {
+        Content::Known(body) => body.segments(),
+        Content::Unknown(_) | Content::Handshake(_) => &[],
+    };
+    findings.iter().any(|finding| {
+        let segment = match finding.segment.checked_sub(body.len()) {
+            None => body.get(finding.segment),
+            Some(index) => decoded.head.segments().get(index),
+        };
+        // What cannot be looked at counts as said.
+        let found = segment.and_then(|segment| segment.text.get(finding.span.clone()));
+        found.is_none_or(|found| model.contains(found) || found.contains(model))
+    })
 }

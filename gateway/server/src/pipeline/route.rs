@@ -187,7 +187,7 @@ fn address(
         }
         let mut extra = extra;
         extra.push((header::CONTENT_TYPE, HeaderValue::from_static("application/json")));
-        let (cleared, form) = to_chat(upstream, asked, cleared, draft)?;
+        let (cleared, form) = to_chat(upstream, decoded, asked, cleared, draft)?;
         return Ok(Addressed {
             method,
             cleared,
@@ -217,7 +217,7 @@ fn address(
     }
     match endpoint.operation {
         Operation::CountTokens if upstream.kind == UpstreamKind::Engine => {
-            let (cleared, _) = to_chat(upstream, asked, cleared, draft)?;
+            let (cleared, _) = to_chat(upstream, decoded, asked, cleared, draft)?;
             Ok(Addressed {
                 method,
                 cleared,
@@ -228,7 +228,7 @@ fn address(
         }
         Operation::CountTokens if !speaks => Err(Cause::NotOffered("counts of LLM tokens")),
         Operation::Generate if !speaks || endpoint.dialect == Dialect::OpenaiChat => {
-            let (cleared, form) = to_chat(upstream, asked, cleared, draft)?;
+            let (cleared, form) = to_chat(upstream, decoded, asked, cleared, draft)?;
             Ok(Addressed {
                 method,
                 cleared,
@@ -275,16 +275,15 @@ const NOT_THERE: Cause = Cause::NotOffered("this endpoint");
 /// The body in `openai-chat`, asking for the upstream's own model.
 fn to_chat(
     upstream: &Upstream,
+    decoded: &Decoded,
     asked: Asked,
     cleared: Cleared,
     draft: &Draft,
 ) -> Result<(Cleared, Form), Cause> {
-    let model = upstream
-        .model
-        .as_deref()
-        .or(draft.model.as_deref())
-        .unwrap_or("default")
-        .to_owned();
+    let model = match &upstream.model {
+        Some(configured) => configured.to_string(),
+        None => asked_model(decoded, &cleared, draft).unwrap_or_else(|| "default".to_owned()),
+    };
     let cleared = cleared.translate(
         |body, (asked, model): (Asked, String)| cordon_wire::request_to_chat(asked, body, &model),
         (asked, model),
@@ -294,6 +293,21 @@ fn to_chat(
         _ => Form::FromChat(asked),
     };
     Ok((cleared, form))
+}
+
+/// The language model that is asked for, as it was cleared: its name is the caller's words like any other.
+fn asked_model(decoded: &Decoded, cleared: &Cleared, draft: &Draft) -> Option<String> {
+    if !draft.conceal_model {
+        return draft.model.clone();
+    }
+    let path = cleared
+        .head()
+        .path_and_query
+        .split('?')
+        .next()
+        .unwrap_or_default();
+    cordon_wire::model_in_path(decoded.host.as_deref(), path)
+        .or_else(|| cordon_wire::model_in_body(cleared.body()))
 }
 
 /// Whether the caller's credentials are a signature over the request itself, as Amazon's are.
@@ -311,6 +325,9 @@ fn is_edited(decoded: &Decoded, cleared: &Cleared) -> Result<bool, Cause> {
         Content::Unknown(body) => body.clone(),
         Content::Handshake(_) => Bytes::new(),
     };
+    if decoded.encoded {
+        return Ok(true);
+    }
     let came = decoded.head.splice(&[]).map_err(|_| Cause::Internal)?;
     let goes = cleared.head();
     Ok(body != *cleared.body() || came.headers != goes.headers || came.path_and_query != goes.path_and_query)

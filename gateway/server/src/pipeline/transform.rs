@@ -8,8 +8,8 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use cordon_domain::Decision;
-use cordon_policy::{Cleared, Originals, SpliceHead, transform as clear};
+use cordon_domain::{Decision, Splice as _};
+use cordon_policy::{Cleared, Originals, SpliceHead, Unknown, transform as clear};
 
 use super::{
     audit::Draft,
@@ -30,9 +30,14 @@ pub fn transform(
     let started = Instant::now();
     let key = &gate.placeholder_key;
     let cleared = match &decoded.content {
-        Content::Known(body) if found.failed_open => {
+        content if found.failed_open => {
             draft.uninspected("inspection_failed");
-            let body = cordon_domain::Splice::splice(body.as_ref(), &[]).map_err(|_| Cause::Internal)?;
+            let body = match content {
+                Content::Known(body) => body.splice(&[]).map_err(|_| Cause::Internal)?,
+                Content::Unknown(body) if rules.policy.unknown() == Unknown::Pass => body.clone(),
+                Content::Unknown(_) => return Err(Cause::Unknown { intercepted: true }),
+                Content::Handshake(_) => Bytes::new(),
+            };
             let head = decoded.head.splice(&[]).map_err(|_| Cause::Internal)?;
             let cleared = Cleared::failed_open(&rules.policy, body, head).ok_or(Cause::Inspection)?;
             (cleared, Originals::default())

@@ -11,7 +11,8 @@
 //! Frames that no dialect describes are refused, with the status at which the host's programs fall back at
 //! once, or passed and recorded as uninspected where the policy says `unknown: pass`.
 //!
-//! Limits: those of [`SocketLimits`], from the configuration's; `stream_seconds` for all of it; in [`session`]
+//! Limits: those of [`SocketLimits`], from the configuration's; `sockets` and `sockets_per_actor` open at once;
+//! `stream_seconds` for all of it; in [`session`]
 //! the rate and total of messages and how many may be in flight.
 //!
 //! On failure: before the connection is open a refusal in the dialect; afterwards an error message for what
@@ -96,6 +97,9 @@ async fn handshake(
         identify::identify(&rules, &arrival, &accepted)
     })?;
     draft.take_share(gate)?;
+    let shares = gate
+        .socket(&draft.actor.user)
+        .ok_or(Cause::ActorBusy("WebSockets open"))?;
     let decoded = decode::handshake(&rules, &arrival, &accepted, draft)?;
     let found = inspect::inspect(gate, &rules, &decoded, draft).await?;
     let decision = decide::decide(gate, &rules, &decoded, &found, draft)?;
@@ -108,7 +112,11 @@ async fn handshake(
         .named(&decision.upstream)
         .ok_or(Cause::Internal)?
         .clone();
-    let dialled = if speaks(&upstream, endpoint) {
+    let dialled = if speaks(
+        &upstream,
+        endpoint,
+        route::is_addressed(gate, &upstream, &decoded),
+    ) {
         let extra = route::credentials(gate, &upstream, &decoded, draft.dialect)?;
         let addressed = decoded
             .authority
@@ -156,7 +164,7 @@ async fn handshake(
         accepted,
         endpoint,
     };
-    let session = Session::new(opening, upstream, socket, originals, draft.clone());
+    let session = Session::new(opening, upstream, socket, originals, draft.clone(), rules, shares);
     Ok(SocketAnswer::Open {
         headers,
         limits,
@@ -166,11 +174,11 @@ async fn handshake(
 
 /// Whether an upstream is dialled for a connection: a cloud that speaks what is spoken there, under the
 /// language model that the caller names.
-fn speaks(upstream: &Upstream, endpoint: Option<Endpoint>) -> bool {
+fn speaks(upstream: &Upstream, endpoint: Option<Endpoint>, addressed: bool) -> bool {
     upstream.kind == UpstreamKind::Cloud
         && upstream.model.is_none()
         && endpoint.is_none_or(|endpoint| {
-            upstream.dialects.contains(&endpoint.dialect)
+            upstream.speaks(endpoint, addressed)
                 // Whoever serves the one serves the other under the same key.
                 || upstream.dialects.contains(&Dialect::OpenaiResponses)
         })

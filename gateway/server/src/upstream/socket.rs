@@ -97,8 +97,9 @@ pub(super) async fn open(
         Err(HandshakeError::Malformed) => Err(UpstreamError::Broken),
         Ok(agreed) => {
             let headers = std::mem::take(response.headers_mut());
-            let upgraded = hyper::upgrade::on(response)
+            let upgraded = tokio::time::timeout(patience, hyper::upgrade::on(response))
                 .await
+                .map_err(|_| UpstreamError::TimedOut)?
                 .map_err(|_| UpstreamError::Broken)?;
             let (reader, writer) = Socket::to_upstream(upgraded, agreed, limits).split();
             let writer = UpstreamWriter(writer);

@@ -50,10 +50,9 @@ pub(super) fn rename(body: &Bytes, model: &str) -> Result<Bytes, TranslateError>
     Ok(out.into())
 }
 
-/// Whether a streaming caller asked for usage itself, and so expects the chunk that carries it.
-#[must_use]
-pub fn asks_for_usage(body: &[u8]) -> bool {
-    json::scan(body, &bounds()).is_ok_and(|tree| tree.root().get("stream_options").is_some_and(wants_usage))
+/// Whether a caller asked for usage itself.
+pub(crate) fn asks_for_usage(root: Value<'_>) -> bool {
+    root.get("stream_options").is_some_and(wants_usage)
 }
 
 fn wants_usage(options: Value<'_>) -> bool {

@@ -77,7 +77,7 @@ pub(super) async fn pass(
         previous,
         ..
     } = message;
-    let decoded = decode::message(gate, &opening.arrival, &opening.accepted, body, left).await?;
+    let decoded = decode::message(gate, &opening.arrival, &opening.accepted, body, left, draft).await?;
     let mut found = inspect::inspect(gate, &rules, &decoded, draft).await?;
     ask::ask(gate, &rules, &decoded, &mut found, left, draft).await?;
     let decision = decide::decide(gate, &rules, &decoded, &found, draft)?;

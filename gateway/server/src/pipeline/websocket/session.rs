@@ -2,8 +2,9 @@
 //!
 //! One task has both legs, so what is waiting for one of them holds the other back and no queue grows. A message
 //! that asks for an answer has its intent durable before it is sent, and its seal before the message that
-//! closes its answer goes to the caller. Answers are matched with what asked for them in order; what an upstream
-//! says without being asked counts for the connection.
+//! closes its answer goes to the caller. An answer belongs to what asked for it by the response's id, which the
+//! first message that waits for one gets (`session/waiting.rs`); what an upstream says without being asked counts for
+//! the connection.
 //!
 //! Originals go back in as in a stream, for all that the connection has sent: an upstream that remembers may say
 //! a placeholder of an earlier message.
@@ -11,7 +12,7 @@
 //! Limits: [`MOST_IN_FLIGHT`], [`SESSION_BYTES`], the pace of messages, `stream_seconds` in all.
 //! On failure: the caller's leg is closed with a code, everything in flight is sealed.
 
-use std::{collections::VecDeque, panic::AssertUnwindSafe, sync::Arc};
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use bytes::Bytes;
 use cordon_audit::Outcome;
@@ -27,6 +28,7 @@ use super::{
     super::{
         audit::{self, Draft},
         decode::wire_limits,
+        identify,
         respond::{self, Restore},
     },
     Opening,
@@ -34,9 +36,13 @@ use super::{
     message,
     pace::Pace,
 };
+mod waiting;
+use waiting::{Said, Waiting};
+
 use crate::{
-    gate::Gate,
+    gate::{Gate, Share},
     refusal::Cause,
+    rules::Rules,
     upstream::{Upstream, UpstreamSocket, UpstreamWriter},
 };
 
@@ -55,13 +61,17 @@ pub(super) struct Session {
     upstream: Arc<Upstream>,
     socket: Option<UpstreamSocket>,
     replies: Replies,
-    in_flight: VecDeque<Draft>,
+    in_flight: Waiting,
     earlier: Earlier,
     sound_recorded: bool,
     bytes: u64,
     pace: Pace,
     /// The connection's own record; taken when it is sealed.
     draft: Option<Draft>,
+    /// Under which the caller was known last.
+    rules: Arc<Rules>,
+    /// Its place among the connections that are open.
+    _shares: [Share; 2],
 }
 
 /// How a connection ends: the outcome of what is in flight, and the codes for either leg.
@@ -117,6 +127,8 @@ impl Session {
         socket: Option<UpstreamSocket>,
         originals: Originals,
         mut draft: Draft,
+        rules: Arc<Rules>,
+        shares: [Share; 2],
     ) -> Self {
         // An open connection is no exchange under way; each of its messages is.
         draft.leave();
@@ -126,28 +138,39 @@ impl Session {
             upstream,
             socket,
             replies,
-            in_flight: VecDeque::new(),
+            in_flight: Waiting::default(),
             earlier: Earlier::default(),
             sound_recorded: false,
             bytes: 0,
             pace: Pace::new(Instant::now()),
             draft: Some(draft),
+            rules,
+            _shares: shares,
         }
     }
 
     /// Speaks until the end, and seals what is open then.
     pub(super) async fn run(mut self, socket: Option<Socket>) {
         let end = match socket {
-            None => End::of(Outcome::ClientLeft, 1001),
+            None => Some(End::of(Outcome::ClientLeft, 1001)),
             // A panic must not leave anything without a seal.
             Some(socket) => AssertUnwindSafe(self.speak(socket))
                 .catch_unwind()
                 .await
-                .unwrap_or_else(|_| End::of(Outcome::Internal, 1011)),
+                .err()
+                .map(|_| End::of(Outcome::Internal, 1011)),
         };
+        if let Some(end) = end {
+            self.seal(&end).await;
+        }
+    }
+
+    /// Seals what is open: what is in flight, and the connection itself. Whether all of it is durable.
+    async fn seal(&mut self, end: &End) -> bool {
         let gate = self.opening.gate.clone();
-        for mut draft in self.in_flight.drain(..) {
-            let _ = audit::seal(&gate, &mut draft, end.outcome).await;
+        let mut durable = true;
+        for mut draft in self.in_flight.drain() {
+            durable &= audit::seal(&gate, &mut draft, end.outcome).await.is_ok();
         }
         if let Some(mut draft) = self.draft.take() {
             let outcome = if end.orderly {
@@ -155,11 +178,12 @@ impl Session {
             } else {
                 end.outcome
             };
-            let _ = audit::seal(&gate, &mut draft, outcome).await;
+            durable &= audit::seal(&gate, &mut draft, outcome).await.is_ok();
         }
+        durable
     }
 
-    async fn speak(&mut self, socket: Socket) -> End {
+    async fn speak(&mut self, socket: Socket) {
         let draining = socket.draining();
         let (mut caller, writer) = socket.split();
         let (mut upstream, upstream_writer) = match self.socket.take() {
@@ -175,7 +199,7 @@ impl Session {
         let _guard = left.clone().drop_guard();
         let until = Instant::now() + Duration::from_secs(self.opening.gate.config.limits.stream_seconds);
         let mut drains = false;
-        let end = loop {
+        let mut end = loop {
             if drains && self.in_flight.is_empty() && answer.is_none() {
                 break End::closed(Outcome::Completed, Some(1001));
             }
@@ -198,11 +222,19 @@ impl Session {
                 break end;
             }
         };
-        // What was still held back of a text goes out before the close.
-        for message in self.replies.last() {
-            let _ = legs.caller.text(&message).await;
+        // What was still held back of a text goes out before the close, and behind the seals.
+        let held = self.replies.last();
+        for message in &held {
+            self.count(message, None);
         }
         self.account().await;
+        if self.seal(&end).await {
+            for message in &held {
+                let _ = legs.caller.text(message).await;
+            }
+        } else {
+            end.caller = Some(1011);
+        }
         let _ = legs.caller.close(end.caller).await;
         if let Some(upstream) = &mut legs.upstream {
             let _ = upstream.close(end.upstream).await;
@@ -210,7 +242,6 @@ impl Session {
         // A connection that is dropped with bytes unread is reset, and the close would be lost with it.
         let rest = async { while matches!(caller.next().await, Ok(Next::Received(_))) {} };
         let _ = timeout(LINGER, rest).await;
-        end
     }
 
     async fn heard_caller(
@@ -306,7 +337,7 @@ impl Session {
             draft.status = 200;
             let sent = upstream.text(passed.cleared).await;
             if sent.is_err() || passed.wants == Wants::Answer {
-                self.in_flight.push_back(draft.clone());
+                self.in_flight.push(draft.clone(), event.clone());
             } else {
                 audit::seal(&gate, draft, Outcome::Completed).await?;
             }
@@ -347,7 +378,7 @@ impl Session {
 
     /// Sound goes on where the policy passes what is not inspected; that it did is on record once.
     async fn pass_sound(&mut self, bytes: Bytes, legs: &mut Legs) -> Result<(), Stop> {
-        let rules = self.opening.gate.rules.load_full();
+        let rules = self.still_known()?;
         let cleared = Cleared::passed_uninspected(&rules.policy, bytes, no_head()).ok_or(Cause::Sound)?;
         let Some(upstream) = &mut legs.upstream else {
             return Err(Cause::Sound.into());
@@ -365,9 +396,9 @@ impl Session {
 
     /// Passes what nobody describes; that is on record since the handshake.
     async fn pass_unread(&mut self, bytes: Bytes, text: bool, legs: &mut Legs) -> Result<(), End> {
-        let rules = self.opening.gate.rules.load_full();
         let refused = || End::of(Outcome::Refused, 1008);
-        // Another policy may hold by now.
+        // Another policy may hold by now, and a key may have been revoked.
+        let rules = self.still_known().map_err(|_| refused())?;
         if rules.policy.unknown() != Unknown::Pass {
             return Err(refused());
         }
@@ -379,6 +410,16 @@ impl Session {
             upstream.binary(cleared).await
         };
         sent.map_err(End::upstream)
+    }
+
+    /// The rules of the moment, under which the caller is known still.
+    fn still_known(&mut self) -> Result<Arc<Rules>, Cause> {
+        let rules = self.opening.gate.rules.load_full();
+        if !Arc::ptr_eq(&rules, &self.rules) {
+            identify::identify(&rules, &self.opening.arrival, &self.opening.accepted)?;
+            self.rules = rules.clone();
+        }
+        Ok(rules)
     }
 
     async fn heard_upstream(&mut self, next: Result<Next, SocketFault>, legs: &mut Legs) -> Result<(), End> {
@@ -400,18 +441,20 @@ impl Session {
             Received::Pong => Ok(()),
             Received::Close(code) => Err(End::closed(Outcome::UpstreamFailed, code)),
             Received::Text(bytes) => {
+                let said = Said::read(&bytes);
+                self.in_flight.begun(&said);
                 let messages = self
                     .replies
                     .message(bytes)
                     .map_err(|()| End::of(Outcome::UpstreamFailed, 1011))?;
                 for message in &messages {
-                    self.count(message);
+                    self.count(message, Some(&said));
                 }
                 if self.replies.gathered() >= INSPECTED_BYTES {
                     self.account().await;
                 }
                 if self.replies.complete() {
-                    self.completed().await?;
+                    self.completed(&said).await?;
                 }
                 for message in &messages {
                     legs.caller.text(message).await.map_err(End::caller)?;
@@ -419,7 +462,7 @@ impl Session {
                 Ok(())
             }
             Received::Binary(bytes) if self.opening.endpoint.is_none() => {
-                self.count(&bytes);
+                self.count(&bytes, None);
                 legs.caller.binary(&bytes).await.map_err(End::caller)
             }
             Received::Binary(_) => Err(End::of(Outcome::UpstreamFailed, 1011)),
@@ -450,13 +493,14 @@ impl Session {
         Ok(())
     }
 
-    /// The answer to the first of what is in flight is whole: its record is made durable.
-    async fn completed(&mut self) -> Result<(), End> {
+    /// An answer is whole: the record of what asked for it is made durable.
+    async fn completed(&mut self, said: &Said) -> Result<(), End> {
         let told = self.replies.told();
         let failed = self.replies.failed();
         self.account().await;
         self.replies.begin_anew();
-        let Some(mut draft) = self.in_flight.pop_front() else {
+        let dialect = self.opening.endpoint.map(|endpoint| endpoint.dialect);
+        let Some(mut draft) = self.in_flight.answered(said, dialect) else {
             return Ok(());
         };
         let gate = &self.opening.gate;
@@ -472,8 +516,8 @@ impl Session {
     }
 
     /// Counts a message of the upstream's for what it answers.
-    fn count(&mut self, message: &Bytes) {
-        if let Some(draft) = self.in_flight.front_mut().or(self.draft.as_mut()) {
+    fn count(&mut self, message: &Bytes, said: Option<&Said>) {
+        if let Some(draft) = self.in_flight.of(said).or(self.draft.as_mut()) {
             draft.reply_piece(message);
         }
     }
@@ -486,7 +530,7 @@ impl Session {
             return;
         }
         let found = tokio::task::spawn_blocking(move || respond::findings_in(&rules, texts)).await;
-        if let (Ok(findings), Some(draft)) = (found, self.in_flight.front_mut().or(self.draft.as_mut())) {
+        if let (Ok(findings), Some(draft)) = (found, self.in_flight.of(None).or(self.draft.as_mut())) {
             draft.reply_findings(&findings);
         }
     }
