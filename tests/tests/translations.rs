@@ -226,4 +226,18 @@ async fn originals_come_back_through_a_translation() {
         .unwrap_or_else(|| panic!("{}", reply.text()));
     assert_eq!(call, json!({"to": EMAIL}));
     assert!(!cloud.knows(EMAIL));
+
+    // The name of the language model is the caller's words, too, and it is put into the translated body.
+    let target = format!("/v1beta/models/{EMAIL}:generateContent");
+    let reply = post(&cordon, &key, Door::Proxy, GOOGLE, &target, &gemini("Ping.")).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert!(!cloud.knows(EMAIL));
+    let records = home
+        .searched_until(&["--user", "ann"], |all| all.len() >= 5)
+        .await;
+    assert_eq!(records.len(), 5);
+    assert!(
+        !format!("{records:?}").contains("hanbit-semi"),
+        "a record holds what was found"
+    );
 }
