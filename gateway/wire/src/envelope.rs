@@ -75,8 +75,11 @@ const PROTOCOL: &[&str] = &[
     "x-amz-date",
 ];
 
+/// Whether a value has the strict form that its header allows.
+type Form = fn(&[u8]) -> bool;
+
 /// Headers that travel as they came: what a value of another form says is somebody's words.
-const FORMED: &[(&str, fn(&[u8]) -> bool)] = &[
+const FORMED: &[(&str, Form)] = &[
     ("accept", is_media),
     ("content-type", is_media),
     ("x-amz-content-sha256", is_digest),
