@@ -94,10 +94,6 @@ impl Message {
     }
 }
 
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "for replies that are translated into this framing")
-)]
 /// Writes one event as the provider does: `:event-type`, `:content-type`, `:message-type`, then JSON.
 pub(crate) fn event(name: &str, payload: &[u8], out: &mut Vec<u8>) {
     write(

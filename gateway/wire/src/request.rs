@@ -142,7 +142,8 @@ pub(crate) fn read(
         endpoint,
         model: model_of(dialect, root),
         stream: is_streamed(endpoint, root),
-        usage: dialect == Dialect::OpenaiChat && crate::translate::asks_for_usage(root),
+        usage: matches!(dialect, Dialect::OpenaiChat | Dialect::OpenaiCompletions)
+            && crate::translate::asks_for_usage(root),
         boundary: None,
     })
 }

@@ -26,6 +26,9 @@ mod request;
 mod chat;
 pub(crate) use chat::asks_for_usage;
 
+mod cohere;
+mod completions;
+mod converse;
 mod gemini;
 mod messages;
 mod ollama;
@@ -106,7 +109,10 @@ pub fn request_to_chat(asked: Asked, body: &Bytes, model: &str) -> Result<Bytes,
     let chat = match asked.endpoint.dialect {
         Dialect::AnthropicMessages => messages::request::to_chat(body, model, counting),
         Dialect::OpenaiResponses => responses::request::to_chat(body, model),
+        Dialect::OpenaiCompletions => completions::request::to_chat(body, model),
         Dialect::Gemini => gemini::request::to_chat(body, model, asked),
+        Dialect::BedrockConverse => converse::request::to_chat(body, model, asked),
+        Dialect::Cohere => cohere::request::to_chat(body, model),
         Dialect::Ollama => ollama::request::to_chat(body, model, asked),
         other => Err(TranslateError::Dialect(other)),
     }?;
@@ -130,11 +136,16 @@ pub fn reply_from_chat(asked: Asked, body: &Bytes, asked_model: &str) -> Result<
         (Dialect::AnthropicMessages, Error(error)) => messages::reply::error(&error),
         (Dialect::OpenaiResponses, Reply(reply)) => responses::reply::from_chat(reply, asked_model),
         // These share their error object with `openai-chat`.
-        (Dialect::OpenaiResponses, Error(_)) => return Ok(body.clone()),
+        (Dialect::OpenaiResponses | Dialect::OpenaiCompletions, Error(_)) => return Ok(body.clone()),
+        (Dialect::OpenaiCompletions, Reply(reply)) => completions::reply::from_chat(&reply, asked_model),
         (Dialect::Gemini, Reply(reply)) => asked.wrapped(gemini::reply::from_chat(reply, asked_model)),
         (Dialect::Gemini, Error(error)) => gemini::reply::error(&error),
         (Dialect::Ollama, Reply(reply)) => ollama::reply::from_chat(&reply, asked, asked_model),
         (Dialect::Ollama, Error(error)) => ollama::reply::error(&error),
+        (Dialect::BedrockConverse, Reply(reply)) => converse::reply::from_chat(&reply),
+        (Dialect::BedrockConverse, Error(error)) => converse::reply::error(&error),
+        (Dialect::Cohere, Reply(reply)) => cohere::reply::from_chat(&reply),
+        (Dialect::Cohere, Error(error)) => cohere::reply::error(&error),
         (other, _) => return Err(TranslateError::Dialect(other)),
     };
     Ok(reply.to_string().into())

@@ -41,6 +41,8 @@ impl Asked {
             Dialect::Ollama if path.ends_with("/api/generate") => Manner::Prompt,
             Dialect::OpenaiResponses if path.ends_with("/compact") => Manner::Other,
             Dialect::AnthropicMessages if path.ends_with("/complete") => Manner::Other,
+            Dialect::OpenaiCompletions if path.ends_with("/fim/completions") => Manner::Other,
+            Dialect::Cohere if !path.ends_with("/v2/chat") => Manner::Other,
             _ => Manner::Usual,
         };
         Self { endpoint, manner }

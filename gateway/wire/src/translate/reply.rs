@@ -205,7 +205,36 @@ impl Tokens {
     }
 }
 
+/// Where the fault lies, as far as an error's type and code tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Blame {
+    /// With the request, which is too long or malformed.
+    Request,
+    /// What is asked for is not there.
+    Missing,
+    /// Too much was asked for at once.
+    Rate,
+    /// The upstream has too much to do.
+    Overload,
+    /// With the upstream.
+    Upstream,
+}
+
 impl UpstreamError {
+    pub(super) fn blame(&self) -> Blame {
+        match (self.kind.as_str(), self.code.as_deref()) {
+            // The engine's own limits are the request's to keep.
+            (_, Some("context_length_exceeded"))
+            | ("invalid_request_error" | "BadRequestError" | "exceed_context_size_error", _) => {
+                Blame::Request
+            }
+            ("not_found_error" | "NotFoundError", _) => Blame::Missing,
+            ("rate_limit_error", _) => Blame::Rate,
+            ("overloaded_error" | "unavailable_error", _) => Blame::Overload,
+            _ => Blame::Upstream,
+        }
+    }
+
     /// What is said in place of a message that the upstream did not give.
     const SILENT: &str = "the upstream reported an error without a message";
 

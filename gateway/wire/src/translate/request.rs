@@ -69,6 +69,15 @@ pub(super) fn list<'v>(object: &'v Object, name: &str) -> Result<&'v [Value], Tr
     }
 }
 
+/// The same of an object at that place.
+pub(super) fn list_at<'v>(
+    object: &'v Object,
+    name: &str,
+    place: &str,
+) -> Result<&'v [Value], TranslateError> {
+    list(object, name).map_err(|_| shape(format!("{place}.{name}"), "an array"))
+}
+
 pub(super) fn as_object<'v>(value: &'v Value, place: &str) -> Result<&'v Object, TranslateError> {
     value.as_object().ok_or_else(|| shape(place, "an object"))
 }

@@ -10,14 +10,20 @@ use cordon_domain::Dialect;
 use serde_json::Value;
 
 use super::{
-    Asked, TranslateError, gemini, messages, ollama,
+    Asked, TranslateError, cohere, completions, converse, gemini, messages, ollama,
     reply::{Head, Stop, Tokens, UpstreamError, call_id, content, reasons, string},
     responses,
 };
 use crate::{Limits, Usage, sse};
 
 mod runs;
-pub(super) use runs::{Run, Runs, Whole};
+pub(super) use runs::{Run, Runs};
+
+mod blocks;
+pub(super) use blocks::{Block, Blocks, InBlocks};
+
+mod whole;
+pub(super) use whole::{InWholes, Wholes};
 
 /// Translates one streamed reply. Feed it with [`StreamTranslator::push`], then
 /// [`StreamTranslator::finish`].
@@ -98,10 +104,13 @@ impl StreamTranslator {
         let model = asked_model;
         let writer: Option<Box<dyn Writer>> = match asked.endpoint.dialect {
             Dialect::OpenaiChat => None,
-            Dialect::AnthropicMessages => Some(Box::new(messages::stream::Writer::new(model))),
             Dialect::OpenaiResponses => Some(Box::new(responses::stream::Writer::new(model))),
-            Dialect::Gemini => Some(Box::new(gemini::stream::Writer::new(asked, model))),
-            Dialect::Ollama => Some(Box::new(ollama::stream::Writer::new(asked, model))),
+            Dialect::OpenaiCompletions => Some(Box::new(completions::stream::Writer::new(model))),
+            Dialect::AnthropicMessages => Some(Box::new(InBlocks::new(messages::stream::Events::new(model)))),
+            Dialect::BedrockConverse => Some(Box::new(InBlocks::new(converse::stream::Events))),
+            Dialect::Cohere => Some(Box::new(InBlocks::new(cohere::stream::Events::default()))),
+            Dialect::Gemini => Some(Box::new(InWholes::new(gemini::stream::Items::new(asked, model)))),
+            Dialect::Ollama => Some(Box::new(InWholes::new(ollama::stream::Lines::new(asked, model)))),
             other => Some(Box::new(Untranslated(other))),
         };
         Self {

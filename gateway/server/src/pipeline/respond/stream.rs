@@ -274,7 +274,11 @@ impl Editor {
         let edits = |endpoint: Endpoint, framing: Framing| {
             let editor = StreamEditor::framed(endpoint, framing, &limits);
             // Every chat request asks for usage on its way; only who asked for it sees it.
-            let hide = endpoint.dialect == Dialect::OpenaiChat && !draft.wants_usage;
+            let told = matches!(
+                (endpoint.dialect, form),
+                (Dialect::OpenaiChat, _) | (Dialect::OpenaiCompletions, Form::FromChat(_))
+            );
+            let hide = told && !draft.wants_usage;
             Some(if hide { editor.without_usage() } else { editor })
         };
         let (translator, editor) = match form {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::translate::reply::{Call, Reply, Stop, Tokens, UpstreamError};
+use crate::translate::reply::{Blame, Call, Reply, Stop, Tokens, UpstreamError};
 
 pub(crate) fn from_chat(reply: Reply, asked_model: &str) -> Value {
     let words = reply.words();
@@ -53,16 +53,12 @@ pub(super) fn call(call: &Call) -> Value {
 }
 
 pub(crate) fn error(error: &UpstreamError) -> Value {
-    let (code, status) = match (error.kind.as_str(), error.code.as_deref()) {
-        // The engine's own limits are the request's to keep.
-        (_, Some("context_length_exceeded"))
-        | ("invalid_request_error" | "BadRequestError" | "exceed_context_size_error", _) => {
-            (400, "INVALID_ARGUMENT")
-        }
-        ("not_found_error" | "NotFoundError", _) => (404, "NOT_FOUND"),
-        ("rate_limit_error", _) => (429, "RESOURCE_EXHAUSTED"),
-        ("overloaded_error" | "unavailable_error", _) => (503, "UNAVAILABLE"),
-        _ => (500, "INTERNAL"),
+    let (code, status) = match error.blame() {
+        Blame::Request => (400, "INVALID_ARGUMENT"),
+        Blame::Missing => (404, "NOT_FOUND"),
+        Blame::Rate => (429, "RESOURCE_EXHAUSTED"),
+        Blame::Overload => (503, "UNAVAILABLE"),
+        Blame::Upstream => (500, "INTERNAL"),
     };
     json!({"error": {"code": code, "message": error.message, "status": status}})
 }

@@ -5,35 +5,25 @@ use serde_json::{Value, json};
 
 use super::reply::{call, chunk, error, finish};
 use crate::translate::{
-    Asked, TranslateError,
-    reply::{Head, Stop, Tokens, UpstreamError},
-    stream::{self, Piece, Whole, data},
+    Asked,
+    reply::{Call, Head, Stop, Tokens, UpstreamError},
+    stream::{Wholes, data},
 };
 
-pub(crate) struct Writer {
+pub(crate) struct Items {
     asked: Asked,
     model: String,
-    head: Option<Head>,
-    calls: Whole,
     /// Whether the array is open.
     open: bool,
 }
 
-impl Writer {
+impl Items {
     pub(crate) fn new(asked: Asked, model: &str) -> Self {
         Self {
             asked,
             model: model.to_owned(),
-            head: None,
-            calls: Whole::default(),
             open: false,
         }
-    }
-
-    fn chunk(&self, part: Value) -> Value {
-        let unnamed = Head::unnamed();
-        let head = self.head.as_ref().unwrap_or(&unnamed);
-        chunk(vec![part], &head.id, &self.model)
     }
 
     fn item(&mut self, item: &Value, out: &mut Vec<u8>) {
@@ -46,8 +36,8 @@ impl Writer {
         out.extend_from_slice(item.to_string().as_bytes());
     }
 
-    fn part(&mut self, part: Value, out: &mut Vec<u8>) {
-        let item = self.asked.wrapped(self.chunk(part));
+    fn part(&mut self, head: &Head, part: Value, out: &mut Vec<u8>) {
+        let item = self.asked.wrapped(chunk(vec![part], &head.id, &self.model));
         self.item(&item, out);
     }
 
@@ -58,41 +48,18 @@ impl Writer {
     }
 }
 
-impl stream::Writer for Writer {
-    fn start(&mut self, head: &Head, _: &mut Vec<u8>) {
-        self.head.get_or_insert_with(|| head.clone());
+impl Wholes for Items {
+    fn text(&mut self, head: &Head, text: &str, out: &mut Vec<u8>) {
+        self.part(head, json!({"text": text}), out);
     }
 
-    fn piece(&mut self, piece: Piece, out: &mut Vec<u8>) -> Result<(), TranslateError> {
-        match piece {
-            Piece::Thinking => {}
-            Piece::Text(text) | Piece::Refusal(text) => {
-                if let Some(before) = self.calls.take() {
-                    self.part(call(&before), out);
-                }
-                self.part(json!({"text": text}), out);
-            }
-            Piece::Call {
-                index,
-                id,
-                name,
-                arguments,
-            } => {
-                let head = self.head.as_ref();
-                if let Some(before) = self.calls.piece(head, index, id, name, &arguments)? {
-                    self.part(call(&before), out);
-                }
-            }
-        }
-        Ok(())
+    fn call(&mut self, head: &Head, whole: &Call, out: &mut Vec<u8>) {
+        self.part(head, call(whole), out);
     }
 
-    fn end(&mut self, stop: &Stop, tokens: Tokens, out: &mut Vec<u8>) {
-        let part = match self.calls.take() {
-            Some(last) => call(&last),
-            None => json!({"text": ""}),
-        };
-        let mut last = self.chunk(part);
+    fn end(&mut self, head: &Head, last: Option<&Call>, stop: &Stop, tokens: Tokens, out: &mut Vec<u8>) {
+        let part = last.map_or_else(|| json!({"text": ""}), call);
+        let mut last = chunk(vec![part], &head.id, &self.model);
         finish(&mut last, stop, tokens);
         let last = self.asked.wrapped(last);
         self.item(&last, out);
@@ -103,7 +70,4 @@ impl stream::Writer for Writer {
         self.item(&error(failed), out);
         self.close(out);
     }
-
-    /// Google's own programs take nothing but data.
-    fn comment(&mut self, _: &[u8], _: &mut Vec<u8>) {}
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::translate::reply::{Reply, Stop, Tokens, UpstreamError};
+use crate::translate::reply::{Blame, Reply, Stop, Tokens, UpstreamError};
 
 pub(crate) fn from_chat(reply: Reply, asked_model: &str) -> Value {
     let mut content = Vec::new();
@@ -46,16 +46,12 @@ pub(super) fn message(
 }
 
 pub(crate) fn error(error: &UpstreamError) -> Value {
-    let kind = match (error.kind.as_str(), error.code.as_deref()) {
-        // The engine's own limits are the request's to keep.
-        (_, Some("context_length_exceeded")) => "invalid_request_error",
-        ("invalid_request_error" | "BadRequestError" | "exceed_context_size_error", _) => {
-            "invalid_request_error"
-        }
-        ("not_found_error" | "NotFoundError", _) => "not_found_error",
-        ("rate_limit_error", _) => "rate_limit_error",
-        ("overloaded_error" | "unavailable_error", _) => "overloaded_error",
-        _ => "api_error",
+    let kind = match error.blame() {
+        Blame::Request => "invalid_request_error",
+        Blame::Missing => "not_found_error",
+        Blame::Rate => "rate_limit_error",
+        Blame::Overload => "overloaded_error",
+        Blame::Upstream => "api_error",
     };
     json!({"type": "error", "error": {"type": kind, "message": error.message}})
 }

@@ -5,31 +5,25 @@ use serde_json::Value;
 
 use super::reply::{call, error, finish, line};
 use crate::translate::{
-    Asked, TranslateError,
-    reply::{Head, Stop, Tokens, UpstreamError},
-    stream::{self, Piece, Whole},
+    Asked,
+    reply::{Call, Head, Stop, Tokens, UpstreamError},
+    stream::Wholes,
 };
 
-pub(crate) struct Writer {
+pub(crate) struct Lines {
     asked: Asked,
     model: String,
-    head: Option<Head>,
-    calls: Whole,
 }
 
-impl Writer {
+impl Lines {
     pub(crate) fn new(asked: Asked, model: &str) -> Self {
         Self {
             asked,
             model: model.to_owned(),
-            head: None,
-            calls: Whole::default(),
         }
     }
 
-    fn line(&self, words: &str, calls: Vec<Value>) -> Value {
-        let unnamed = Head::unnamed();
-        let head = self.head.as_ref().unwrap_or(&unnamed);
+    fn line(&self, head: &Head, words: &str, calls: Vec<Value>) -> Value {
         line(self.asked, &self.model, head, words, calls)
     }
 }
@@ -39,40 +33,20 @@ fn write(line: &Value, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-impl stream::Writer for Writer {
-    fn start(&mut self, head: &Head, _: &mut Vec<u8>) {
-        self.head.get_or_insert_with(|| head.clone());
+impl Wholes for Lines {
+    fn text(&mut self, head: &Head, text: &str, out: &mut Vec<u8>) {
+        write(&self.line(head, text, Vec::new()), out);
     }
 
-    fn piece(&mut self, piece: Piece, out: &mut Vec<u8>) -> Result<(), TranslateError> {
-        match piece {
-            Piece::Thinking => {}
-            Piece::Text(text) | Piece::Refusal(text) => {
-                if let Some(before) = self.calls.take() {
-                    write(&self.line("", vec![call(&before)]), out);
-                }
-                write(&self.line(&text, Vec::new()), out);
-            }
-            Piece::Call {
-                index,
-                id,
-                name,
-                arguments,
-            } => {
-                let head = self.head.as_ref();
-                if let Some(before) = self.calls.piece(head, index, id, name, &arguments)? {
-                    write(&self.line("", vec![call(&before)]), out);
-                }
-            }
-        }
-        Ok(())
+    fn call(&mut self, head: &Head, whole: &Call, out: &mut Vec<u8>) {
+        write(&self.line(head, "", vec![call(whole)]), out);
     }
 
-    fn end(&mut self, stop: &Stop, tokens: Tokens, out: &mut Vec<u8>) {
-        if let Some(last) = self.calls.take() {
-            write(&self.line("", vec![call(&last)]), out);
+    fn end(&mut self, head: &Head, last: Option<&Call>, stop: &Stop, tokens: Tokens, out: &mut Vec<u8>) {
+        if let Some(last) = last {
+            self.call(head, last, out);
         }
-        let mut last = self.line("", Vec::new());
+        let mut last = self.line(head, "", Vec::new());
         finish(&mut last, stop, tokens);
         write(&last, out);
     }
@@ -80,7 +54,4 @@ impl stream::Writer for Writer {
     fn fail(&mut self, failed: &UpstreamError, out: &mut Vec<u8>) {
         write(&error(failed), out);
     }
-
-    /// Lines have no comments.
-    fn comment(&mut self, _: &[u8], _: &mut Vec<u8>) {}
 }

@@ -2,10 +2,7 @@
 //!
 //! On failure: a [`TranslateError`] where a stream goes back to a call that has ended.
 
-use crate::translate::{
-    TranslateError,
-    reply::{Call, Head},
-};
+use crate::translate::TranslateError;
 
 const INTERLEAVED: TranslateError =
     TranslateError::Reply("its stream goes back to a tool call that has ended");
@@ -75,51 +72,5 @@ impl Runs {
     /// Closes the run that is open.
     pub(in crate::translate) fn close(&mut self) -> Option<Run> {
         self.open.take()
-    }
-}
-
-/// Tool calls put together, for dialects that give each as a whole.
-#[derive(Default)]
-pub(in crate::translate) struct Whole {
-    runs: Runs,
-    call: Option<Call>,
-}
-
-impl Whole {
-    /// Takes a piece of a call; gives the call before it, which is whole now.
-    pub(in crate::translate) fn piece(
-        &mut self,
-        head: Option<&Head>,
-        index: u64,
-        id: String,
-        name: String,
-        arguments: &str,
-    ) -> Result<Option<Call>, TranslateError> {
-        let mut before = None;
-        match self.runs.begins(index, &name, arguments)? {
-            None => return Ok(None),
-            Some(true) => {
-                before = self.call.take();
-                self.runs.begin(Run::Call(index));
-                let given = head.filter(|_| id.is_empty());
-                let id = given.map_or(id, |head| head.call_id(index));
-                self.call = Some(Call {
-                    id,
-                    name,
-                    arguments: String::new(),
-                });
-            }
-            Some(false) => {}
-        }
-        if let Some(call) = &mut self.call {
-            call.arguments.push_str(arguments);
-        }
-        Ok(before)
-    }
-
-    /// The last call, at the end or where text follows.
-    pub(in crate::translate) fn take(&mut self) -> Option<Call> {
-        self.runs.close();
-        self.call.take()
     }
 }

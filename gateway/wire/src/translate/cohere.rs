@@ -1,0 +1,5 @@
+//! Cohere's second version of `chat`, answered by an upstream that speaks `openai-chat`.
+
+pub(super) mod reply;
+pub(super) mod request;
+pub(super) mod stream;

@@ -1,0 +1,5 @@
+//! Amazon Bedrock's `converse` and `converse-stream`, answered by an upstream that speaks `openai-chat`.
+
+pub(super) mod reply;
+pub(super) mod request;
+pub(super) mod stream;
