@@ -260,6 +260,25 @@ fn too_many_files_are_refused() {
     assert_eq!(error.status(), 413);
 }
 
+/// What takes minutes where each part of a body is looked at again for each other part.
+#[test]
+fn looking_for_files_takes_no_longer_than_the_body_is_long() {
+    let ends = ";base64,".repeat(400_000);
+    let one_key = r#""data":"x","#.repeat(90_000);
+    let inner = format!("{{{}}}", one_key.trim_end_matches(','));
+    for text in [ends, inner] {
+        let body = json!({"messages": [{"role": "user", "content": text}]}).to_string();
+        let (done, read) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let found = decoded(Dialect::OpenaiChat, &body);
+            // Nobody waits any more where this took too long.
+            let _ = done.send(found.attachments().len());
+        });
+        let files = read.recv_timeout(std::time::Duration::from_secs(60));
+        assert_eq!(files, Ok(0), "it hangs, or finds files where there are none");
+    }
+}
+
 proptest! {
     /// Taking a file out changes nothing else, and what is decoded again holds the note.
     #[test]

@@ -95,7 +95,10 @@ pub(crate) fn data_uris(text: &str) -> Vec<(Range<usize>, Encoded)> {
     while let Some(at) = memchr::memmem::find(&text.as_bytes()[from..], b";base64,") {
         let head = from + at + b";base64,".len();
         from = head;
-        let Some(start) = text[..head].rfind("data:") else {
+        // No further back than a beginning reaches, or a text of nothing but ends would be read over and over.
+        let back = head.saturating_sub(LONGEST_HEAD);
+        let Some(start) = memchr::memmem::rfind(&text.as_bytes()[back..head], b"data:").map(|at| back + at)
+        else {
             continue;
         };
         let Some((length, media_type)) = data_uri(&text[start..]) else {

@@ -18,13 +18,13 @@ mod files;
 mod lengths;
 pub(crate) use lengths::LengthWriting;
 
-use std::{fmt::Write as _, ops::Range};
+use std::{cell::OnceCell, fmt::Write as _, ops::Range};
 
 use bytes::Bytes;
 use cordon_domain::{Dialect, Edit, Place, Role, Segment, SpliceError, Text};
 
 use self::{
-    files::File,
+    files::{File, Told},
     lengths::{Length, Patch},
 };
 use super::{Bounds, JsonError, JsonFault, Kind, OffsetMap, Tree, Value, escape, scan::scan_str};
@@ -369,6 +369,7 @@ struct Frame<'t, P> {
     /// Length of the container's own pointer.
     pointer: usize,
     next_index: usize,
+    told: OnceCell<Told>,
 }
 
 impl<'l> Walk<'l> {
@@ -562,6 +563,7 @@ impl<'l> Walk<'l> {
                         at,
                         pointer: pointer.len(),
                         next_index: 0,
+                        told: OnceCell::new(),
                     });
                 }
                 Kind::String => self.string(&value, at, layer, pointer, &frames)?,

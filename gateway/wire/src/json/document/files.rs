@@ -157,6 +157,60 @@ impl Walk<'_> {
     }
 }
 
+/// What an object tells of the files in it. It is read once, however many there are.
+pub(super) struct Told {
+    /// Of its `type`: whether it is that of a text, of base64, of sound.
+    text: bool,
+    base64: bool,
+    sound: bool,
+    /// Whether it has a media type by one of its usual names.
+    typed: bool,
+    name: Option<Text>,
+    media_type: Option<Text>,
+}
+
+impl Told {
+    /// Where a file's name and its media type stand, what counts first coming first.
+    const NAMES: [&str; 5] = ["filename", "file_name", "displayName", "title", "name"];
+    const MEDIA_TYPES: [&str; 4] = ["media_type", "mime_type", "mimeType", "format"];
+
+    fn of(object: Value<'_>) -> Self {
+        let mut kind = None;
+        let (mut names, mut media_types) = ([None; Self::NAMES.len()], [None; Self::MEDIA_TYPES.len()]);
+        for (key, value) in object.members() {
+            let Some(key) = key.text() else { continue };
+            let at = |known: &[&str]| known.iter().position(|name| *name == key);
+            if let Some(at) = at(&Self::NAMES) {
+                names[at].get_or_insert(value);
+            } else if let Some(at) = at(&Self::MEDIA_TYPES) {
+                media_types[at].get_or_insert(value);
+            } else if key == "type" {
+                kind.get_or_insert(value);
+            }
+        }
+        let says = |what: &str| kind.is_some_and(|kind: Value<'_>| kind.is_text(what));
+        let told = |values: &[Option<Value<'_>>]| {
+            let mut texts = values.iter().filter_map(|value| (*value)?.text());
+            let text = texts.find(|text| !text.is_empty())?;
+            Some(Text::from(attachment::clipped(&text)))
+        };
+        Self {
+            text: says("text"),
+            base64: says("base64"),
+            sound: says("input_audio_buffer.append"),
+            typed: media_types[..3].iter().any(Option::is_some),
+            name: told(&names),
+            media_type: told(&media_types),
+        }
+    }
+}
+
+impl<P> Frame<'_, P> {
+    fn told(&self) -> &Told {
+        self.told.get_or_init(|| Told::of(self.value))
+    }
+}
+
 /// Whether a dialect says that a string at the pointer is a file.
 fn is_expected<P>(dialect: Dialect, holder: &Frame<'_, P>, pointer: &str) -> bool {
     let mut steps = pointer.rsplit('/');
@@ -165,19 +219,16 @@ fn is_expected<P>(dialect: Dialect, holder: &Frame<'_, P>, pointer: &str) -> boo
         // Ollama's messages.
         return dialect == Dialect::Ollama && around == "images";
     }
-    let says = |name: &str, what: &str| holder.value.get(name).is_some_and(|value| value.is_text(what));
-    let tells = |names: &[&str]| names.iter().any(|name| holder.value.get(name).is_some());
     match last {
         "file_data" | "b64_json" | "blob" => true,
         // Anthropic's source of type `text` holds the text as it is.
         "data" => {
-            !says("type", "text")
-                && (says("type", "base64")
-                    || tells(&["media_type", "mime_type", "mimeType"])
-                    || matches!(around, "inlineData" | "inline_data" | "input_audio"))
+            let told = holder.told();
+            let of_file = matches!(around, "inlineData" | "inline_data" | "input_audio");
+            !told.text && (told.base64 || told.typed || of_file)
         }
         "bytes" => around == "source",
-        "audio" => says("type", "input_audio_buffer.append"),
+        "audio" => holder.told().sound,
         _ => false,
     }
 }
@@ -247,16 +298,11 @@ fn around<P>(frames: &[Frame<'_, P>]) -> (Option<Text>, Option<Text>) {
             .rev()
             .take(NAMED_AROUND)
             .filter(|frame| frame.value.kind() == Kind::Object)
-    };
-    let told = |names: &[&str]| {
-        objects()
-            .flat_map(|frame| names.iter().filter_map(|name| frame.value.get(name)?.text()))
-            .find(|text| !text.is_empty())
-            .map(|text| Text::from(attachment::clipped(&text)))
+            .map(Frame::told)
     };
     (
-        told(&["filename", "file_name", "displayName", "title", "name"]),
-        told(&["media_type", "mime_type", "mimeType", "format"]),
+        objects().find_map(|told| told.name.clone()),
+        objects().find_map(|told| told.media_type.clone()),
     )
 }
 
