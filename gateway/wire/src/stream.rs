@@ -251,7 +251,7 @@ impl StreamEditor {
             }
         }
         // An array says itself when it is over.
-        let by_itself = self.framing == Framing::Array && self.parser.array().0;
+        let by_itself = self.parser.is_open();
         self.facts.complete |= !by_itself && self.settles_by_closing(cut_off);
         self.end(&Scope::All, rewrite);
         self.release(&mut out);

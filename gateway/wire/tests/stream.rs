@@ -489,6 +489,8 @@ fn an_error_ends_a_stream_in_its_framing() {
         ("[", 1),
         ("[{\"candidates\":[]}", 2),
         ("[{\"candidates\":[]},\n{\"cand", 2),
+        ("[{\"candidates\":[]},\n", 2),
+        ("[{\"cand", 1),
     ] {
         let array = text(after(Dialect::Gemini, Framing::Array, begun.as_bytes()));
         let array = json(&array);

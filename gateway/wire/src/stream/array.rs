@@ -2,8 +2,6 @@
 //!
 //! An object that stands alone, as an error does, is one item.
 
-use std::ops::Range;
-
 use super::frame::{Bare, Frame, Unframed};
 
 pub(super) struct Parser {
@@ -21,6 +19,8 @@ pub(super) struct Parser {
     opened: bool,
     closed: bool,
     items: bool,
+    /// The bracket was in a frame that was not cut off.
+    begun: bool,
 }
 
 impl Parser {
@@ -36,6 +36,7 @@ impl Parser {
             opened: false,
             closed: false,
             items: false,
+            begun: false,
         }
     }
 
@@ -47,21 +48,31 @@ impl Parser {
         self.items
     }
 
+    pub(super) fn is_begun(&self) -> bool {
+        self.begun && self.is_open()
+    }
+
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<Vec<Frame>, Unframed> {
         self.buffer.extend_from_slice(bytes);
         let mut frames = Vec::new();
+        let mut start = 0;
         while let Some(&byte) = self.buffer.get(self.seen) {
             let at = self.seen;
             self.seen += 1;
             if self.step(byte, at) {
-                let data = self.item.take().map(|start| start..self.seen);
-                self.items |= data.is_some();
-                if self.seen > self.max_item {
+                if self.seen - start > self.max_item {
                     return Err(Unframed::TooLarge);
                 }
-                frames.push(self.cut(data));
+                let frame = self.frame(start);
+                self.items |= frame.data().is_some();
+                self.begun = true;
+                frames.push(frame);
+                start = self.seen;
             }
         }
+        self.buffer.drain(..start);
+        self.seen -= start;
+        self.item = self.item.map(|item| item - start);
         if self.buffer.len() > self.max_item {
             return Err(Unframed::TooLarge);
         }
@@ -69,12 +80,14 @@ impl Parser {
     }
 
     pub(super) fn finish(&mut self) -> Option<Frame> {
-        if self.buffer.is_empty() {
+        // A comma that nothing follows would stand before the error that is to follow.
+        if self.buffer.is_empty() || (self.is_open() && self.items && self.item.is_none()) {
             return None;
         }
-        self.seen = self.buffer.len();
-        let data = self.item.take().map(|start| start..self.seen);
-        let mut frame = self.cut(data);
+        self.begun |= self.item.is_none();
+        let mut frame = self.frame(0);
+        self.buffer.clear();
+        self.seen = 0;
         if let Frame::Bare(bare) = &mut frame {
             bare.ended = false;
             bare.closes = false;
@@ -82,15 +95,13 @@ impl Parser {
         Some(frame)
     }
 
-    /// Everything that was looked at, as a frame.
-    fn cut(&mut self, data: Option<Range<usize>>) -> Frame {
-        let rest = self.buffer.split_off(self.seen);
-        let raw = std::mem::replace(&mut self.buffer, rest);
-        self.seen = 0;
+    /// What was looked at from `start` on, as a frame.
+    fn frame(&mut self, start: usize) -> Frame {
+        let data = self.item.take().map(|item| item - start..self.seen - start);
         Frame::Bare(Bare {
             closes: data.is_none(),
             data,
-            raw,
+            raw: self.buffer[start..self.seen].to_vec(),
             ended: true,
         })
     }
@@ -135,5 +146,25 @@ impl Parser {
             }
             _ => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, thread, time::Duration};
+
+    use super::*;
+
+    /// What takes minutes where the rest of the bytes is copied for each item.
+    #[test]
+    fn many_items_at_once_are_cut_apart_in_time() {
+        let (done, cut) = mpsc::channel();
+        thread::spawn(move || {
+            let stream = format!("[{}", "\"\",".repeat(1_000_000));
+            let frames = Parser::new(100).push(stream.as_bytes()).ok();
+            // Nobody waits any more where this took too long.
+            let _ = done.send(frames.map(|frames| frames.len()));
+        });
+        assert_eq!(cut.recv_timeout(Duration::from_secs(60)), Ok(Some(1_000_000)));
     }
 }

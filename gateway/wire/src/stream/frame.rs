@@ -230,10 +230,15 @@ impl Parser {
         }
     }
 
-    /// Whether an array has been opened, and whether it holds an item.
+    /// Whether an array has been opened whose end is still to come.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self, Self::Array(parser) if parser.is_open())
+    }
+
+    /// Whether such an array was begun in a whole frame, and whether it holds an item.
     pub(super) fn array(&self) -> (bool, bool) {
         match self {
-            Self::Array(parser) => (parser.is_open(), parser.has_items()),
+            Self::Array(parser) => (parser.is_begun(), parser.has_items()),
             _ => (false, false),
         }
     }
