@@ -37,7 +37,7 @@ fn a_body_of_another_shape_is_refused_with_what_was_expected() {
             r#"{"messages":["hi"]}"#,
             "each of `messages`",
         ),
-        (Dialect::OpenaiChat, r#"{"Messages":[]}"#, "`messages`"),
+        (Dialect::OpenaiChat, r#"{"Messages":[]}"#, "in the case"),
         (Dialect::AnthropicMessages, r#"{"messages":{}}"#, "`messages`"),
         (
             Dialect::AnthropicMessages,
@@ -98,6 +98,41 @@ fn a_body_of_another_shape_is_refused_with_what_was_expected() {
         assert_eq!(error.status(), 400);
         assert!(error.message().contains(expected), "{body}: {}", error.message());
     }
+}
+
+/// Ollama and other servers in Go read names of members in any case.
+#[test]
+fn a_name_in_another_case_does_not_hide_words_or_numbers() {
+    for (dialect, body) in [
+        (Dialect::Ollama, r#"{"prompt":"hi","Context":[1212,318]}"#),
+        (
+            Dialect::Ollama,
+            r#"{"Messages":[{"role":"user","content":"secret"}]}"#,
+        ),
+        (Dialect::OpenaiCompletions, r#"{"Prompt":[1212,318]}"#),
+        (
+            Dialect::OpenaiChat,
+            r#"{"messages":[],"me\u017fsages":[{"role":"user","content":"secret"}]}"#,
+        ),
+        (
+            Dialect::OpenaiChat,
+            r#"{"messages":[{"role":"user","content":"hi","CONTENT":"secret"}]}"#,
+        ),
+        (
+            Dialect::OpenaiResponses,
+            r#"{"input":[{"Role":"user","content":"a"}]}"#,
+        ),
+        (Dialect::OpenaiEmbeddings, r#"{"content":[1212]}"#),
+        (
+            Dialect::Mcp,
+            r#"[{"jsonrpc":"2.0","method":"tools/call","params":{"Arguments":{"q":"secret"}}}]"#,
+        ),
+    ] {
+        assert_eq!(failure(dialect, body.as_bytes()).status(), 400, "{body}");
+    }
+    // Names of the caller's own choice are nobody's.
+    let own = r#"{"messages":[],"metadata":{"Title":"a"},"tools":[{"function":{"parameters":{"Name":{}}}}]}"#;
+    assert!(decode(at(Dialect::OpenaiChat), own.into(), &Limits::default()).is_ok());
 }
 
 #[test]
@@ -262,6 +297,7 @@ fn a_line_is_the_request_of_its_url() {
         r#"{"url":"/v1/elsewhere","body":{"messages":[]}}"#,
         r#"{"url":"/v1/embeddings","body":{"input":[1212]}}"#,
         r#"{"url":"/v1/chat/completions","body":{}}"#,
+        r#"{"custom_id":"1","body":{"prompt":[1212]}}"#,
         "{}{}",
     ] {
         let error = decode_line(bad.into(), &Limits::default()).unwrap_err();

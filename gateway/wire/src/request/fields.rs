@@ -4,9 +4,23 @@
 //! who can write a name or a number there as well as in a value. The list is by word, not by position:
 //! none of these words says anything about anybody, wherever it stands.
 
+use std::{collections::HashSet, sync::LazyLock};
+
 /// Whether a key is one of the protocols' own words.
 pub(super) fn known(key: &str) -> bool {
     NAMES.binary_search(&key).is_ok()
+}
+
+/// Whether a key would be one of them to a server that reads names in any case.
+pub(super) fn known_in_another_case(key: &str) -> bool {
+    static FOLDED: LazyLock<HashSet<String>> =
+        LazyLock::new(|| NAMES.iter().map(|name| folded(name)).collect());
+    !known(key) && FOLDED.contains(&folded(key))
+}
+
+/// A name without its case. By way of upper case, since the long s and the Kelvin sign are letters of ASCII only there.
+fn folded(name: &str) -> String {
+    name.to_uppercase().to_lowercase()
 }
 
 /// Sorted by bytes.
@@ -502,5 +516,21 @@ mod tests {
         assert!(NAMES.windows(2).all(|pair| pair[0] < pair[1]));
         assert!(known("messages") && known("$ref") && known("web_search_options"));
         assert!(!known("") && !known("j.kim@example.com") && !known("Messages"));
+    }
+
+    #[test]
+    fn names_are_found_in_any_case() {
+        for name in [
+            "Messages",
+            "CONTEXT",
+            "me\u{17f}\u{17f}ages",
+            "to\u{212a}en",
+            "inlinedata",
+        ] {
+            assert!(known_in_another_case(name), "{name}");
+        }
+        for name in ["messages", "inlineData", "", "massages", "j.kim@example.com"] {
+            assert!(!known_in_another_case(name), "{name}");
+        }
     }
 }

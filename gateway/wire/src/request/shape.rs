@@ -1,10 +1,12 @@
 //! What is asked of a request's body before its texts are given roles.
 //!
-//! Text that comes as LLM token numbers is refused wherever a dialect takes it: nobody can inspect it.
+//! Text that comes as LLM token numbers is refused wherever a dialect takes it: nobody can inspect it. So is a member
+//! whose name is one of the dialects' but for its case: servers in Go and C# take it for that one, so the same words
+//! would have one role here and another there, and numbers of LLM tokens would go unseen.
 
 use cordon_domain::Dialect;
 
-use super::DecodeError;
+use super::{DecodeError, fields};
 use crate::{
     Endpoint, Operation,
     json::{Kind, Value},
@@ -21,6 +23,7 @@ pub(crate) fn check(endpoint: Endpoint, root: Value<'_>) -> Checked {
     if root.kind() != Kind::Object {
         return shape("a JSON object");
     }
+    spelled(root)?;
     if !matches!(kind_of(root, "model"), None | Some(Kind::String)) {
         return shape("`model` to be a string");
     }
@@ -45,13 +48,38 @@ pub(crate) fn check(endpoint: Endpoint, root: Value<'_>) -> Checked {
         Dialect::AnthropicMessages => messages(root),
         Dialect::OpenaiResponses => responses(root),
         Dialect::OpenaiCompletions => texts(root, "prompt"),
-        Dialect::OpenaiEmbeddings | Dialect::OpenaiModerations => texts(root, "input"),
+        Dialect::OpenaiEmbeddings | Dialect::OpenaiModerations => {
+            texts(root, "input")?;
+            // llama.cpp's server takes it in place of `input`.
+            texts(root, "content")
+        }
         Dialect::Gemini => gemini(root),
         Dialect::BedrockConverse => converse(root),
         Dialect::Cohere if root.get("messages").is_some() => messages(root),
         Dialect::Ollama => ollama(root),
         _ => Ok(()),
     }
+}
+
+/// Lists whose items have members that say whose words they hold.
+const LISTS: &[&str] = &["messages", "input", "contents", "chat_history"];
+
+/// Whether an object and what it lists have the names of their members in the dialects' case.
+fn spelled(root: Value<'_>) -> Checked {
+    let items = LISTS
+        .iter()
+        .filter_map(|name| root.get(name))
+        .flat_map(|list| list.items());
+    for object in std::iter::once(root).chain(items) {
+        let otherwise =
+            |(key, _): (Value<'_>, _)| key.text().is_some_and(|key| fields::known_in_another_case(&key));
+        if object.members().any(otherwise) {
+            return shape(
+                "names of members in the case that is documented, since some servers read them in any",
+            );
+        }
+    }
+    Ok(())
 }
 
 fn shape(expected: &'static str) -> Checked {
@@ -92,6 +120,13 @@ fn responses(root: Value<'_>) -> Checked {
         }
         _ => shape("`input` to be a string or an array of items"),
     }
+}
+
+/// A line's body that does not say what is asked of which endpoint.
+pub(super) fn line(body: Value<'_>) -> Checked {
+    spelled(body)?;
+    texts(body, "prompt")?;
+    texts(body, "input")
 }
 
 /// A string, or strings; there need be none.
@@ -182,6 +217,13 @@ fn batch(root: Value<'_>) -> Checked {
 }
 
 fn rpc(root: Value<'_>) -> Checked {
+    let messages = std::iter::once(root).chain(root.items());
+    for object in messages
+        .flat_map(|message| [Some(message), message.get("params")])
+        .flatten()
+    {
+        spelled(object)?;
+    }
     let is_message = |value: Value<'_>| is_text(value, "jsonrpc");
     let fits = match root.kind() {
         Kind::Object => is_message(root),
