@@ -88,7 +88,7 @@ const FORMED: &[(&str, Form)] = &[
 
 /// Media types without digits, and no parameters but a weight and a character set: too little room to say
 /// something in.
-fn is_media(value: &[u8]) -> bool {
+pub(crate) fn is_media(value: &[u8]) -> bool {
     let ranges = |value: &str| value.split(',').all(is_media_range);
     value.len() <= 256 && std::str::from_utf8(value).is_ok_and(ranges)
 }

@@ -33,7 +33,7 @@ use cordon_domain::{Dialect, Edit, Role, Segment, Splice, SpliceError, Text};
 
 use crate::{
     Attachment, Endpoint, JsonError, JsonFault, Limits, Operation,
-    json::{Bounds, Document, Value, scan},
+    json::{Bounds, Document, Kind, Value, scan},
 };
 
 /// A decoded request body.
@@ -102,6 +102,9 @@ pub fn decode_as(
         _ => Some(Container::Json),
     };
     let container = container::pick(expected, &media, &body)?;
+    if container.is_text() {
+        media.check_charset()?;
+    }
     let dialect = endpoint.dialect;
     if let Some(shape) = endpoint.shape {
         let root = Described::request(shape);
@@ -194,7 +197,8 @@ fn text_at(document: &Document, place: &str) -> Option<String> {
 
 /// Reads one line of a file of requests, as the request of the `url` that it names.
 ///
-/// A line that names none, as the examples that a model is tuned with, is read string by string.
+/// A line that names none is read string by string: the examples that a model is tuned with, and requests whose
+/// endpoint the batch itself names, as Mistral's do. Roles are then those of `openai-chat`.
 ///
 /// # Errors
 /// When it is over a limit, is not strict JSON, or what it holds is none of its `url`'s.
@@ -226,6 +230,11 @@ fn station_of_line(root: Value<'_>) -> Result<(Endpoint, Value<'_>, Station), De
                 expected: "the `url` of each line to be one that is known",
             })?;
             shape::check(endpoint, body)?;
+            Ok((endpoint, body, Station::line(endpoint.dialect)))
+        }
+        (None, Some(body)) if body.kind() == Kind::Object => {
+            shape::line(body)?;
+            let endpoint = Endpoint::new(Dialect::OpenaiChat, Operation::Upload);
             Ok((endpoint, body, Station::line(endpoint.dialect)))
         }
         _ => {

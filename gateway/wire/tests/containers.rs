@@ -288,6 +288,95 @@ fn an_upload_of_requests_is_read_line_by_line() {
     assert_eq!(put(&read, place, "[K]").matches("my key").count(), 1);
 }
 
+/// Mistral's batches name the endpoint themselves, not in each line.
+#[test]
+fn a_line_without_a_url_has_the_roles_of_its_body() {
+    let endpoint = Endpoint::new(Dialect::OpenaiFiles, Operation::Upload);
+    let body = format!(
+        "--XyZ\r\nContent-Disposition: form-data; name=\"file\"; filename=\"b.jsonl\"\r\n\r\n{}\n--XyZ--\r\n",
+        r#"{"custom_id":"1","body":{"messages":[{"role":"user","content":"my key"}]}}"#
+    )
+    .replace("\n--XyZ--", "\r\n--XyZ--");
+    let read = decode_as(endpoint, Some(MULTIPART), body.into(), &Limits::default()).unwrap();
+    let found = read.segments().iter().find(|s| s.text.as_str() == "my key");
+    assert_eq!(found.map(|s| s.role), Some(Role::User));
+}
+
+#[test]
+fn a_file_in_a_line_is_taken_out_where_it_stands() {
+    let endpoint = Endpoint::new(Dialect::OpenaiResponses, Operation::Upload);
+    let line = r#"{"url":"/v1/responses","body":{"input":[{"role":"user","content":[PART]}]}}"#;
+    let picture = r#"{"type":"input_image","image_url":"data:image/png;base64,iVBORw0KGgo="}"#;
+    let note = r#"{"type":"input_text","text":"[file removed by Cordon: it held [X_1]]"}"#;
+    let form = |part: &str| {
+        format!(
+            "--XyZ\r\nContent-Disposition: form-data; name=\"file\"; filename=\"b.jsonl\"\r\n\r\n{}\n{}\r\n--XyZ--\r\n",
+            line.replace("PART", r#"{"type":"input_text","text":"hi"}"#),
+            line.replace("PART", part),
+        )
+    };
+    let mut read = decode_as(
+        endpoint,
+        Some(MULTIPART),
+        form(picture).into(),
+        &Limits::default(),
+    )
+    .unwrap();
+    read.read_out(0, vec![("x.png".to_owned(), "ab".into())]);
+    assert_eq!(put(&read, "file:x.png", "[X_1]"), form(note));
+}
+
+#[test]
+fn what_is_said_in_a_parts_headers_is_a_text() {
+    let part = |header: &str| {
+        format!(
+            "--XyZ\r\nContent-Disposition: form-data; name=\"prompt\"\r\n{header}\r\n\r\nx\r\n--XyZ--\r\n"
+        )
+    };
+    for (header, place, text) in [
+        (
+            "Content-Type: text/plain; note=\"my key\"",
+            "form:header:content-type",
+            " text/plain; note=\"my key\"",
+        ),
+        ("Content-Length: my key", "form:header:content-length", " my key"),
+    ] {
+        let body = read(MULTIPART, part(header)).unwrap();
+        assert!(texts(&body).contains(&(place, text)), "{header}");
+    }
+    for plain in ["Content-Type: text/plain; charset=utf-8", "Content-Length: 1"] {
+        let body = read(MULTIPART, part(plain)).unwrap();
+        assert_eq!(texts(&body), [("form:prompt", "x")], "{plain}");
+    }
+}
+
+#[test]
+fn a_character_set_in_which_the_words_are_others_is_refused() {
+    let chat = Endpoint::new(Dialect::OpenaiChat, Operation::Generate);
+    let json = r#"{"messages":[{"role":"user","content":"+AGoALgBrAGkAbQBA-example.com"}]}"#;
+    for (endpoint, kind, body) in [
+        (chat, "application/json", json),
+        (ANY, "application/x-ndjson", json),
+        (ANY, "application/x-www-form-urlencoded", "q=a"),
+        (ANY, "text/plain", "a"),
+    ] {
+        for (charset, taken) in [
+            ("utf-8", true),
+            ("ISO-8859-1", true),
+            ("utf-7", false),
+            ("cp037", false),
+        ] {
+            let kind = format!("{kind}; charset={charset}");
+            let read = decode_as(endpoint, Some(&kind), body.into(), &Limits::default());
+            assert_eq!(
+                read.map_err(|error| error.status()).err(),
+                (!taken).then_some(415),
+                "{kind}"
+            );
+        }
+    }
+}
+
 /// A field's name and text, which may be anything.
 fn fields() -> impl Strategy<Value = Vec<(String, String)>> {
     prop::collection::vec(("[a-z]{1,8}", ".{0,24}"), 1..6)

@@ -294,17 +294,18 @@ impl Document {
 
     /// From a span of a segment's text to the bytes of the body that it was decoded from.
     fn in_body(&self, site: &Site, span: Range<usize>) -> Range<usize> {
-        let out = |offset: usize| {
-            let mut offset = site.spot.start + site.spot.map.raw(offset);
-            let mut layer = site.layer;
-            while let Some(index) = layer.checked_sub(1) {
-                let inner = &self.layers[index];
-                offset = inner.spot.start + inner.spot.map.raw(offset);
-                layer = inner.outer;
-            }
-            offset
-        };
+        let out = |offset| self.outward(site.layer, site.spot.start + site.spot.map.raw(offset));
         out(span.start)..out(span.end)
+    }
+
+    /// From an offset in a layer to the body.
+    fn outward(&self, mut layer: usize, mut offset: usize) -> usize {
+        while let Some(index) = layer.checked_sub(1) {
+            let inner = &self.layers[index];
+            offset = inner.spot.start + inner.spot.map.raw(offset);
+            layer = inner.outer;
+        }
+        offset
     }
 }
 

@@ -45,6 +45,14 @@ pub enum Container {
     JsonEnvelopes,
 }
 
+impl Container {
+    /// Whether its bytes are read as text, so that a character set makes a difference.
+    pub(super) fn is_text(self) -> bool {
+        use Container::{Form, Frames, Json, JsonEnvelopes, Lines, Text};
+        matches!(self, Json | Lines | Frames | Form | Text | JsonEnvelopes)
+    }
+}
+
 /// What a content type says.
 pub(crate) struct MediaType {
     /// Type and subtype in lower case; empty where there is none.
@@ -115,10 +123,11 @@ impl MediaType {
         })
     }
 
-    /// Text in another encoding would be read as other words than the receiver reads.
+    /// Text in another encoding would be read as other words than the receiver reads: in UTF-7 or EBCDIC, plain
+    /// letters are others. Latin-1 is what some libraries say of any JSON; read so, UTF-8 loses letters but gains none.
     pub(crate) fn check_charset(&self) -> Result<(), DecodeError> {
         let utf8 = |charset: &String| {
-            ["utf-8", "utf8", "us-ascii"]
+            ["utf-8", "utf8", "us-ascii", "iso-8859-1"]
                 .iter()
                 .any(|known| charset.eq_ignore_ascii_case(known))
         };
@@ -186,7 +195,6 @@ pub(crate) fn read<P: Position>(
             multipart::read(&mut walk, &source, &boundary, root, &line)?;
         }
         Container::Text => {
-            media.check_charset()?;
             let text = utf8(&source)?.to_owned();
             walk.piece(root, &mut "text".to_owned(), text, Spot::plain(0))?;
         }

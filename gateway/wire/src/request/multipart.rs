@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     attachment,
+    envelope::is_media,
     json::{OffsetMap, Position, Spot, Value, Walk, Writing},
 };
 
@@ -198,6 +199,10 @@ impl<'b> Headers<'b> {
                     (name, filename) = disposition(value, value_at)?;
                 }
                 "content-type" => {
+                    if !is_media(value.as_bytes()) {
+                        let place = "form:header:content-type".to_owned();
+                        walk.word(Role::Other, place, value.to_owned(), in_header(value_at))?;
+                    }
                     if media.replace(MediaType::read(Some(value))?).is_some() {
                         return malformed("one content type a part");
                     }
@@ -208,7 +213,7 @@ impl<'b> Headers<'b> {
                         return malformed("parts that are not encoded");
                     }
                 }
-                "content-length" => {}
+                "content-length" if value.trim_ascii().bytes().all(|byte| byte.is_ascii_digit()) => {}
                 other => {
                     let place = format!("form:header:{other}");
                     walk.word(Role::Other, place, value.to_owned(), in_header(value_at))?;

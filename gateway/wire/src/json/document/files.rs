@@ -43,7 +43,7 @@ enum At {
 
 /// What takes a file's place when it is taken out.
 enum StandIn {
-    /// The note as a part of the message, instead of these bytes of the body.
+    /// The note as a part of the message, instead of these bytes of the layer that the file lies in.
     Part {
         span: Range<usize>,
         around: (&'static str, &'static str),
@@ -424,7 +424,11 @@ impl Document {
                 let mut part = String::from(around.0);
                 escape(&note, &mut part);
                 part.push_str(around.1);
-                Ok((span.clone(), part))
+                let layer = self.site_of(file).layer;
+                Ok((
+                    self.outward(layer, span.start)..self.outward(layer, span.end),
+                    self.written(part, layer),
+                ))
             }
             StandIn::Note(span) => {
                 let site = self.site_of(file);
