@@ -422,31 +422,72 @@ impl Config {
         listed.iter().any(|listed| host_within(host, listed)) && !self.intercept.passes_unread(host)
     }
 
-    /// The top-level keys that differ from another reading of the file and that only a start reads:
-    /// addresses, upstreams, the engine, limits. Rules and API keys are read again while Cordon runs.
+    /// Takes up from another reading of the file what changes while Cordon runs: rules, and who may come in.
+    /// Addresses, upstreams and the engine belong to the process.
+    pub fn take_up(&mut self, fresh: &Self) {
+        self.policy.clone_from(&fresh.policy);
+        self.detectors.clone_from(&fresh.detectors);
+        self.dialects.clone_from(&fresh.dialects);
+        self.fingerprints.clone_from(&fresh.fingerprints);
+        let identity = self.identity.clone();
+        self.identity = IdentityConfig {
+            installation_key: identity.installation_key,
+            client_ca: identity.client_ca,
+            ..fresh.identity.clone()
+        };
+    }
+
+    /// The top-level keys that differ from another reading of the file and that only a start reads: all that
+    /// [`Config::take_up`] leaves alone.
     pub fn fixed_keys_unlike(&self, other: &Self) -> Vec<&'static str> {
+        // Named one by one, so that a new key is either taken up or told of.
+        let Self {
+            dir,
+            listen,
+            gateway,
+            intercept,
+            policy: _,
+            detectors: _,
+            dialects: _,
+            fingerprints: _,
+            ner,
+            files,
+            engine,
+            questions,
+            upstream_proxy,
+            upstreams,
+            store,
+            identity,
+            limits,
+            log,
+        } = self;
+        let IdentityConfig {
+            anonymous_loopback: _,
+            keys: _,
+            installation_key,
+            client_ca,
+            certificate_groups: _,
+            networks: _,
+        } = identity;
         [
-            ("dir", self.dir != other.dir),
-            ("listen", self.listen != other.listen),
-            ("gateway", self.gateway != other.gateway),
-            ("intercept", self.intercept != other.intercept),
-            ("ner", self.ner != other.ner),
-            ("files", self.files != other.files),
-            ("engine", self.engine != other.engine),
-            ("questions", self.questions != other.questions),
-            ("upstream_proxy", self.upstream_proxy != other.upstream_proxy),
-            ("upstreams", self.upstreams != other.upstreams),
-            ("store", self.store != other.store),
+            ("dir", *dir != other.dir),
+            ("listen", *listen != other.listen),
+            ("gateway", *gateway != other.gateway),
+            ("intercept", *intercept != other.intercept),
+            ("ner", *ner != other.ner),
+            ("files", *files != other.files),
+            ("engine", *engine != other.engine),
+            ("questions", *questions != other.questions),
+            ("upstream_proxy", *upstream_proxy != other.upstream_proxy),
+            ("upstreams", *upstreams != other.upstreams),
+            ("store", *store != other.store),
             (
                 "identity.installation_key",
-                self.identity.installation_key != other.identity.installation_key,
+                *installation_key != other.identity.installation_key,
             ),
-            (
-                "identity.client_ca",
-                self.identity.client_ca != other.identity.client_ca,
-            ),
-            ("limits", self.limits != other.limits),
-            ("log", self.log != other.log),
+            ("identity.client_ca", *client_ca != other.identity.client_ca),
+            ("limits", *limits != other.limits),
+            ("log", *log != other.log),
         ]
         .into_iter()
         .filter_map(|(key, differs)| differs.then_some(key))
@@ -533,97 +574,4 @@ pub fn proxy_environment() -> BTreeMap<String, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{read::Located, *};
-
-    fn parse(source: &str) -> Result<Config, Vec<Located>> {
-        Config::parse(source, Path::new("/etc/cordon"))
-    }
-
-    #[test]
-    fn an_empty_file_is_valid() {
-        for source in ["", "\n# nothing\n---\n", "{}"] {
-            let config = parse(source).unwrap();
-            assert_eq!(config.listen.gateway.port(), 8443);
-            assert_eq!(config.dir, Path::new("/etc/cordon/cordon-state"));
-        }
-    }
-
-    #[test]
-    fn errors_say_where() {
-        let faults = parse("listen:\n  gatway: 127.0.0.1:1\n").unwrap_err();
-        assert_eq!(faults[0].0.0, 2, "{faults:?}");
-        let faults = parse("limits:\n  json_depth: 0\n").unwrap_err();
-        assert_eq!(faults[0].0, (2, 3));
-        let faults = parse("store: mysql://x\n").unwrap_err();
-        assert_eq!(faults[0].0, (1, 1));
-        let faults = parse("store: ${env:CORDON_NO_SUCH_VARIABLE}\n").unwrap_err();
-        assert!(faults[0].1.contains("CORDON_NO_SUCH_VARIABLE"));
-    }
-
-    #[test]
-    fn a_cloud_upstream_is_reached_over_tls_only() {
-        let faults = parse("intercept: { hosts: [a.example] }\nupstreams:\n  x: { kind: cloud, hosts: [a.example], url: 'http://a.example' }\n")
-            .unwrap_err();
-        assert!(faults[0].1.contains("https"), "{faults:?}");
-    }
-
-    #[test]
-    fn a_cloud_that_is_not_intercepted_is_an_error() {
-        let faults =
-            parse("upstreams:\n  azure: { kind: cloud, hosts: [x.openai.azure.example] }\n").unwrap_err();
-        assert_eq!(faults[0].0, (2, 3));
-        assert!(faults[0].1.contains("intercept.hosts"), "{faults:?}");
-    }
-
-    #[test]
-    fn questions_go_to_no_cloud() {
-        let with = |kind: &str| {
-            parse(&format!(
-                "intercept: {{ hosts: [a.example] }}\nquestions: {{ upstream: a }}\nupstreams:\n  a: {{ kind: {kind}, hosts: [a.example] }}\n"
-            ))
-        };
-        assert!(with("cluster").is_ok());
-        let faults = with("cloud").unwrap_err();
-        assert_eq!(faults[0].0, (2, 1));
-        assert!(
-            faults[0].1.contains("must be `engine` or a cluster"),
-            "{faults:?}"
-        );
-        assert!(parse("questions: { upstream: nobody }\n").is_err());
-        assert!(parse("questions: { window_bytes: 10 }\n").is_err());
-    }
-
-    #[test]
-    fn subdomains_are_intercepted_and_lookalikes_are_not() {
-        let config = Config::default();
-        assert!(config.intercepts("api.openai.com") && config.intercepts("AB.ChatGPT.com."));
-        assert!(!config.intercepts("notchatgpt.com") && !config.intercepts("openai.com"));
-    }
-
-    #[test]
-    fn what_takes_a_restart_is_told_from_what_does_not() {
-        let old = parse("policy: a.yaml\n").unwrap();
-        let new = parse("policy: b.yaml\nidentity: { anonymous_loopback: true }\n").unwrap();
-        assert!(new.fixed_keys_unlike(&old).is_empty());
-        let new = parse("listen: { admin: '127.0.0.1:1' }\nlog: { format: json }\n").unwrap();
-        assert_eq!(new.fixed_keys_unlike(&old), ["listen", "log"]);
-    }
-
-    #[test]
-    fn secrets_do_not_show() {
-        let config =
-            parse("intercept: { hosts: [a.example] }\nupstreams:\n  a: { kind: cloud, hosts: [a.example], credentials: sk-live }\n").unwrap();
-        assert!(!format!("{config:?}").contains("sk-live"));
-    }
-
-    #[test]
-    fn the_published_schema_is_current() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/config.schema.json");
-        let published = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(
-            published == Config::schema(),
-            "docs/config.schema.json is out of date: run `cordon check --schema > docs/config.schema.json`"
-        );
-    }
-}
+mod tests;

@@ -314,13 +314,7 @@ pub async fn keep_fresh(gate: Arc<Gate>, config_file: Option<PathBuf>, stop: Can
             Err(faults) => Err(lines(&faults)),
             Ok(fresh) => {
                 if let Some(fresh) = &fresh {
-                    // Addresses, upstreams and the engine belong to the process; rules and keys may move.
-                    next.policy = fresh.policy.clone();
-                    next.detectors = fresh.detectors.clone();
-                    next.dialects = fresh.dialects.clone();
-                    next.fingerprints = fresh.fingerprints.clone();
-                    next.identity.keys = fresh.identity.keys.clone();
-                    next.identity.anonymous_loopback = fresh.identity.anonymous_loopback;
+                    next.take_up(fresh);
                 }
                 load(&gate, next.clone()).await.map(|rules| (rules, fresh))
             }

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use cordon_domain::{Dialect, UpstreamKind};
+use cordon_intercept::normal_host;
 
 use super::{Config, host_within};
 
@@ -68,6 +69,7 @@ impl Config {
             })?
         };
         config.anchor(base);
+        config.intercept.normalise();
         let mut faults = Vec::new();
         let mut fault = |key: &str, message: String| faults.push((position(source, key), message));
         if let Err(message) = config.store.resolve(base) {
@@ -85,6 +87,15 @@ impl Config {
         }
         let intercept = config.intercept.clone();
         for (name, upstream) in &mut config.upstreams {
+            for host in &mut upstream.hosts {
+                match normal_host(host) {
+                    Some(normal) => *host = normal,
+                    None => faults.push((
+                        position(source, name),
+                        format!("`{host}` of upstream `{name}` is no host name"),
+                    )),
+                }
+            }
             // A listed provider whose host is not intercepted would be a tunnel that nobody reads.
             for host in upstream
                 .hosts

@@ -53,6 +53,12 @@ pub fn identify<B>(
                 })?;
                 Ok(Arc::new(actor))
             }
+            // Nor does a network that is none of ours any more.
+            Identity::Network { .. } | Identity::AnonymousLoopback => without_key(rules, arrival.peer, None)
+                .ok_or(Cause::Unidentified {
+                    presented: false,
+                    proxy: false,
+                }),
             _ => Ok(caller.0.clone()),
         };
     }

@@ -1,0 +1,118 @@
+use super::{read::Located, *};
+
+fn parse(source: &str) -> Result<Config, Vec<Located>> {
+    Config::parse(source, Path::new("/etc/cordon"))
+}
+
+#[test]
+fn an_empty_file_is_valid() {
+    for source in ["", "\n# nothing\n---\n", "{}"] {
+        let config = parse(source).unwrap();
+        assert_eq!(config.listen.gateway.port(), 8443);
+        assert_eq!(config.dir, Path::new("/etc/cordon/cordon-state"));
+    }
+}
+
+#[test]
+fn errors_say_where() {
+    let faults = parse("listen:\n  gatway: 127.0.0.1:1\n").unwrap_err();
+    assert_eq!(faults[0].0.0, 2, "{faults:?}");
+    let faults = parse("limits:\n  json_depth: 0\n").unwrap_err();
+    assert_eq!(faults[0].0, (2, 3));
+    let faults = parse("store: mysql://x\n").unwrap_err();
+    assert_eq!(faults[0].0, (1, 1));
+    let faults = parse("store: ${env:CORDON_NO_SUCH_VARIABLE}\n").unwrap_err();
+    assert!(faults[0].1.contains("CORDON_NO_SUCH_VARIABLE"));
+}
+
+#[test]
+fn a_cloud_upstream_is_reached_over_tls_only() {
+    let faults = parse("intercept: { hosts: [a.example] }\nupstreams:\n  x: { kind: cloud, hosts: [a.example], url: 'http://a.example' }\n")
+        .unwrap_err();
+    assert!(faults[0].1.contains("https"), "{faults:?}");
+}
+
+#[test]
+fn a_cloud_that_is_not_intercepted_is_an_error() {
+    let faults =
+        parse("upstreams:\n  azure: { kind: cloud, hosts: [x.openai.azure.example] }\n").unwrap_err();
+    assert_eq!(faults[0].0, (2, 3));
+    assert!(faults[0].1.contains("intercept.hosts"), "{faults:?}");
+}
+
+#[test]
+fn questions_go_to_no_cloud() {
+    let with = |kind: &str| {
+        parse(&format!(
+            "intercept: {{ hosts: [a.example] }}\nquestions: {{ upstream: a }}\nupstreams:\n  a: {{ kind: {kind}, hosts: [a.example] }}\n"
+        ))
+    };
+    assert!(with("cluster").is_ok());
+    let faults = with("cloud").unwrap_err();
+    assert_eq!(faults[0].0, (2, 1));
+    assert!(
+        faults[0].1.contains("must be `engine` or a cluster"),
+        "{faults:?}"
+    );
+    assert!(parse("questions: { upstream: nobody }\n").is_err());
+    assert!(parse("questions: { window_bytes: 10 }\n").is_err());
+}
+
+#[test]
+fn subdomains_are_intercepted_and_lookalikes_are_not() {
+    let config = Config::default();
+    assert!(config.intercepts("api.openai.com") && config.intercepts("AB.ChatGPT.com."));
+    assert!(!config.intercepts("notchatgpt.com") && !config.intercepts("openai.com"));
+}
+
+#[test]
+fn a_listed_host_is_one_however_it_is_written() {
+    let config = parse(
+        "intercept: { hosts: [API.OpenAI.com.], ech_names: [Cloudflare-ECH.com.] }\nupstreams:\n  openai: { kind: cloud, hosts: [Api.openai.com.] }\n",
+    )
+    .unwrap();
+    assert!(config.intercepts("api.openai.com") && config.intercepts("eu.api.openai.com"));
+    assert_eq!(config.intercept.ech_names, ["cloudflare-ech.com"]);
+    assert_eq!(config.upstreams["openai"].hosts, ["api.openai.com"]);
+    for entry in [
+        "https://api.openai.com",
+        "*.openai.com",
+        "api.openai.com:443",
+        "10.0.0.1",
+    ] {
+        let faults = parse(&format!("upstreams: {{}}\nintercept:\n  hosts: ['{entry}']\n")).unwrap_err();
+        assert_eq!(faults[0].0, (3, 3), "{entry}");
+    }
+}
+
+#[test]
+fn what_takes_a_restart_is_told_from_what_does_not() {
+    let old = parse("policy: a.yaml\n").unwrap();
+    let new = parse("policy: b.yaml\nidentity: { anonymous_loopback: true }\n").unwrap();
+    assert!(new.fixed_keys_unlike(&old).is_empty());
+    let new =
+        parse("identity:\n  networks: [{ network: 10.0.0.0/8 }]\n  certificate_groups: [staff]\n").unwrap();
+    assert!(new.fixed_keys_unlike(&old).is_empty());
+    let mut taken = old.clone();
+    taken.take_up(&new);
+    assert_eq!(taken.identity, new.identity);
+    let new = parse("listen: { admin: '127.0.0.1:1' }\nlog: { format: json }\n").unwrap();
+    assert_eq!(new.fixed_keys_unlike(&old), ["listen", "log"]);
+}
+
+#[test]
+fn secrets_do_not_show() {
+    let config =
+        parse("intercept: { hosts: [a.example] }\nupstreams:\n  a: { kind: cloud, hosts: [a.example], credentials: sk-live }\n").unwrap();
+    assert!(!format!("{config:?}").contains("sk-live"));
+}
+
+#[test]
+fn the_published_schema_is_current() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/config.schema.json");
+    let published = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        published == Config::schema(),
+        "docs/config.schema.json is out of date: run `cordon check --schema > docs/config.schema.json`"
+    );
+}
