@@ -12,7 +12,7 @@ use cordon_tests::{
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
 };
 
 /// Callers who fill the spool together.
@@ -85,6 +85,56 @@ async fn changed_rules_come_into_force_on_open_connections() {
     assert_eq!(status, 401, "{text}");
     assert_eq!(cordon.terminate().await, Some(0));
     home.run(&["audit", "verify"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_that_is_taken_off_the_list_lets_nobody_in_any_more() {
+    let (cloud, on_prem) = (Upstream::behind_tls().await, Upstream::in_place_of_engine().await);
+    cloud.answer(|seen| say(seen, "fine", Deltas::Whole));
+    let home = Home::new(&Plan::with_cloud(OnPrem::StandIn(&on_prem), &cloud));
+    let file = home.path().join("cordon.yaml");
+    let without = std::fs::read_to_string(&file).expect("the configuration is there");
+    let network = "{ network: 127.0.0.0/8, user: the-floor, groups: [GROUP] }";
+    let with = |group: &str| {
+        format!(
+            "{without}identity: {{ networks: [{}] }}\n",
+            network.replace("GROUP", group)
+        )
+    };
+    home.write("cordon.yaml", &with("staff"));
+    let cordon = home.serve().await;
+    let caller = Caller::without_key(&cordon, Door::Proxy);
+    let mut line = caller
+        .line(Talk::Chat.host(), false)
+        .await
+        .expect("Cordon takes a connection");
+    assert_eq!(chat(&mut line, "hello").await.0, 200);
+
+    // Groups change while it runs, on connections that are open too.
+    home.write("cordon.yaml", &with("guests"));
+    reloaded(&cordon, "done", 1).await;
+    assert_eq!(chat(&mut line, "hello").await.0, 200);
+    let rows = home
+        .searched_until(&["--user", "the-floor"], |rows| rows.len() == 2)
+        .await;
+    let groups: Vec<&str> = rows
+        .iter()
+        .filter_map(|row| row["opening"]["body"]["actor"]["groups"][0].as_str())
+        .collect();
+    assert_eq!(groups, ["guests", "staff"], "{rows:#?}");
+
+    home.write("cordon.yaml", &without);
+    reloaded(&cordon, "done", 2).await;
+    let (status, text) = chat(&mut line, "hello").await;
+    assert_eq!(status, 401, "{text}");
+    let mut stream = TcpStream::connect(cordon.proxy())
+        .await
+        .expect("the proxy accepts");
+    let head = caller.ask_connect(&mut stream, "api.openai.com:443").await;
+    assert!(
+        head.as_deref().is_ok_and(|head| head.starts_with("HTTP/1.1 407")),
+        "{head:?}"
+    );
 }
 
 /// The engine that a Cordon has spawned.
@@ -238,6 +288,64 @@ async fn what_passes_unread_is_recorded() {
         "{rows:#?}"
     );
     home.run(&["audit", "verify"]);
+}
+
+/// A listener whose places for connections that nobody takes are all taken: whoever else connects waits.
+async fn crowded() -> (TcpListener, Vec<TcpStream>) {
+    let socket = TcpSocket::new_v4().expect("sockets can be had");
+    socket
+        .bind("127.0.0.1:0".parse().expect("an address"))
+        .expect("loopback has free ports");
+    let listener = socket.listen(1).expect("it can be listened on");
+    let address = listener.local_addr().expect("it is bound");
+    let mut waiting = Vec::new();
+    let patience = Duration::from_millis(500);
+    while let Ok(taken) = tokio::time::timeout(patience, TcpStream::connect(address)).await {
+        waiting.push(taken.expect("there is a place, or none is told of"));
+    }
+    (listener, waiting)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tunnel_whose_caller_leaves_before_it_is_there_ends_on_record() {
+    let on_prem = Upstream::in_place_of_engine().await;
+    let home = Home::new(&Plan {
+        tunnels: true,
+        ..Plan::on(OnPrem::StandIn(&on_prem))
+    });
+    let key = home.key("ann", "staff");
+    let cordon = home.serve().await;
+    let (listener, _waiting) = crowded().await;
+    let target = listener.local_addr().expect("it is bound");
+    let login = base64_login(&key);
+    for ask in ["CONNECT ", "GET http://"] {
+        let end = if ask == "CONNECT " { "" } else { "/" };
+        let mut stream = TcpStream::connect(cordon.proxy())
+            .await
+            .expect("the proxy accepts");
+        let request = format!(
+            "{ask}{target}{end} HTTP/1.1\r\nHost: {target}\r\nProxy-Authorization: Basic {login}\r\n\r\n"
+        );
+        stream
+            .write_all(request.as_bytes())
+            .await
+            .expect("the proxy takes it");
+        cordon
+            .admin_until("/metrics", |page| page.text().contains("cordon_tunnels 1\n"))
+            .await;
+        drop(stream);
+        cordon
+            .admin_until("/metrics", |page| page.text().contains("cordon_tunnels 0\n"))
+            .await;
+    }
+    let rows = home
+        .searched_until(&["--user", "ann"], |rows| {
+            rows.len() == 2 && rows.iter().all(|row| row["closing"].is_object())
+        })
+        .await;
+    for row in &rows {
+        assert_eq!(row["closing"]["body"]["kind"], "tunnel_closed", "{rows:#?}");
+    }
 }
 
 fn base64_login(key: &str) -> String {

@@ -210,3 +210,39 @@ async fn what_it_refuses_and_who_it_is_not_is_told_and_recorded() {
     );
     assert!(cloud.seen().is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_certificate_is_judged_by_the_roots_of_the_moment() {
+    let cloud = Upstream::behind_tls().await;
+    cloud.answer(|seen| say(seen, "fine", Deltas::Whole));
+    let on_prem = Upstream::in_place_of_engine().await;
+    let authority = TestAuthority::new();
+    let acceptor = TlsAcceptor::from(authority.server(&["localhost"], false));
+    let proxy = RecordingProxy::start(cloud.address(), 200, Some(acceptor)).await;
+    let url = format!("https://localhost:{}", proxy.address.port());
+    let home = home(&cloud, &on_prem, &url, authority.pem(), "");
+    let key = home.key("ann", "staff");
+    let cordon = home.serve().await;
+    let caller = Caller::new(&cordon, Door::Proxy, &key);
+    let hello = Talk::Chat.request("hello", false);
+    let reply = caller.post(Talk::Chat, &hello).await.expect("Cordon answers");
+    assert_eq!(reply.status.as_u16(), 200, "{}", reply.text());
+
+    // The company trusts that authority no longer: neither requests nor tunnels go on through it.
+    home.write("roots.pem", cloud.ca_pem());
+    cordon
+        .admin_until("/metrics", |page| {
+            page.text().contains("cordon_reloads_total{outcome=\"done\"} 1\n")
+        })
+        .await;
+    let reply = caller.post(Talk::Chat, &hello).await.expect("Cordon answers");
+    assert_eq!(reply.status.as_u16(), 502, "{}", reply.text());
+    assert_eq!(reply.json()["error"]["code"], "cordon_upstream_proxy");
+    let mut tunnel = TcpStream::connect(cordon.proxy()).await.expect("Cordon accepts");
+    let answer = caller
+        .ask_connect(&mut tunnel, "elsewhere.example:443")
+        .await
+        .expect("Cordon answers");
+    assert!(answer.starts_with("HTTP/1.1 502"), "{answer}");
+    assert_eq!(proxy.heads().len(), 1);
+}

@@ -256,7 +256,7 @@ pub enum Reason {
     NameHidden,
     /// A connection at the transparent door of which the network tells no destination.
     NoDestination,
-    /// A connection at the transparent door that names no server, in TLS or otherwise.
+    /// TLS in a tunnel that names no server; at the transparent door whatever else names none.
     NameMissing,
     /// Something of ours failed while answering.
     Failed,

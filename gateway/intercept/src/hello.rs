@@ -64,14 +64,9 @@ impl Hello {
         self.record.extend_from_slice(fresh);
         match self.record.first() {
             None => return Seen::Unfinished,
+            Some(&kind) if kind != TLS_HANDSHAKE && self.message.is_empty() => return of_old(&self.record),
             // Within the handshake every record must be of it.
-            Some(&kind) if kind != TLS_HANDSHAKE => {
-                return if self.message.is_empty() {
-                    Seen::NotTls
-                } else {
-                    Seen::Unreadable
-                };
-            }
+            Some(&kind) if kind != TLS_HANDSHAKE => return Seen::Unreadable,
             Some(_) => {}
         }
         loop {
@@ -110,6 +105,17 @@ impl Hello {
                 _ => {}
             }
         }
+    }
+}
+
+/// What does not begin as TLS does: a ClientHello in the form of SSL 2.0, which some servers take up TLS from (RFC
+/// 5246, E.2) and which can name nobody, or something else.
+fn of_old(bytes: &[u8]) -> Seen {
+    match bytes {
+        [length, ..] if length & 0x80 == 0 => Seen::NotTls,
+        [_] | [_, _] | [_, _, CLIENT_HELLO] => Seen::Unfinished,
+        [_, _, CLIENT_HELLO, 3, ..] => Seen::Unreadable,
+        _ => Seen::NotTls,
     }
 }
 

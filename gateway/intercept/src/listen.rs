@@ -14,7 +14,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use cordon_domain::Door;
-use rustls::ServerConfig;
+use rustls::{ClientConfig, ServerConfig};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
@@ -155,6 +155,11 @@ impl<S: Exchanges> Interceptor<S> {
     /// Exchanges the rules for tunnels. Their greatest number stays as it was at start.
     pub fn replace_tunnels(&self, rules: TunnelRules) {
         self.tunnels.store(Arc::new(rules));
+    }
+
+    /// From now on the company's own proxy, where tunnels go through one, is verified by this.
+    pub fn trust(&self, tls: &ClientConfig) {
+        self.outbound.trust(tls);
     }
 
     /// The server's side.

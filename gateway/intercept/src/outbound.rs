@@ -18,6 +18,7 @@ use std::{
     time::Duration,
 };
 
+use rustls::ClientConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, lookup_host},
@@ -68,6 +69,13 @@ impl Outbound {
     pub fn through(parent: Option<ParentProxy>) -> Self {
         Self {
             parent: parent.map(Arc::new),
+        }
+    }
+
+    /// From now on the company's proxy is verified by this, where it speaks TLS.
+    pub fn trust(&self, tls: &ClientConfig) {
+        if let Some(parent) = &self.parent {
+            parent.trust(tls);
         }
     }
 

@@ -3,7 +3,9 @@
 //! Unread, with one exception: a TLS handshake that opens the tunnel is looked at ([`hello`](crate::hello))
 //! for the server it names. A caller that CONNECTs to the bare address of an intercepted host (or to a name
 //! of its own that points there) and then names the host inside would otherwise pass uninspected. One that
-//! hides the name in an encrypted ClientHello is refused unless [`TunnelRules::hidden_names`] permits it.
+//! hides the name in an encrypted ClientHello is refused unless [`TunnelRules::hidden_names`] permits it, one
+//! that names nobody unless [`TunnelRules::nameless`] does or the configuration names where it leads: many servers answer for a
+//! host by default.
 //!
 //! Limits: tunnels at a time, time to connect, idle time, grace at shutdown, bytes of a handshake
 //! held back. Addresses as [`reach`](crate::reach) says, checked on what was resolved and then dialled.
@@ -63,8 +65,12 @@ pub struct TunnelRules {
     pub hidden_names: bool,
     /// The public names, with subdomains, that encrypted ClientHellos show.
     pub ech_names: Vec<String>,
-    /// Whether what came by the transparent door and names no server is passed on.
+    /// Whether TLS that names no server is passed on, and at the transparent door whatever else names none.
     pub nameless: bool,
+    /// Hosts, with subdomains, that the configuration passes unread, whatever is said to them.
+    pub spared_hosts: Vec<String>,
+    /// Networks whose addresses it passes so.
+    pub spared_networks: Vec<Network>,
 }
 
 /// Cloudflare's, behind which chatgpt.com and claude.ai are served, too.
@@ -82,6 +88,8 @@ impl Default for TunnelRules {
             hidden_names: false,
             ech_names: ECH_NAMES.map(str::to_owned).to_vec(),
             nameless: false,
+            spared_hosts: Vec::new(),
+            spared_networks: Vec::new(),
         }
     }
 }
@@ -100,6 +108,18 @@ impl TunnelRules {
         let named = host.filter(|host| host.parse::<IpAddr>().is_err());
         named.is_some_and(|host| host != shown)
             || self.ech_names.iter().any(|public| is_within(&shown, public))
+    }
+
+    /// Whether a handshake in a tunnel to `host` says too little of where it leads: it names nobody.
+    pub(crate) fn lacks_name(&self, greeting: &Greeting, host: &str) -> bool {
+        let spared = || {
+            self.spared_hosts.iter().any(|spared| is_within(host, spared))
+                || host.parse().is_ok_and(|address: IpAddr| {
+                    let mut networks = self.spared_networks.iter();
+                    networks.any(|network| network.contains(address))
+                })
+        };
+        greeting.name.is_none() && !self.nameless && !spared()
     }
 
     /// Whether a tunnel may end at that address.
@@ -179,6 +199,9 @@ pub(crate) async fn run<S: Exchanges>(
             let judge = |greeting: &Greeting| {
                 if rules.hides(greeting, Some(&target.host)) && !rules.hidden_names {
                     return Err(Reason::NameHidden);
+                }
+                if rules.lacks_name(greeting, &target.host) {
+                    return Err(Reason::NameMissing);
                 }
                 // The server let this very name be tunnelled, so only another one is an attempt to evade.
                 let evades = greeting.name.as_deref().is_some_and(|name| {
@@ -394,6 +417,24 @@ mod tests {
         // A program that resolves names itself says by CONNECT no name to compare with.
         assert!(!hides(Some("shop.example"), Some("203.0.113.7")));
         assert!(!rules.hides(&greeting(Some("cloudflare-ech.com"), false), None));
+    }
+
+    #[test]
+    fn a_handshake_names_its_server_or_leads_where_the_configuration_says() {
+        let rules = TunnelRules {
+            spared_hosts: vec!["pinned.example".into()],
+            spared_networks: vec!["10.0.0.0/8".parse().unwrap()],
+            ..TunnelRules::default()
+        };
+        let lacks = |name, host| rules.lacks_name(&greeting(name, false), host);
+        assert!(lacks(None, "198.51.100.7") && lacks(None, "shop.example"));
+        assert!(!lacks(Some("shop.example"), "198.51.100.7"));
+        assert!(!lacks(None, "a.pinned.example") && !lacks(None, "10.2.3.4"));
+        let open = TunnelRules {
+            nameless: true,
+            ..TunnelRules::default()
+        };
+        assert!(!open.lacks_name(&greeting(None, false), "198.51.100.7"));
     }
 
     #[test]

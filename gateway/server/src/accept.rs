@@ -8,7 +8,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use cordon_audit::{Event, TunnelClosed, TunnelOpened};
+use cordon_audit::{AuditUnavailable, Event, TunnelClosed, TunnelOpened};
 use cordon_domain::{Actor, Door, ExchangeId};
 use cordon_intercept::{
     AnswerBody, Arrival, ConnectAnswer, ConnectAsk, Exchanges, SocketAnswer, TunnelRecord, TurnedAway,
@@ -17,6 +17,7 @@ use cordon_intercept::{
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header, request::Parts};
 use hyper::body::Incoming;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
@@ -251,20 +252,11 @@ impl Exchanges for Doorway {
             host: ask.host.clone(),
             port: ask.port,
         };
-        match gate.recorder.event(Event::TunnelOpened(opened)).await {
-            Ok(()) => {
-                gate.metrics.tunnels.inc();
-                ConnectAnswer::Tunnel(
-                    caller,
-                    Box::new(OpenTunnel {
-                        gate: gate.clone(),
-                        exchange,
-                        since: Instant::now(),
-                        _share: share,
-                    }),
-                )
-            }
-            Err(_) => refuse(caller.0.as_ref().clone(), Cause::Audit).await,
+        let recording = OpenTunnel::record(gate.clone(), opened, share);
+        // In a task, so that a caller who leaves meanwhile leaves no tunnel without an end.
+        match gate.tasks.spawn(recording).await {
+            Ok(Ok(tunnel)) => ConnectAnswer::Tunnel(caller, Box::new(tunnel)),
+            Ok(Err(_)) | Err(_) => refuse(caller.0.as_ref().clone(), Cause::Audit).await,
         }
     }
 
@@ -314,35 +306,66 @@ impl Exchanges for Doorway {
     }
 }
 
-/// A tunnel under way; its end is recorded exactly once.
+/// A tunnel under way; its end is recorded exactly once, also where its caller leaves before it is there.
 struct OpenTunnel {
     gate: Arc<Gate>,
     exchange: ExchangeId,
     since: Instant,
-    _share: Share,
+    share: Option<Share>,
+}
+
+impl OpenTunnel {
+    async fn record(gate: Arc<Gate>, opened: TunnelOpened, share: Share) -> Result<Self, AuditUnavailable> {
+        let exchange = opened.exchange;
+        gate.recorder.event(Event::TunnelOpened(opened)).await?;
+        gate.metrics.tunnels.inc();
+        Ok(Self {
+            gate,
+            exchange,
+            since: Instant::now(),
+            share: Some(share),
+        })
+    }
+
+    /// Records the end, unless that was done. The share is taken up with it.
+    fn end(&mut self, up: u64, down: u64) -> Option<impl Future<Output = ()> + Send + 'static> {
+        let share = self.share.take()?;
+        let (gate, exchange) = (self.gate.clone(), self.exchange);
+        gate.metrics.tunnels.dec();
+        gate.metrics.tunnel_bytes(up, down);
+        let closed = TunnelClosed {
+            exchange,
+            bytes_up: up,
+            bytes_down: down,
+            duration_ms: u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX),
+        };
+        Some(async move {
+            if gate.recorder.event(Event::TunnelClosed(closed)).await.is_err() {
+                error!(%exchange, "the end of a tunnel could not be recorded; it will be sealed as unknown");
+            }
+            drop(share);
+        })
+    }
 }
 
 impl TunnelRecord for OpenTunnel {
-    fn closed(self: Box<Self>, up: u64, down: u64) -> BoxFuture<'static, ()> {
+    fn closed(mut self: Box<Self>, up: u64, down: u64) -> BoxFuture<'static, ()> {
+        // In a task: the connection whose end this is may go away meanwhile.
+        let ending = self.end(up, down).map(|ending| self.gate.tasks.spawn(ending));
         Box::pin(async move {
-            self.gate.metrics.tunnels.dec();
-            self.gate.metrics.tunnel_bytes(up, down);
-            let closed = TunnelClosed {
-                exchange: self.exchange,
-                bytes_up: up,
-                bytes_down: down,
-                duration_ms: u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX),
-            };
-            if self
-                .gate
-                .recorder
-                .event(Event::TunnelClosed(closed))
-                .await
-                .is_err()
-            {
-                error!(exchange = %self.exchange, "the end of a tunnel could not be recorded; it will be sealed as unknown");
+            if let Some(ending) = ending {
+                let _ = ending.await;
             }
         })
+    }
+}
+
+impl Drop for OpenTunnel {
+    fn drop(&mut self) {
+        // Without a runtime the process ends, and the next start seals the tunnel as unknown.
+        if let (Ok(runtime), Some(ending)) = (Handle::try_current(), self.end(0, 0)) {
+            self.gate.tasks.spawn_on(ending, &runtime);
+        }
     }
 }
 

@@ -52,9 +52,20 @@ impl Running {
             Some(name) => format!("https://{name}:{}", address.port()),
             None => format!("https://{}", reachable(address)),
         };
+        // Other machines read this in the PAC file, where a loopback address would be their own.
+        let public = config
+            .gateway
+            .names
+            .iter()
+            .find(|name| name.parse::<std::net::IpAddr>().is_err() && *name != "localhost")
+            .filter(|_| at.proxy.ip().is_unspecified());
+        let proxy = match public {
+            Some(name) => format!("{name}:{}", at.proxy.port()),
+            None => reachable(at.proxy).to_string(),
+        };
         Self {
             gateway: behind_tls(at.gateway),
-            proxy: format!("http://{}", reachable(at.proxy)),
+            proxy: format!("http://{proxy}"),
             proxy_tls: at.proxy_tls.map(behind_tls),
             transparent: at.transparent,
             admin: format!("http://{}", reachable(at.admin)),
@@ -103,4 +114,23 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
         address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
     }
     address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_that_listens_everywhere_is_reached_by_name() {
+        let mut config = Config::default();
+        let mut at = config.listen.clone();
+        let proxy = |config: &Config, at: &Listen| Running::new(config, at).proxy;
+        assert_eq!(proxy(&config, &at), "http://127.0.0.1:8888");
+        at.proxy = "0.0.0.0:8888".parse().unwrap();
+        assert_eq!(proxy(&config, &at), "http://127.0.0.1:8888");
+        config.gateway.names.push("cordon.corp.example".into());
+        assert_eq!(proxy(&config, &at), "http://cordon.corp.example:8888");
+        at.proxy = "192.0.2.7:8888".parse().unwrap();
+        assert_eq!(proxy(&config, &at), "http://192.0.2.7:8888");
+    }
 }

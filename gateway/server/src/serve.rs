@@ -423,6 +423,8 @@ fn interceptor(
         hidden_names: config.intercept.ech == Hidden::Tunnel,
         ech_names: config.intercept.ech_names.clone(),
         nameless: config.intercept.without_sni == Others::Tunnel,
+        spared_hosts: config.intercept.unread_hosts(),
+        spared_networks: config.intercept.bypass_networks(),
         ..TunnelRules::default()
     };
     if config.intercept.allow_private_tunnels {

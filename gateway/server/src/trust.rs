@@ -94,6 +94,7 @@ pub async fn keep_fresh(users: Users, stop: CancellationToken) {
             let loaded = tokio::task::spawn_blocking(move || towards_upstreams(&config)).await;
             match loaded.map_err(anyhow::Error::from).flatten() {
                 Ok(tls) => {
+                    users.interceptor.trust(&tls);
                     users.gate.upstreams.trust(&Arc::new(tls));
                     done(&users, "roots and revocation lists for upstreams were reloaded");
                 }

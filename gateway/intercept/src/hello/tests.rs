@@ -145,6 +145,15 @@ fn what_two_readers_could_read_differently_is_unreadable() {
 }
 
 #[test]
+fn a_hello_of_ssl_2_is_one_that_cannot_be_relied_on() {
+    // As OpenSSL wrote it when it offered SSL 2.0 and TLS 1.2 at once (RFC 5246, E.2).
+    let hello = [&[0x80, 0x2e, 1, 3, 3, 0, 0x15, 0, 0, 0, 0x10][..], &[7; 37]].concat();
+    for step in [1, 2, 3, hello.len()] {
+        assert_eq!(read_in(&hello, step), Seen::Unreadable, "{step}");
+    }
+}
+
+#[test]
 fn what_is_no_tls_is_told_at_once() {
     assert_eq!(Hello::default().read(b"SSH-2.0-OpenSSH"), Seen::NotTls);
     assert_eq!(Hello::default().read(b"G"), Seen::NotTls);
@@ -154,6 +163,9 @@ fn what_is_no_tls_is_told_at_once() {
     );
     assert_eq!(Hello::default().read(b"\x16\x03\x01\xff\xff"), Seen::Unreadable);
     assert_eq!(Hello::default().read(b""), Seen::Unfinished);
+    // Nobody's protocol, though its first bit is that of a record of SSL 2.0.
+    assert_eq!(Hello::default().read(b"\x80\x2e\x01\x00"), Seen::NotTls);
+    assert_eq!(Hello::default().read(b"\xff\xfe\x00"), Seen::NotTls);
     let no_extensions = {
         let mut bytes = with(&[]);
         bytes.truncate(bytes.len() - 2);

@@ -7,6 +7,7 @@
 
 use std::{fmt, net::IpAddr, sync::Arc};
 
+use arc_swap::ArcSwap;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::BytesMut;
 use http::Uri;
@@ -32,7 +33,7 @@ const MAX_HEAD: usize = 16 * 1024;
 pub struct ParentProxy {
     host: String,
     port: u16,
-    tls: Option<(TlsConnector, ServerName<'static>)>,
+    tls: Option<(ArcSwap<ClientConfig>, ServerName<'static>)>,
     /// The value of `Proxy-Authorization`.
     login: Option<Zeroizing<String>>,
     spared: Vec<Spared>,
@@ -83,10 +84,8 @@ impl ParentProxy {
         };
         let tls = secure
             .then(|| {
-                let mut config = tls.clone();
-                config.alpn_protocols = vec![b"http/1.1".to_vec()];
                 ServerName::try_from(host.clone())
-                    .map(|name| (TlsConnector::from(Arc::new(config)), name))
+                    .map(|name| (ArcSwap::from_pointee(of_http1(tls)), name))
                     .map_err(|_| InvalidParent::Url)
             })
             .transpose()?;
@@ -100,6 +99,13 @@ impl ParentProxy {
                 .map(|entry| spared(entry))
                 .collect::<Result<_, _>>()?,
         })
+    }
+
+    /// From now on its certificate is verified by this.
+    pub(super) fn trust(&self, tls: &ClientConfig) {
+        if let Some((trusted, _)) = &self.tls {
+            trusted.store(Arc::new(of_http1(tls)));
+        }
     }
 
     /// Whether that host is reached without it.
@@ -120,9 +126,10 @@ impl ParentProxy {
             .map_err(|_| DialError::ParentUnreachable)?;
         // Without it small events wait for each other; a failure costs only that.
         let _ = tcp.set_nodelay(true);
-        let Some((connector, name)) = &self.tls else {
+        let Some((tls, name)) = &self.tls else {
             return Ok(Stream(Way::Proxied(self.ask(tcp, host, port).await?)));
         };
+        let connector = TlsConnector::from(tls.load_full());
         let tls = connector.connect(name.clone(), tcp).await.map_err(|error| {
             tracing::warn!(%error, "the TLS handshake with the company's own proxy failed");
             DialError::ParentUnreachable
@@ -179,6 +186,12 @@ impl fmt::Debug for ParentProxy {
             .field("login", &self.login.is_some())
             .finish_non_exhaustive()
     }
+}
+
+fn of_http1(tls: &ClientConfig) -> ClientConfig {
+    let mut config = tls.clone();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config
 }
 
 /// The status of `HTTP/1.x NNN ...`.

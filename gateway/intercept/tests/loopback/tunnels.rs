@@ -83,6 +83,38 @@ async fn tls_to_an_intercepted_name_inside_a_tunnel_is_stopped_before_a_byte_pas
 }
 
 #[tokio::test]
+async fn tls_that_names_nobody_is_stopped_unless_the_configuration_names_where_it_leads() {
+    let spared = |networks: &[&str]| TunnelRules {
+        spared_networks: networks.iter().map(|network| network.parse().unwrap()).collect(),
+        ..loopback_rules()
+    };
+    // A server that is told no name answers with whatever it has: many providers' do.
+    let of_ssl_2 = [&[0x80, 0x2e, 1, 3, 3, 0, 0x15, 0, 0, 0, 0x10][..], &[7; 37]].concat();
+    for (rules, passes) in [(spared(&[]), false), (spared(&["127.0.0.0/8"]), true)] {
+        let mut stage = Stage::with(ListenerLimits::default(), rules, false).await;
+        let listener = bound().await;
+        let (caller, mut upstream) = tunnel(&stage, &listener).await;
+        // An address goes into no SNI (RFC 6066, 3).
+        let shaking = tokio::spawn(shake(caller, "127.0.0.1", stage.trusting(&["h2"])));
+        let mut passed = Vec::new();
+        let _ = upstream.read_buf(&mut passed).await;
+        assert_eq!(passed.first(), passes.then_some(&22));
+        drop(upstream);
+        assert!(shaking.await.unwrap().is_err());
+        assert_eq!(stage.closed.recv().await.unwrap().0 > 0, passes);
+
+        let (mut caller, mut upstream) = tunnel(&stage, &listener).await;
+        caller.write_all(&of_ssl_2).await.unwrap();
+        let mut passed = Vec::new();
+        let _ = upstream.read_to_end(&mut passed).await;
+        assert!(passed.is_empty());
+        stage.closed.recv().await.unwrap();
+        let reasons = [Reason::NameMissing, Reason::TunnelUnreadable];
+        assert_eq!(stage.reasons(), reasons[usize::from(passes)..]);
+    }
+}
+
+#[tokio::test]
 async fn tls_to_another_name_passes_untouched() {
     let stage = Stage::usual().await;
     let listener = bound().await;

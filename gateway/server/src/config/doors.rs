@@ -57,7 +57,8 @@ pub struct Intercept {
     /// Hosts, each with its subdomains, that are reached through the proxy but not intercepted, because they ask
     /// callers for a certificate or pin their own: always a tunnel, on record.
     pub tunnel_hosts: Vec<String>,
-    /// What happens to a connection at the transparent door that names no host.
+    /// What happens to a TLS handshake in a tunnel that names no server, and at the transparent door to whatever
+    /// else names none. What leads to `bypass` and `tunnel_hosts` by CONNECT need name none.
     pub without_sni: Others,
     /// What happens to a TLS handshake that hides its server's name in an encrypted ClientHello.
     pub ech: Hidden,
@@ -122,10 +123,34 @@ impl Intercept {
             .collect()
     }
 
+    /// The hosts of `bypass` and `tunnel_hosts`.
+    pub fn unread_hosts(&self) -> Vec<String> {
+        self.bypass_hosts()
+            .into_iter()
+            .chain(self.tunnel_hosts.clone())
+            .collect()
+    }
+
     /// The hosts of `bypass`.
     pub fn bypass_hosts(&self) -> Vec<String> {
         let is_host = |entry: &&String| entry.parse::<Network>().is_err();
         self.bypass.iter().filter(is_host).cloned().collect()
+    }
+
+    /// Brings hosts to the form in which callers' are compared with them: one that is written with a dot at its
+    /// end, as DNS permits, would otherwise be nobody's.
+    pub(super) fn normalise(&mut self) {
+        let lists = [
+            &mut self.hosts,
+            &mut self.bypass,
+            &mut self.tunnel_hosts,
+            &mut self.ech_names,
+        ];
+        for entry in lists.into_iter().flatten() {
+            if let Some(normal) = normal_host(entry) {
+                *entry = normal;
+            }
+        }
     }
 
     /// What is wrong with its lists: the key and what to write.
@@ -133,6 +158,7 @@ impl Intercept {
         let is_name = |entry: &str| normal_host(entry).is_some_and(|host| host.parse::<IpAddr>().is_err());
         let mut faults = Vec::new();
         for (key, entries, networks) in [
+            ("hosts", &self.hosts, false),
             ("bypass", &self.bypass, true),
             ("tunnel_hosts", &self.tunnel_hosts, false),
             ("ech_names", &self.ech_names, false),
