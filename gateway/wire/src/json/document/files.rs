@@ -7,7 +7,10 @@ use std::ops::Range;
 use bytes::Bytes;
 use cordon_domain::{Dialect, Edit, Place, Role, Segment, SpliceError, Text};
 
-use super::{Document, Frame, Position, Site, Spot, Walk};
+use super::{
+    Document, Position, Site, Spot,
+    walk::{Frame, Walk},
+};
 use crate::{
     Limits,
     attachment::{self, Alphabet, Attachment, Encoded},
@@ -207,7 +210,7 @@ impl Told {
 
 impl<P> Frame<'_, P> {
     fn told(&self) -> &Told {
-        self.told.get_or_init(|| Told::of(self.value))
+        self.told.get_or_init(|| Box::new(Told::of(self.value)))
     }
 }
 

@@ -6,8 +6,11 @@ use cordon_domain::{Dialect, Edit, Splice as _};
 use proptest::prelude::*;
 use serde_json::{Map, Value};
 
-use super::*;
-use crate::{Endpoint, Operation, RequestBody, decode};
+use super::{
+    walk::{LONG_NUMBER, NESTING},
+    *,
+};
+use crate::{Endpoint, Operation, RequestBody, decode, json::Bounds};
 
 const CHAT: Endpoint = Endpoint::new(Dialect::OpenaiChat, Operation::Generate);
 
