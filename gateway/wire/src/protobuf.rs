@@ -34,9 +34,18 @@ struct Field {
     content: Range<usize>,
 }
 
+/// The fields of a message, numbers left out.
+#[derive(Default)]
+struct Fields {
+    /// Those that have a length.
+    long: Vec<Field>,
+    /// All that stands in those of fixed size.
+    fixed: Vec<u8>,
+}
+
 /// What bytes come to as a message.
 enum Parsed {
-    Message(Vec<Field>),
+    Message(Fields),
     None,
     TooMany,
 }
@@ -51,7 +60,7 @@ pub(crate) fn read<P: Position>(
     place: &mut String,
 ) -> Result<(), DecodeError> {
     match fields(source, walk.values_left()) {
-        Parsed::Message(fields) => message(walk, &fields, source, from, around, at, place, 0, true),
+        Parsed::Message(fields) => message(walk, &fields.long, source, from, around, at, place, 0, true),
         Parsed::None => Err(DecodeError::Malformed {
             what: "a message of protobuf",
         }),
@@ -119,12 +128,15 @@ fn value<P: Position>(
     let text = std::str::from_utf8(content).ok();
     let inner = match fields_of(content, walk)? {
         // Numbers alone: pairs of letters look like that, and there is nothing to inspect in them.
-        Some(inner) if inner.is_empty() && text.is_some_and(is_printable) => None,
+        Some(inner) if inner.long.is_empty() && text.is_some_and(is_printable) => None,
         inner => inner,
     };
     // In a reply, where nothing can be hidden from anybody, one way is enough, and the same in all pieces.
     let both = walk.tells_files();
-    if let Some(text) = text.filter(|text| inner.is_none() || both && is_printable(text)) {
+    // Words that stand where a message has numbers would go unread if the text were taken for that message alone.
+    let worded = |text: &str, inner: &Fields| is_printable(text) || is_other_text(&inner.fixed);
+    let is_words = |text: &&str| inner.as_ref().is_none_or(|inner| both && worded(text, inner));
+    if let Some(text) = text.filter(is_words) {
         walk.piece(at, place, text.to_owned(), Spot::plain(start))?;
     }
     match inner {
@@ -132,7 +144,7 @@ fn value<P: Position>(
             let certain = certain && !text.is_some_and(|text| is_printable(text) && !starts_as_message(text));
             message(
                 walk,
-                &inner,
+                &inner.long,
                 content,
                 start,
                 around,
@@ -153,7 +165,7 @@ fn value<P: Position>(
     }
 }
 
-fn fields_of(content: &[u8], walk: &Walk<'_>) -> Result<Option<Vec<Field>>, DecodeError> {
+fn fields_of(content: &[u8], walk: &Walk<'_>) -> Result<Option<Fields>, DecodeError> {
     match fields(content, walk.values_left()) {
         Parsed::Message(fields) => Ok(Some(fields)),
         Parsed::None => Ok(None),
@@ -172,16 +184,16 @@ fn starts_as_message(text: &str) -> bool {
     text.starts_with(['\n', '"', '*', '2', ':'])
 }
 
-/// Whether bytes that are no UTF-8 are nearly all letters: Latin-1, or UTF-16 of Western text.
+/// Whether bytes that need be no UTF-8 are nearly all letters: Latin-1, or UTF-16 of Western text.
 fn is_other_text(content: &[u8]) -> bool {
     let counted = |of: fn(&u8) -> bool| content.iter().filter(|byte| of(byte)).count();
     let printable = counted(|byte| byte.is_ascii_graphic() || *byte == b' ');
     content.len() >= LEAST_OTHER_TEXT && printable * 8 >= content.len() * 7
 }
 
-/// The fields of a message that have a length, if `source` is a message to its last byte.
+/// The fields of a message, if `source` is one to its last byte.
 fn fields(source: &[u8], most: usize) -> Parsed {
-    let (mut at, mut found, mut groups) = (0, Vec::new(), Vec::new());
+    let (mut at, mut found, mut groups) = (0, Fields::default(), Vec::new());
     let mut seen = 0;
     while at < source.len() {
         seen += 1;
@@ -210,7 +222,7 @@ fn fields(source: &[u8], most: usize) -> Parsed {
                 if length > source.len() - at {
                     return Parsed::None;
                 }
-                found.push(Field {
+                found.long.push(Field {
                     number,
                     length: start..at,
                     content: at..at + length,
@@ -227,6 +239,9 @@ fn fields(source: &[u8], most: usize) -> Parsed {
         };
         if fixed > source.len() - at {
             return Parsed::None;
+        }
+        if tag & 7 != 2 {
+            found.fixed.extend_from_slice(&source[at..at + fixed]);
         }
         at += fixed;
     }

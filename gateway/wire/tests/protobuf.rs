@@ -291,6 +291,28 @@ fn stream_text(stream: &[u8]) -> String {
     texts.map(|segment| segment.text.as_str().to_owned()).collect()
 }
 
+/// A string whose letters a reader without the schema can take for numbers of eight bytes, each behind an `A`.
+#[test]
+fn words_that_look_like_numbers_are_read() {
+    let words = "\u{10}\u{1}AThe key A of the pAlant is hAunter2xx";
+    let body = decode("application/proto", &bytes(1, words.as_bytes()));
+    let found = body
+        .segments()
+        .iter()
+        .any(|segment| segment.text.as_str() == words);
+    assert!(found, "{:?}", body.segments());
+    // True numbers of eight bytes are none.
+    let times = [
+        &[0x09][..],
+        &1_764_300_000_123_456_789_u64.to_le_bytes(),
+        &[0x11],
+        &7_u64.to_le_bytes(),
+    ]
+    .concat();
+    let body = decode("application/proto", &bytes(1, &times));
+    assert!(body.segments().is_empty());
+}
+
 proptest! {
     #[test]
     fn bytes_of_any_kind_never_panic_and_go_on_as_they_came(

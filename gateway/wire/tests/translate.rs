@@ -390,6 +390,9 @@ fn a_chat_request_keeps_its_bytes() {
                 || serde_json::from_slice::<Value>(&out).unwrap()["stream_options"]["include_usage"] == true
         );
     }
+    // The depth was bounded when it was decoded, by a limit that is the company's to set.
+    let deep = format!(r#"{{"x":{}{}}}"#, "[".repeat(100), "]".repeat(100));
+    assert!(request_to_chat(endpoint, &Bytes::from(deep), "m").is_ok());
     for bad in ["", "[]", "{", "1"] {
         assert_eq!(
             request_to_chat(endpoint, &Bytes::from(bad), "m"),

@@ -5,10 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::TranslateError;
-use crate::{
-    Limits,
-    json::{self, Bounds, Kind, Value},
-};
+use crate::json::{self, Bounds, Kind, Value};
 
 /// The request with its model renamed and, when it streams, usage asked for; each other byte stays.
 pub(super) fn rename(body: &Bytes, model: &str) -> Result<Bytes, TranslateError> {
@@ -80,10 +77,10 @@ fn put(object: Value<'_>, name: &str, value: String, edits: &mut Vec<(Range<usiz
     edits.push((end..end, format!("{comma}\"{name}\":{value}")));
 }
 
+/// Its limits were kept when the request was decoded.
 fn bounds() -> Bounds {
-    let limits = Limits::default();
     Bounds {
-        depth: limits.max_depth,
+        depth: usize::MAX,
         values: usize::MAX,
         duplicates: false,
     }
