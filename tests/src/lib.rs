@@ -4,6 +4,7 @@
 //! - [`cordon`] runs the real binary in a folder of its own, kills it, starts it again.
 //! - [`upstream`] is a provider behind TLS that keeps every byte it got; [`replies`] are what it says.
 //! - [`engine`] is the one on-prem model process that all tests of a file share.
+//! - [`coverage`] has a request of each dialect with a mark in each position.
 //! - [`caller`] speaks HTTP through Cordon's doors; [`events`] reads what comes back.
 //! - [`documents`] writes files as office programs, mailers and cameras do.
 //! - [`sockets`] speaks WebSocket through the doors, by a library that is not Cordon's.
@@ -13,6 +14,7 @@
 
 pub mod caller;
 pub mod cordon;
+pub mod coverage;
 pub mod documents;
 pub mod engine;
 pub mod events;

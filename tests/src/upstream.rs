@@ -41,7 +41,7 @@ use tungstenite::{Message, protocol::Role};
 use crate::{replies, tls::TestAuthority};
 
 /// The hosts whose place an upstream behind TLS takes.
-pub const PROVIDERS: [&str; 16] = [
+pub const PROVIDERS: [&str; 36] = [
     "api.openai.com",
     "eu.api.openai.com",
     "api.anthropic.com",
@@ -50,12 +50,32 @@ pub const PROVIDERS: [&str; 16] = [
     "claude.ai",
     "gemini.google.com",
     "grok.com",
+    "chat.deepseek.com",
+    "www.perplexity.ai",
+    "chat.mistral.ai",
+    "m365.cloud.microsoft",
+    "copilot.microsoft.com",
     "generativelanguage.googleapis.com",
     "cloudcode-pa.googleapis.com",
+    "us-central1-aiplatform.googleapis.com",
     "bedrock-runtime.us-east-1.amazonaws.com",
     "ours.openai.azure.com",
+    "ours.services.ai.azure.com",
+    "api.mistral.ai",
+    "codestral.mistral.ai",
+    "api.groq.com",
+    "api.deepseek.com",
+    "api.x.ai",
+    "api.perplexity.ai",
+    "openrouter.ai",
+    "api.together.xyz",
+    "router.huggingface.co",
+    "api.fireworks.ai",
     "api.cohere.com",
     "ollama.com",
+    "api.githubcopilot.com",
+    "api.business.githubcopilot.com",
+    "copilot-proxy.githubusercontent.com",
     "mcp.notes.example",
     "localhost",
 ];

@@ -168,14 +168,23 @@ pub(super) struct Told {
     sound: bool,
     /// Whether it has a media type by one of its usual names.
     typed: bool,
+    /// Whether it has one as an upload of a web application has it.
+    upload: bool,
     name: Option<Text>,
     media_type: Option<Text>,
 }
 
 impl Told {
     /// Where a file's name and its media type stand, what counts first coming first.
-    const NAMES: [&str; 5] = ["filename", "file_name", "displayName", "title", "name"];
-    const MEDIA_TYPES: [&str; 4] = ["media_type", "mime_type", "mimeType", "format"];
+    const NAMES: [&str; 6] = [
+        "filename",
+        "file_name",
+        "fileName",
+        "displayName",
+        "title",
+        "name",
+    ];
+    const MEDIA_TYPES: [&str; 5] = ["media_type", "mime_type", "mimeType", "fileMimeType", "format"];
 
     fn of(object: Value<'_>) -> Self {
         let mut kind = None;
@@ -202,6 +211,7 @@ impl Told {
             base64: says("base64"),
             sound: says("input_audio_buffer.append"),
             typed: media_types[..3].iter().any(Option::is_some),
+            upload: media_types[3].is_some(),
             name: told(&names),
             media_type: told(&media_types),
         }
@@ -231,6 +241,8 @@ fn is_expected<P>(dialect: Dialect, holder: &Frame<'_, P>, pointer: &str) -> boo
             !told.text && (told.base64 || told.typed || of_file)
         }
         "bytes" => around == "source",
+        // Grok's upload in the browser.
+        "content" => matches!(dialect, Dialect::Described(_)) && holder.told().upload,
         "audio" => holder.told().sound,
         _ => false,
     }
