@@ -295,11 +295,13 @@ pub struct Upstream {
     /// that Cordon uses, as `${env:NAME}` or `${file:PATH}`.
     #[serde(default = "passthrough")]
     pub credentials: Setting,
-    /// Dialects it speaks; a request in another is translated to `openai-chat` where possible.
+    /// Dialects it speaks; a request in another is translated to `openai-chat`, or else `anthropic-messages` or `gemini`,
+    /// where it speaks one of these.
     #[serde(default = "chat_only")]
     #[schemars(with = "Vec<String>")]
     pub dialects: Vec<Dialect>,
-    /// Model name to ask for instead of the caller's; for upstreams that speak `openai-chat` alone.
+    /// Model name to ask for instead of the caller's; for upstreams whose one dialect is `openai-chat`, `anthropic-messages`
+    /// or `gemini`.
     #[serde(default)]
     pub model: Option<String>,
 }

@@ -4,7 +4,7 @@
 //! upstream's words, or of another error's text goes into them.
 
 use cordon_audit::Outcome;
-use cordon_domain::{Action, Decision, ExchangeId, Fault, Refusal, SpliceError};
+use cordon_domain::{Action, Decision, Dialect, ExchangeId, Fault, Refusal, SpliceError};
 use cordon_inspect::Missed;
 use cordon_intercept::{EncodingError, ReadError};
 use cordon_policy::TransformRefused;
@@ -67,6 +67,8 @@ pub enum Cause {
     Translate(TranslateError),
     /// The upstream does not offer what was asked for.
     NotOffered(&'static str),
+    /// The upstream speaks neither this dialect nor one that it can be put into.
+    NotSpoken(Dialect),
     /// The policy sends it to an upstream for which no key is configured.
     NoCredentials,
     /// The caller has signed the request, and it had to be edited.
@@ -231,6 +233,9 @@ impl Cause {
             Self::Transform(_) => told(503, Fault::Internal, "cordon_transform_failed", "Cordon could not remove what must not leave from this request, so it was not passed on. Tell your security team.".into()),
             Self::Translate(error) => told(400, Fault::Shape, "cordon_not_translatable", format!("The model that the policy chose cannot take this request: {error}.")),
             Self::NotOffered(what) => told(400, Fault::Shape, "cordon_not_offered", format!("The model that the policy chose does not offer {what}.")),
+            Self::NotSpoken(dialect) => told(400, Fault::Shape, "cordon_not_translatable", format!(
+                "The model that the policy chose does not speak `{dialect}`, nor any dialect that requests are put into (openai-chat, anthropic-messages, gemini). Ask it in a dialect of its own, or have your administrator route `{dialect}` to an upstream that speaks one of these."
+            )),
             Self::NoCredentials => told(400, Fault::Upstream, "cordon_no_credentials", "The policy sends this request to a provider for which Cordon has no key. Ask your administrator to configure `credentials` for it.".into()),
             Self::Signed => told(400, Fault::Policy, "cordon_signed", "Something in this request must not leave and was replaced, but your program has signed the request (AWS4-HMAC-SHA256), so the provider would not take it. Take it out, or have your program use a bearer token (`AWS_BEARER_TOKEN_BEDROCK`).".into()),
             Self::EngineDown => told(503, Fault::Upstream, "cordon_engine_down", "The on-prem model is starting or restarting. Try again shortly.".into()),
@@ -293,7 +298,8 @@ impl Cause {
             | Self::File(_)
             | Self::Translate(_)
             | Self::Signed
-            | Self::NotOffered(_) => Outcome::Refused,
+            | Self::NotOffered(_)
+            | Self::NotSpoken(_) => Outcome::Refused,
         }
     }
 

@@ -9,6 +9,7 @@
 //! On failure: an [`UpstreamError`] by cause, never with a word of the upstream's own.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     error::Error as _,
     future::Future,
@@ -317,8 +318,10 @@ pub enum Target {
     AsCleared,
     /// Path and query, and no headers but ours.
     ClearedPath,
-    /// Nothing: another path, of our own, and no headers but ours.
-    Path(&'static str),
+    /// All but path and query, in whose place these stand.
+    Renamed(String),
+    /// Nothing: another path and query, of our own, and no headers but ours.
+    Path(Cow<'static, str>),
 }
 
 /// A pool of connections to one upstream.
@@ -452,7 +455,8 @@ impl UpstreamClient {
         let (path, sent) = match target {
             Target::AsCleared => (head.path_and_query, head.headers),
             Target::ClearedPath => (head.path_and_query, Vec::new()),
-            Target::Path(path) => (path.to_owned(), Vec::new()),
+            Target::Renamed(path) => (path, head.headers),
+            Target::Path(path) => (path.into_owned(), Vec::new()),
         };
         let base = match addressed {
             Some(authority) if self.by_host => format!("https://{authority}"),

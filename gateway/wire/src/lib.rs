@@ -58,7 +58,10 @@ pub use socket::{
 };
 
 mod translate;
-pub use translate::{Asked, StreamTranslator, TranslateError, reply_from_chat, request_to_chat};
+pub use translate::{
+    Asked, Spoken, StreamTranslator, TranslateError, rename_in_target, rename_model, reply_from_chat,
+    request_from_chat, request_to_chat, translate_reply,
+};
 
 mod models;
 pub use models::{ModelForm, model_one, models_list, ollama_version};

@@ -39,6 +39,9 @@ mod reply;
 mod stream;
 pub use stream::StreamTranslator;
 
+mod spoken;
+pub use spoken::{Spoken, rename_in_target, rename_model, request_from_chat, translate_reply};
+
 /// Why a body cannot be carried over. It quotes nothing of the body.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -65,7 +68,10 @@ pub enum TranslateError {
         advice: &'static str,
     },
     /// Bodies of this dialect are not translated.
-    #[error("the dialect {0} is not translated")]
+    #[error(
+        "a request in `{0}` cannot be put into another dialect; ask in `openai-chat` (POST /v1/chat/completions) or another \
+         dialect that `docs/translation.md` lists, or have your administrator route `{0}` to an upstream that speaks it"
+    )]
     Dialect(Dialect),
     /// The upstream's reply is not what `openai-chat` describes.
     #[error("the upstream's reply cannot be read: {0}")]
@@ -101,7 +107,7 @@ impl TranslateError {
 /// When the request is malformed or asks for what cannot be carried over.
 pub fn request_to_chat(asked: Asked, body: &Bytes, model: &str) -> Result<Bytes, TranslateError> {
     if asked.endpoint.dialect == Dialect::OpenaiChat {
-        return chat::rename(body, model);
+        return chat::rename(body, model, true);
     }
     asked.check()?;
     let counting = asked.is_counting();

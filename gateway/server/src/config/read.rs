@@ -144,16 +144,14 @@ impl Config {
                     format!("`url` of upstream `{name}` must begin with http:// or https://"),
                 );
             }
+            let renamed = [Dialect::OpenaiChat, Dialect::AnthropicMessages, Dialect::Gemini];
             if upstream.model.is_some()
-                && upstream
-                    .dialects
-                    .iter()
-                    .any(|dialect| *dialect != Dialect::OpenaiChat)
+                && !matches!(upstream.dialects.as_slice(), [one] if renamed.contains(one))
             {
                 fault(
                     name,
                     format!(
-                        "`model` of upstream `{name}` can be set in openai-chat only; list that dialect alone"
+                        "`model` of upstream `{name}` needs one dialect alone under `dialects`: openai-chat, anthropic-messages or gemini"
                     ),
                 );
             }

@@ -112,6 +112,12 @@ struct Decided {
 }
 
 impl Draft {
+    /// When the exchange began, in seconds since 1970, as its id has it.
+    pub fn created(&self) -> u64 {
+        let timestamp = self.exchange.as_uuid().get_timestamp();
+        timestamp.map_or(0, |timestamp| timestamp.to_unix().0)
+    }
+
     /// The draft of a request that has just come in.
     pub fn new<B>(gate: &Gate, arrival: &Arrival<Caller>, request: &Request<B>) -> Self {
         let mut draft = Self::unread(gate, arrival);

@@ -90,7 +90,7 @@ pub async fn respond(
     };
     let body = match form {
         Form::Unknown => body,
-        Form::Count(_) | Form::FromChat(_) | Form::Same(_) if !parts.status.is_success() => {
+        Form::Count(_) | Form::Translated(..) | Form::Same(_) if !parts.status.is_success() => {
             upstream_error(
                 gate,
                 rules,
@@ -108,9 +108,9 @@ pub async fn respond(
             let counted = read_reply(gate, endpoint, &parts.headers, body)?;
             asked.count(counted.usage().ok_or(Cause::Reply("is not a count"))?.input)
         }
-        Form::FromChat(asked) => {
+        Form::Translated(asked, spoken) => {
             let model = draft.model.clone().unwrap_or_default();
-            let body = cordon_wire::reply_from_chat(asked, &body, &model)
+            let body = cordon_wire::translate_reply(asked, spoken, &body, &model, draft.created())
                 .map_err(|_| Cause::Reply("could not be understood"))?;
             json(&mut parts.headers);
             let reply = read_reply(gate, asked.endpoint, &parts.headers, body)?;
@@ -215,7 +215,7 @@ async fn upstream_error(
                 Err(_) => Ok(body),
             }
         }
-        Form::FromChat(_) | Form::Count(_) | Form::Unknown => Err(Cause::UpstreamStatus(status.as_u16())),
+        Form::Translated(..) | Form::Count(_) | Form::Unknown => Err(Cause::UpstreamStatus(status.as_u16())),
     }
 }
 
@@ -306,7 +306,7 @@ fn framing(form: Form, headers: &HeaderMap) -> Option<Framing> {
     match form {
         Form::Count(_) => None,
         Form::Same(endpoint) => Framing::of(endpoint, kind(headers)),
-        Form::FromChat(_) | Form::Unknown => {
+        Form::Translated(..) | Form::Unknown => {
             Framing::of(unknown, kind(headers)).filter(|framing| *framing == Framing::Events)
         }
     }

@@ -12,7 +12,7 @@ use std::{sync::Arc, time::Instant};
 use bytes::Bytes;
 use cordon_domain::{Decision, Dialect, Splice, UpstreamKind};
 use cordon_policy::{Cleared, SpliceHead};
-use cordon_wire::{Asked, Endpoint, ModelForm, Operation};
+use cordon_wire::{Asked, Endpoint, ModelForm, Operation, Spoken};
 use http::{HeaderName, HeaderValue, Method, Response, header};
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
@@ -49,8 +49,8 @@ pub enum Reply {
 pub enum Form {
     /// It is in the caller's dialect.
     Same(Endpoint),
-    /// It is in `openai-chat`, the caller's is another.
-    FromChat(Asked),
+    /// It is in what the upstream speaks, the caller's dialect is another.
+    Translated(Asked, Spoken),
     /// It is the engine's count of LLM tokens, for what was asked.
     Count(Asked),
     /// Nobody knows; it passes as it is.
@@ -163,46 +163,31 @@ fn address(
         });
     }
     let asked = Asked::at(endpoint, &decoded.path_and_query);
-    let speaks = upstream.speaks(endpoint, is_addressed(gate, upstream, decoded));
-    if upstream.kind == UpstreamKind::Cloud {
-        // The header that a key goes in is that of the dialect which is sent, not of the caller's.
-        let sent = if speaks {
-            endpoint.dialect
-        } else {
-            Dialect::OpenaiChat
-        };
-        let extra = credentials(gate, upstream, decoded, sent)?;
-        // A model name that is configured stands in place of the caller's.
-        if speaks && (upstream.model.is_none() || endpoint.operation != Operation::Generate) {
-            return Ok(Addressed {
-                method,
-                cleared,
-                target: Target::AsCleared,
-                extra,
-                form: Form::Same(endpoint),
-            });
-        }
+    let spoken = if upstream.speaks(endpoint, is_addressed(gate, upstream, decoded)) {
+        None
+    } else {
+        // Of the endpoints that are no answers of a model none is translated.
         if !matches!(endpoint.operation, Operation::Generate | Operation::CountTokens) {
             return Err(NOT_THERE);
         }
-        let mut extra = extra;
-        extra.push((header::CONTENT_TYPE, HeaderValue::from_static("application/json")));
-        let (cleared, form) = to_chat(upstream, decoded, asked, cleared, draft)?;
-        return Ok(Addressed {
-            method,
-            cleared,
-            target: Target::Path(CHAT_PATH),
-            extra,
-            form,
-        });
+        Some(Spoken::among(&upstream.dialects).ok_or(Cause::NotSpoken(endpoint.dialect))?)
+    };
+    // The header that a key goes in is that of the dialect which is sent, not of the caller's.
+    let sent = spoken.map_or(endpoint.dialect, Spoken::dialect);
+    if upstream.kind == UpstreamKind::Cloud {
+        let extra = credentials(gate, upstream, decoded, sent)?;
+        return match spoken {
+            None => named(upstream, decoded, asked, cleared, draft, extra),
+            Some(_) if endpoint.operation == Operation::CountTokens => Err(NO_COUNTS),
+            Some(spoken) => translated(upstream, decoded, asked, spoken, cleared, draft, extra),
+        };
     }
 
     // In the building: none of the caller's headers are needed, so none are sent.
     let mut extra = match &upstream.credentials {
-        Credentials::Own(_) => credentials(gate, upstream, decoded, Dialect::OpenaiChat)?,
+        Credentials::Own(_) => credentials(gate, upstream, decoded, sent)?,
         Credentials::Passthrough | Credentials::None => Vec::new(),
     };
-    extra.push((header::CONTENT_TYPE, HeaderValue::from_static("application/json")));
     let exchange = HeaderValue::from_str(&draft.exchange.to_string()).map_err(|_| Cause::Internal)?;
     extra.push((HeaderName::from_static("x-cordon-exchange"), exchange));
     if upstream.kind == UpstreamKind::Engine {
@@ -215,84 +200,136 @@ fn address(
         let salt = HeaderValue::from_str(&salt).map_err(|_| Cause::Internal)?;
         extra.push((HeaderName::from_static("x-cordon-cache-salt"), salt));
     }
-    match endpoint.operation {
-        Operation::CountTokens if upstream.kind == UpstreamKind::Engine => {
-            let (cleared, _) = to_chat(upstream, decoded, asked, cleared, draft)?;
+    match (endpoint.operation, spoken) {
+        (Operation::CountTokens, _) if upstream.kind == UpstreamKind::Engine => {
+            let addressed = translated(upstream, decoded, asked, Spoken::Chat, cleared, draft, extra)?;
             Ok(Addressed {
-                method,
-                cleared,
-                target: Target::Path("/count"),
-                extra,
+                target: Target::Path("/count".into()),
                 form: Form::Count(asked),
+                ..addressed
             })
         }
-        Operation::CountTokens if !speaks => Err(Cause::NotOffered("counts of LLM tokens")),
-        Operation::Generate if !speaks || endpoint.dialect == Dialect::OpenaiChat => {
-            let (cleared, form) = to_chat(upstream, decoded, asked, cleared, draft)?;
+        (Operation::CountTokens, Some(_)) => Err(NO_COUNTS),
+        (_, Some(spoken)) => translated(upstream, decoded, asked, spoken, cleared, draft, extra),
+        (Operation::Generate, None) if endpoint.dialect == Dialect::OpenaiChat => {
+            translated(upstream, decoded, asked, Spoken::Chat, cleared, draft, extra)
+        }
+        (operation, None) => {
+            extra.push(IN_JSON);
+            let addressed = named(upstream, decoded, asked, cleared, draft, extra)?;
             Ok(Addressed {
-                method,
-                cleared,
-                target: Target::Path(CHAT_PATH),
-                extra,
-                form,
+                // The endpoint's own path where there is but one, and never the caller's spelling of it.
+                target: match (operation, endpoint.dialect) {
+                    (Operation::Generate, Dialect::Gemini)
+                        if let Target::Renamed(target) = addressed.target =>
+                    {
+                        Target::Path(target.into())
+                    }
+                    // Neighbours of an answer, with a path and a shape of their own.
+                    _ if decoded.path.ends_with("/compact") || decoded.path.ends_with("/complete") => {
+                        Target::ClearedPath
+                    }
+                    (Operation::CountTokens, Dialect::AnthropicMessages) => {
+                        Target::Path("/v1/messages/count_tokens".into())
+                    }
+                    (Operation::Generate, Dialect::AnthropicMessages) => Target::Path("/v1/messages".into()),
+                    (Operation::Generate, Dialect::OpenaiResponses) => Target::Path("/v1/responses".into()),
+                    _ => Target::ClearedPath,
+                },
+                ..addressed
             })
         }
-        Operation::ListModels
-        | Operation::Embed
-        | Operation::Convert
-        | Operation::Upload
-        | Operation::Manage
-            if !speaks =>
-        {
-            Err(NOT_THERE)
-        }
-        _ => Ok(Addressed {
-            method,
-            cleared,
-            // The endpoint's own path where there is but one, and never the caller's spelling of it.
-            target: match (endpoint.operation, endpoint.dialect) {
-                // Neighbours of an answer, with a path and a shape of their own.
-                _ if decoded.path.ends_with("/compact") || decoded.path.ends_with("/complete") => {
-                    Target::ClearedPath
-                }
-                (Operation::CountTokens, Dialect::AnthropicMessages) => {
-                    Target::Path("/v1/messages/count_tokens")
-                }
-                (Operation::Generate, Dialect::AnthropicMessages) => Target::Path("/v1/messages"),
-                (Operation::Generate, Dialect::OpenaiResponses) => Target::Path("/v1/responses"),
-                (Operation::Generate, Dialect::OpenaiChat) => Target::Path(CHAT_PATH),
-                _ => Target::ClearedPath,
-            },
-            extra,
-            form: Form::Same(endpoint),
-        }),
     }
 }
 
-const CHAT_PATH: &str = "/v1/chat/completions";
-const NOT_THERE: Cause = Cause::NotOffered("this endpoint");
+const NOT_THERE: Cause = Cause::NotOffered(
+    "this endpoint; have your administrator route it to an upstream that speaks its dialect",
+);
+const NO_COUNTS: Cause = Cause::NotOffered("counts of LLM tokens");
+const IN_JSON: (HeaderName, HeaderValue) =
+    (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
 
-/// The body in `openai-chat`, asking for the upstream's own model.
-fn to_chat(
+/// A request in a dialect that the upstream speaks. The name of a language model that is configured stands in place of the
+/// caller's.
+fn named(
     upstream: &Upstream,
     decoded: &Decoded,
     asked: Asked,
     cleared: Cleared,
     draft: &Draft,
-) -> Result<(Cleared, Form), Cause> {
+    extra: Vec<(HeaderName, HeaderValue)>,
+) -> Result<Addressed, Cause> {
+    let model = upstream
+        .model
+        .as_deref()
+        .filter(|_| asked.endpoint.operation == Operation::Generate);
+    let (cleared, target) = match (model, asked.endpoint.dialect) {
+        (None, _) => (cleared, Target::AsCleared),
+        (Some(model), Dialect::AnthropicMessages) => {
+            let renamed = cleared.translate(
+                |body, model: String| cordon_wire::rename_model(body, &model),
+                model.to_owned(),
+            )?;
+            (renamed, Target::AsCleared)
+        }
+        (Some(model), Dialect::Gemini)
+            if let Some(target) = cordon_wire::rename_in_target(&cleared.head().path_and_query, model) =>
+        {
+            (cleared, Target::Renamed(target))
+        }
+        (Some(_), _) => return translated(upstream, decoded, asked, Spoken::Chat, cleared, draft, extra),
+    };
+    Ok(Addressed {
+        method: decoded.method.clone(),
+        cleared,
+        target,
+        extra,
+        form: Form::Same(asked.endpoint),
+    })
+}
+
+/// A request put into what the upstream speaks, asking for the upstream's own model. None of the caller's headers are of
+/// that dialect, so none are sent.
+fn translated(
+    upstream: &Upstream,
+    decoded: &Decoded,
+    asked: Asked,
+    spoken: Spoken,
+    cleared: Cleared,
+    draft: &Draft,
+    mut extra: Vec<(HeaderName, HeaderValue)>,
+) -> Result<Addressed, Cause> {
     let model = match &upstream.model {
         Some(configured) => configured.to_string(),
         None => asked_model(decoded, &cleared, draft).unwrap_or_else(|| "default".to_owned()),
     };
-    let cleared = cleared.translate(
+    let chat = cleared.translate(
         |body, (asked, model): (Asked, String)| cordon_wire::request_to_chat(asked, body, &model),
-        (asked, model),
+        (asked, model.clone()),
     )?;
-    let form = match asked.endpoint.dialect {
-        Dialect::OpenaiChat => Form::Same(asked.endpoint),
-        _ => Form::FromChat(asked),
+    let target = Target::Path(spoken.target(chat.body(), &model).into());
+    let cleared = chat.translate(
+        |chat, (spoken, model): (Spoken, String)| cordon_wire::request_from_chat(spoken, chat, &model),
+        (spoken, model),
+    )?;
+    extra.push(IN_JSON);
+    extra.extend(
+        spoken
+            .headers()
+            .iter()
+            .map(|&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))),
+    );
+    let form = match (asked.endpoint.dialect, spoken) {
+        (Dialect::OpenaiChat, Spoken::Chat) => Form::Same(asked.endpoint),
+        _ => Form::Translated(asked, spoken),
     };
-    Ok((cleared, form))
+    Ok(Addressed {
+        method: decoded.method.clone(),
+        cleared,
+        target,
+        extra,
+        form,
+    })
 }
 
 /// The language model that is asked for, as it was cleared: its name is the caller's words like any other.

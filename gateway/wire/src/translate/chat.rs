@@ -7,8 +7,8 @@ use bytes::Bytes;
 use super::TranslateError;
 use crate::json::{self, Bounds, Kind, Value};
 
-/// The request with its model renamed and, when it streams, usage asked for; each other byte stays.
-pub(super) fn rename(body: &Bytes, model: &str) -> Result<Bytes, TranslateError> {
+/// The request with its model renamed and, when it streams and is to tell it, usage asked for; each other byte stays.
+pub(super) fn rename(body: &Bytes, model: &str, usage: bool) -> Result<Bytes, TranslateError> {
     let tree = json::scan(body, &bounds()).map_err(|_| TranslateError::NotAnObject)?;
     let root = tree.root();
     if root.kind() != Kind::Object {
@@ -20,7 +20,7 @@ pub(super) fn rename(body: &Bytes, model: &str) -> Result<Bytes, TranslateError>
     name.push('"');
     put(root, "model", name, &mut edits);
 
-    if root.get("stream").and_then(|stream| stream.as_bool()) == Some(true) {
+    if usage && root.get("stream").and_then(|stream| stream.as_bool()) == Some(true) {
         match root.get("stream_options") {
             Some(options) if options.kind() == Kind::Object => {
                 if !wants_usage(options) {

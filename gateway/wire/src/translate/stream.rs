@@ -13,6 +13,7 @@ use super::{
     Asked, TranslateError, cohere, completions, converse, gemini, messages, ollama,
     reply::{Head, Stop, Tokens, UpstreamError, call_id, content, reasons, string},
     responses,
+    spoken::{Spoken, ToChat},
 };
 use crate::{Limits, Usage, sse};
 
@@ -28,6 +29,8 @@ pub(super) use whole::{InWholes, Wholes};
 /// Translates one streamed reply. Feed it with [`StreamTranslator::push`], then
 /// [`StreamTranslator::finish`].
 pub struct StreamTranslator {
+    /// Of an upstream that does not speak `openai-chat` itself.
+    to_chat: Option<ToChat>,
     parser: sse::Parser,
     limit: usize,
     taken: usize,
@@ -114,6 +117,7 @@ impl StreamTranslator {
             other => Some(Box::new(Untranslated(other))),
         };
         Self {
+            to_chat: None,
             parser: sse::Parser::new(limits.max_body),
             limit: limits.max_body,
             taken: 0,
@@ -124,6 +128,13 @@ impl StreamTranslator {
             refused: false,
             ended: false,
         }
+    }
+
+    /// The same for an upstream that speaks another dialect; `created` is the time in seconds since 1970.
+    #[must_use]
+    pub fn spoken(mut self, spoken: Spoken, created: u64) -> Self {
+        self.to_chat = ToChat::new(spoken, created);
+        self
     }
 
     /// LLM tokens, once the upstream has told.
@@ -148,6 +159,30 @@ impl StreamTranslator {
                 return Err(TranslateError::ReplyTooLarge { limit: self.limit });
             }
         }
+        match &mut self.to_chat {
+            None => self.read(bytes),
+            Some(to_chat) => {
+                let chat = to_chat.push(bytes)?;
+                self.read(&chat)
+            }
+        }
+    }
+
+    /// The upstream has closed as it should: gives what only that says. Then comes [`StreamTranslator::finish`].
+    ///
+    /// # Errors
+    /// When its last event is not what its dialect describes.
+    pub fn close(&mut self) -> Result<Bytes, TranslateError> {
+        match &mut self.to_chat {
+            None => Ok(Bytes::new()),
+            Some(to_chat) => {
+                let chat = to_chat.close()?;
+                self.read(&chat)
+            }
+        }
+    }
+
+    fn read(&mut self, bytes: &[u8]) -> Result<Bytes, TranslateError> {
         let events = self
             .parser
             .push(bytes)

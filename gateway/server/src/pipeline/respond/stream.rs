@@ -62,7 +62,7 @@ pub fn open(
     draft: Draft,
 ) -> Response<AnswerBody> {
     unbuffered(&mut parts.headers);
-    if let Form::FromChat(asked) = form {
+    if let Form::Translated(asked, _) = form {
         let kind = HeaderValue::from_static(asked.stream_type());
         parts.headers.insert(header::CONTENT_TYPE, kind);
     }
@@ -182,7 +182,7 @@ impl Pump {
                 Err(_) => return End::Broken(Cause::Reply("stalled")),
                 Ok(Some(Err(_))) => return self.broken_off().await,
                 Ok(None) => {
-                    return match self.editor.finish() {
+                    return match self.editor.close() {
                         Ok(last) if self.editor.complete() => End::Complete(last),
                         Ok(last) => {
                             self.give(last).await;
@@ -276,7 +276,7 @@ impl Editor {
             // Every chat request asks for usage on its way; only who asked for it sees it.
             let told = matches!(
                 (endpoint.dialect, form),
-                (Dialect::OpenaiChat, _) | (Dialect::OpenaiCompletions, Form::FromChat(_))
+                (Dialect::OpenaiChat, _) | (Dialect::OpenaiCompletions, Form::Translated(..))
             );
             let hide = told && !draft.wants_usage;
             Some(if hide { editor.without_usage() } else { editor })
@@ -284,8 +284,8 @@ impl Editor {
         let (translator, editor) = match form {
             Form::Same(endpoint) => (None, edits(endpoint, framing)),
             // What is translated is edited as the caller gets it.
-            Form::FromChat(asked) => (
-                Some(StreamTranslator::new(asked, model)),
+            Form::Translated(asked, spoken) => (
+                Some(StreamTranslator::new(asked, model).spoken(spoken, draft.created())),
                 edits(asked.endpoint, asked.framing()),
             ),
             Form::Unknown | Form::Count(_) => (None, None),
@@ -312,6 +312,23 @@ impl Editor {
                 .map_err(|_| Cause::Reply("is larger than the limit")),
             None => Ok(translated),
         }
+    }
+
+    /// The upstream has closed as it should, which in some dialects is what ends a reply.
+    fn close(&mut self) -> Result<Bytes, Cause> {
+        let translated = match &mut self.translator {
+            Some(translator) => translator
+                .close()
+                .map_err(|_| Cause::Reply("could not be understood"))?,
+            None => Bytes::new(),
+        };
+        let before = match &mut self.editor {
+            Some(editor) => editor
+                .push(&translated, &mut self.restore)
+                .map_err(|_| Cause::Reply("is larger than the limit"))?,
+            None => Bytes::new(),
+        };
+        Ok([before, self.finish()?].concat().into())
     }
 
     fn finish(&mut self) -> Result<Bytes, Cause> {
