@@ -50,6 +50,8 @@ pub struct Plan<'a> {
     pub policy: Option<String>,
     /// Further hosts whose place that provider takes, with their dialects, as the configuration lists them.
     pub hosts: &'a [(&'static str, &'static str)],
+    /// Servers of their own: the host of each, its address, and the CA that it is certified by.
+    pub servers: &'a [(&'static str, SocketAddr, &'a str)],
     /// What Cordon tells the provider about who pays: `passthrough`, or a key of the company's.
     pub credentials: &'static str,
     /// PostgreSQL URL; SQLite when absent.
@@ -70,6 +72,7 @@ impl<'a> Plan<'a> {
             apps: &[],
             policy: None,
             hosts: &[],
+            servers: &[],
             credentials: "passthrough",
             database: None,
             tunnels: false,
@@ -103,7 +106,8 @@ impl Home {
         config.push_str("listen: { gateway: '127.0.0.1:0', proxy: '127.0.0.1:0', admin: '127.0.0.1:0' }\n");
         config.push_str("intercept:\n  hosts: [api.openai.com, api.anthropic.com, chatgpt.com");
         let apps = plan.apps.iter().filter(|app| **app != "chatgpt.com");
-        for host in apps.chain(plan.hosts.iter().map(|(host, _)| host)) {
+        let servers = plan.servers.iter().map(|(host, ..)| host);
+        for host in apps.chain(plan.hosts.iter().map(|(host, _)| host)).chain(servers) {
             let _ = write!(config, ", {host}");
         }
         config.push_str("]\n");
@@ -112,8 +116,13 @@ impl Home {
         } else {
             "  other_hosts: refuse\n"
         });
-        if let Some(cloud) = plan.cloud {
-            home.write("upstream-ca.pem", cloud.ca_pem());
+        let mut roots = plan
+            .cloud
+            .map(|cloud| cloud.ca_pem().to_owned())
+            .unwrap_or_default();
+        roots.extend(plan.servers.iter().map(|(_, _, ca)| *ca));
+        if !roots.is_empty() {
+            home.write("upstream-ca.pem", &roots);
             config.push_str("  extra_roots: [upstream-ca.pem]\n");
         }
         if let Some(policy) = &plan.policy {
@@ -130,9 +139,11 @@ impl Home {
             ),
         };
         let _ = writeln!(config, "engine: {{ {engine} }}");
+        if plan.cloud.is_some() || !plan.servers.is_empty() {
+            config.push_str("upstreams:\n");
+        }
         if let Some(cloud) = plan.cloud {
             let (address, credentials) = (cloud.address(), plan.credentials);
-            config.push_str("upstreams:\n");
             let further = plan
                 .hosts
                 .iter()
@@ -163,6 +174,12 @@ impl Home {
                 );
             }
         }
+        for (host, address, _) in plan.servers {
+            let _ = writeln!(
+                config,
+                "  {host}: {{ kind: cloud, hosts: [{host}], address: '{address}', dialects: [] }}"
+            );
+        }
         if plan.database.is_some() {
             config.push_str("store: '${env:CORDON_TEST_DATABASE}'\n");
             home.write("database-url", plan.database.as_deref().unwrap_or_default());
@@ -185,6 +202,12 @@ impl Home {
     /// Writes a file into the folder.
     pub fn write(&self, name: &str, text: &str) {
         fs::write(self.path().join(name), text).expect("the temporary folder takes files");
+    }
+
+    /// Whether a file under the state folder, where records rest as JSON, holds a text.
+    #[must_use]
+    pub fn keeps(&self, text: &str) -> bool {
+        lies_under(&self.path().join("state"), text.as_bytes())
     }
 
     /// What the processes have written to standard error so far.
@@ -325,6 +348,20 @@ impl Home {
             log: self.path().join("log"),
         }
     }
+}
+
+/// Whether a file of a folder holds some bytes.
+fn lies_under(folder: &Path, wanted: &[u8]) -> bool {
+    let entries = fs::read_dir(folder).expect("the state folder can be read");
+    entries
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .any(|path| match path.is_dir() {
+            true => lies_under(&path, wanted),
+            false => {
+                fs::read(&path).is_ok_and(|bytes| bytes.windows(wanted.len()).any(|window| window == wanted))
+            }
+        })
 }
 
 /// A running process.

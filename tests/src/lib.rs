@@ -8,11 +8,13 @@
 //! - [`caller`] speaks HTTP through Cordon's doors; [`events`] reads what comes back.
 //! - [`documents`] writes files as office programs, mailers and cameras do.
 //! - [`sockets`] speaks WebSocket through the doors, by a library that is not Cordon's.
+//! - [`calls`] is a service of gRPC by the package of that name, and its calls.
 //! - [`program`] runs client programs that we did not write, in an environment that holds nothing else.
 //!
 //! Nothing here names one of Cordon's crates: the tests see what a user sees.
 
 pub mod caller;
+pub mod calls;
 pub mod cordon;
 pub mod coverage;
 pub mod documents;

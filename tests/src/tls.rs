@@ -39,9 +39,14 @@ impl TestAuthority {
         &self.pem
     }
 
-    /// A server's side for some names, offering HTTP/2 only if asked to.
+    /// A certificate for some names, and its key, in PEM.
     #[must_use]
-    pub fn server(&self, names: &[&str], http2: bool) -> Arc<ServerConfig> {
+    pub fn pems(&self, names: &[&str]) -> (String, String) {
+        let (certificate, key) = self.certify(names);
+        (certificate.pem(), key.serialize_pem())
+    }
+
+    fn certify(&self, names: &[&str]) -> (rcgen::Certificate, KeyPair) {
         let key = KeyPair::generate().expect("the crypto provider makes keys");
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let mut params = CertificateParams::new(names).expect("the names are DNS names or addresses");
@@ -53,6 +58,13 @@ impl TestAuthority {
         let certificate = params
             .signed_by(&key, &self.issuer)
             .expect("the parameters are complete");
+        (certificate, key)
+    }
+
+    /// A server's side for some names, offering HTTP/2 only if asked to.
+    #[must_use]
+    pub fn server(&self, names: &[&str], http2: bool) -> Arc<ServerConfig> {
+        let (certificate, key) = self.certify(names);
         let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a fresh key is PKCS #8");
         let mut config = ServerConfig::builder()
             .with_no_client_auth()

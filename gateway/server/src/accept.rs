@@ -64,6 +64,22 @@ pub struct Accepted<B = Incoming> {
     pub body: B,
 }
 
+impl<B> Accepted<B> {
+    /// The head and the body.
+    pub fn split(self) -> (Accepted<()>, B) {
+        let head = Accepted {
+            method: self.method,
+            path: self.path,
+            path_and_query: self.path_and_query,
+            presented: self.presented,
+            headers: self.headers,
+            credentials: self.credentials,
+            body: (),
+        };
+        (head, self.body)
+    }
+}
+
 /// The accept stage.
 pub fn accept(
     gate: &Gate,

@@ -7,11 +7,13 @@
 
 pub mod ask;
 pub mod audit;
+pub mod call;
 pub mod decide;
 pub mod decode;
 pub mod files;
 pub mod identify;
 pub mod inspect;
+mod pace;
 pub mod respond;
 pub mod route;
 pub mod transform;
@@ -19,14 +21,16 @@ pub mod websocket;
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
+use cordon_domain::Decision;
 use cordon_intercept::{AnswerBody, Arrival};
+use cordon_policy::{Cleared, Originals};
 use futures_util::FutureExt;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
 
-use self::{audit::Draft, identify::Caller};
-use crate::{accept, gate::Gate, metrics::Stage, refusal::Cause};
+use self::{audit::Draft, decode::Decoded, identify::Caller};
+use crate::{accept, gate::Gate, metrics::Stage, refusal::Cause, rules::Rules};
 
 /// Answers one request, whatever happens: by a reply or by a refusal, and with a record of either.
 pub async fn exchange(
@@ -60,12 +64,28 @@ async fn pass(
         identify::identify(&rules, &arrival, &accepted)
     })?;
     draft.take_share(gate)?;
-    let decoded = decode::decode(gate, &rules, &arrival, accepted, left, draft).await?;
+    let mut decoded = decode::decode(gate, &rules, &arrival, accepted, left, draft).await?;
     let mut found = inspect::inspect(gate, &rules, &decoded, draft).await?;
     ask::ask(gate, &rules, &decoded, &mut found, left, draft).await?;
     let decision = decide::decide(gate, &rules, &decoded, &found, draft)?;
     let (cleared, originals) = transform::transform(gate, &rules, &decision, &found, &decoded, draft)?;
     audit::intend(gate, draft).await?;
-    let reply = route::route(gate, &decision, &decoded, cleared, left, draft).await?;
-    respond::respond(gate, &rules, reply, originals, draft, left).await
+    let mut call = call::begin(gate, arrival, &mut decoded, &decision, draft);
+    let reply = route::route(gate, &decision, &decoded, cleared, call.as_mut(), left, draft).await?;
+    respond::respond(gate, &rules, reply, originals, call, draft, left).await
+}
+
+/// The stages between decode and route, for what is said on a connection or in a call that is open already.
+async fn clear(
+    gate: &Arc<Gate>,
+    rules: &Arc<Rules>,
+    decoded: &Decoded,
+    left: &CancellationToken,
+    draft: &mut Draft,
+) -> Result<(Decision, Cleared, Originals), Cause> {
+    let mut found = inspect::inspect(gate, rules, decoded, draft).await?;
+    ask::ask(gate, rules, decoded, &mut found, left, draft).await?;
+    let decision = decide::decide(gate, rules, decoded, &found, draft)?;
+    let (cleared, originals) = transform::transform(gate, rules, &decision, &found, decoded, draft)?;
+    Ok((decision, cleared, originals))
 }

@@ -10,7 +10,7 @@ use cordon_intercept::{EncodingError, ReadError};
 use cordon_policy::TransformRefused;
 use cordon_wire::{DecodeError, TranslateError};
 
-use crate::{files, upstream::UpstreamError};
+use crate::{files, pipeline::call::Stopped, upstream::UpstreamError};
 
 pub mod page;
 
@@ -28,6 +28,8 @@ pub enum Cause {
     Busy,
     /// More of one actor under way than configured, of what is named.
     ActorBusy(&'static str),
+    /// What the caller said further in a call was refused, or ended otherwise.
+    Stopped(Stopped),
     /// An upgrade was asked for, to a WebSocket whose messages nobody describes or to something else; and the
     /// status at which the caller's programs fall back.
     Upgrade(u16),
@@ -186,6 +188,7 @@ impl Cause {
             retry_after: self.retry_after(),
         };
         match self {
+            Self::Stopped(stopped) => stopped.refusal.clone(),
             Self::Unidentified { presented, proxy } => {
                 let what = if *presented { "This Cordon API key is not known or was revoked." } else { "Cordon needs to know who you are." };
                 if *proxy {
@@ -270,6 +273,7 @@ impl Cause {
     /// How the record calls it, for an exchange that got as far as a decision.
     pub fn outcome(&self) -> Outcome {
         match self {
+            Self::Stopped(stopped) => stopped.outcome,
             Self::Upstream(_)
             | Self::Reply(_)
             | Self::UpstreamStatus(_)
@@ -306,6 +310,7 @@ impl Cause {
     fn action(&self) -> Action {
         match self {
             Self::Policy { decision, .. } => decision.action,
+            Self::Stopped(stopped) => stopped.refusal.action,
             _ => Action::Block,
         }
     }

@@ -39,9 +39,11 @@ use tokio::net::UnixStream;
 use crate::{config, supervise::EngineAddress};
 
 mod connect;
+mod feed;
 mod socket;
 use connect::{Connect, Reach};
 pub use connect::{Spoken, WayOut};
+pub use feed::{Feed, FeedSender, Sent};
 pub use socket::{SocketReply, UpstreamSocket, UpstreamWriter};
 
 /// How long the engine may take to say that it is well.
@@ -290,7 +292,7 @@ impl OnPrem {
         let client = &self.0.client;
         let mut request = Request::post(format!("{}/v1/chat/completions", client.base))
             .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(body))
+            .body(Sent::new(body, None))
             .map_err(|_| UpstreamError::Unsendable)?;
         let headers = request.headers_mut();
         for (name, value) in extra {
@@ -302,7 +304,7 @@ impl OnPrem {
             bearer.set_sensitive(true);
             headers.insert(header::AUTHORIZATION, bearer);
         }
-        let response = client.dispatch(request).await?;
+        let response = client.dispatch(request, client.reply_limit).await?;
         let status = response.status();
         let body = Limited::new(response.into_body(), ANSWER_BYTES)
             .collect()
@@ -332,17 +334,19 @@ pub struct UpstreamClient {
     by_host: bool,
     pool: Pool,
     reply_limit: Duration,
+    /// The same for a call, whose reply may begin when the caller has said all.
+    call_limit: Duration,
 }
 
 #[derive(Clone)]
 enum Pool {
     /// Exchanged whole when trust changes: what was verified by older lists is not used again.
     Tcp(Arc<ArcSwap<Tcp>>),
-    Unix(Box<Client<DialUnix, Full<Bytes>>>),
+    Unix(Box<Client<DialUnix, Sent>>),
 }
 
 struct Tcp {
-    client: Client<Connect, Full<Bytes>>,
+    client: Client<Connect, Sent>,
     connect: Connect,
 }
 
@@ -374,6 +378,7 @@ impl UpstreamClient {
             by_host,
             pool: Pool::Tcp(Arc::new(ArcSwap::from_pointee(Tcp::new(connect)))),
             reply_limit: Duration::from_secs(limits.reply_seconds),
+            call_limit: Duration::from_secs(limits.stream_seconds),
         })
     }
 
@@ -392,6 +397,7 @@ impl UpstreamClient {
                     path: Arc::new(path.clone()),
                 }))),
                 reply_limit: Duration::from_secs(limits.reply_seconds),
+                call_limit: Duration::from_secs(limits.stream_seconds),
             }),
         }
     }
@@ -429,7 +435,8 @@ impl UpstreamClient {
     ///
     /// `addressed` is the host and port that the caller of the proxy named: an upstream that is known by
     /// its hosts is asked at that very one, never at another of them.
-    /// `extra` are headers of our own making: credentials, and the exchange id for the engine.
+    /// `extra` are headers of our own making: credentials, and the exchange id for the engine. `feed` is what a call
+    /// says behind the body.
     pub async fn send(
         &self,
         method: &Method,
@@ -437,9 +444,16 @@ impl UpstreamClient {
         target: Target,
         addressed: Option<&str>,
         extra: &[(HeaderName, HeaderValue)],
+        feed: Option<Feed>,
     ) -> Result<Response<Incoming>, UpstreamError> {
-        let request = self.written(method, cleared, target, addressed, extra)?;
-        self.dispatch(request).await
+        let limit = match &feed {
+            Some(_) => self.call_limit,
+            None => self.reply_limit,
+        };
+        let request = self
+            .written(method, cleared, target, addressed, extra)?
+            .map(|body| Sent::new(body, feed));
+        self.dispatch(request, limit).await
     }
 
     /// A cleared request as HTTP.
@@ -450,7 +464,7 @@ impl UpstreamClient {
         target: Target,
         addressed: Option<&str>,
         extra: &[(HeaderName, HeaderValue)],
-    ) -> Result<Request<Full<Bytes>>, UpstreamError> {
+    ) -> Result<Request<Bytes>, UpstreamError> {
         let (body, head) = cleared.into_parts();
         let (path, sent) = match target {
             Target::AsCleared => (head.path_and_query, head.headers),
@@ -465,7 +479,7 @@ impl UpstreamClient {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{base}{path}"))
-            .body(Full::new(body))
+            .body(body)
             .map_err(|_| UpstreamError::Unsendable)?;
         let headers = request.headers_mut();
         for (name, value) in &sent {
@@ -498,19 +512,25 @@ impl UpstreamClient {
             ..tcp.load().connect.clone()
         };
         let handshake = SocketHandshake::new();
-        let mut request = self.written(&Method::GET, cleared, Target::AsCleared, addressed, extra)?;
+        let mut request = self
+            .written(&Method::GET, cleared, Target::AsCleared, addressed, extra)?
+            .map(Full::new);
         request.headers_mut().extend(handshake.headers());
         socket::open(connect, request, &handshake, protocols, self.reply_limit, limits).await
     }
 
-    async fn dispatch(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, UpstreamError> {
-        match tokio::time::timeout(self.reply_limit, self.request(request)).await {
+    async fn dispatch(
+        &self,
+        request: Request<Sent>,
+        limit: Duration,
+    ) -> Result<Response<Incoming>, UpstreamError> {
+        match tokio::time::timeout(limit, self.request(request)).await {
             Err(_) => Err(UpstreamError::TimedOut),
             Ok(answer) => answer,
         }
     }
 
-    async fn request(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, UpstreamError> {
+    async fn request(&self, request: Request<Sent>) -> Result<Response<Incoming>, UpstreamError> {
         let answer = match &self.pool {
             Pool::Tcp(tcp) => {
                 let client = tcp.load().client.clone();
@@ -533,7 +553,7 @@ impl UpstreamClient {
     /// Whether the engine's `/health` says 200. It sends no text.
     pub async fn healthy(&self) -> Result<bool, UpstreamError> {
         let request = Request::get(format!("{}/health", self.base))
-            .body(Full::default())
+            .body(Sent::Over)
             .map_err(|_| UpstreamError::Unsendable)?;
         match tokio::time::timeout(HEALTH_LIMIT, self.request(request)).await {
             Ok(answer) => Ok(answer?.status().is_success()),

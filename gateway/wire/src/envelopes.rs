@@ -4,11 +4,11 @@
 //! texts have a place in the body; an edited body goes on like that, which either protocol allows of any
 //! message. What ends a stream (Connect's JSON, the trailers of gRPC-Web) is read, too.
 //!
-//! Limits: bytes after decompression. On failure: a [`DecodeError`].
+//! Limits: bytes after decompression, and how many times those before. On failure: a [`DecodeError`].
 
 use std::{io::Read as _, ops::Range};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::{
     Limits,
@@ -48,6 +48,66 @@ pub(crate) fn end(message: &[u8]) -> Vec<u8> {
     // What is written here is a message of ours, far below 4 GiB.
     let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
     [&[END][..], &length.to_be_bytes(), message].concat()
+}
+
+/// The envelope of gRPC-Web that tells how a call ended: trailers as headers of HTTP/1 are written.
+pub(crate) fn trailers(fields: &[(&'static str, String)]) -> Vec<u8> {
+    let written: String = fields
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect();
+    let length = u32::try_from(written.len()).unwrap_or(u32::MAX);
+    [&[TRAILERS][..], &length.to_be_bytes(), written.as_bytes()].concat()
+}
+
+/// Cuts a stream into envelopes, whatever pieces it comes in.
+pub struct EnvelopeCutter {
+    buffer: BytesMut,
+    limit: usize,
+}
+
+impl EnvelopeCutter {
+    /// For messages of so many bytes at most.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self {
+            buffer: BytesMut::new(),
+            limit,
+        }
+    }
+
+    /// Takes the next bytes.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next whole envelope, its head with it.
+    ///
+    /// # Errors
+    /// When its head tells a length over the limit: nothing of it is waited for.
+    pub fn cut(&mut self) -> Result<Option<Bytes>, DecodeError> {
+        let Some(&head) = self.buffer.first_chunk() else {
+            return Ok(None);
+        };
+        let length = length(head);
+        if length > self.limit {
+            return Err(DecodeError::BodyTooLarge { limit: self.limit });
+        }
+        let whole = HEAD + length;
+        Ok((self.buffer.len() >= whole).then(|| self.buffer.split_to(whole).freeze()))
+    }
+
+    /// Whether an envelope has begun that is not whole.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        !self.buffer.is_empty()
+    }
+
+    /// Bytes of it so far.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.buffer.len()
+    }
 }
 
 /// The envelopes of a body: the flags, and where the message lies.
@@ -93,10 +153,15 @@ pub(crate) fn uncompressed(body: &Bytes, limits: &Limits) -> Result<Bytes, Decod
         if flags & COMPRESSED == 0 || message.is_empty() {
             out.extend_from_slice(&body[message]);
         } else {
-            let left = limits.max_body.saturating_sub(out.len());
-            let mut unzipped = flate2::read::MultiGzDecoder::new(&body[message]).take(left as u64 + 1);
+            let most = limits.max_body.saturating_sub(out.len());
+            let left = most.min(limits.max_unpacked(message.len()));
+            let mut unzipped =
+                flate2::read::MultiGzDecoder::new(&body[message.clone()]).take(left as u64 + 1);
             if unzipped.read_to_end(&mut out).is_err() {
                 return malformed("messages that are compressed with gzip or not at all");
+            }
+            if out.len() - head - HEAD > left {
+                return Err(DecodeError::BodyTooLarge { limit: left });
             }
         }
         if out.len() > limits.max_body {

@@ -31,6 +31,10 @@ pub use json::{JsonError, JsonFault};
 mod protobuf;
 
 mod envelopes;
+pub use envelopes::EnvelopeCutter;
+
+mod call;
+pub use call::{Base64Reader, CallForm, is_text as is_base64_call};
 
 mod request;
 pub use request::{Container, DecodeError, RequestBody, decode, decode_as, decode_line, model_in_body};

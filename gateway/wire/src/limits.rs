@@ -12,6 +12,8 @@ pub struct Limits {
     /// Bytes of decoded text over all segments. Their places are bounded by the same number, since
     /// a long key above many values would otherwise be written out once for each of them.
     pub max_text: usize,
+    /// How much larger than its compressed form a message within a body may be.
+    pub max_ratio: usize,
 }
 
 impl Limits {
@@ -21,6 +23,16 @@ impl Limits {
 
     /// Files in one body.
     pub const MOST_FILES: usize = 256;
+
+    /// Bytes that anything compressed may come to before the ratio counts: short repetitive text compresses a
+    /// hundredfold by right.
+    const RATIO_FLOOR: usize = 64 << 10;
+
+    /// The most bytes that `packed` compressed ones may come to.
+    #[must_use]
+    pub fn max_unpacked(&self, packed: usize) -> usize {
+        packed.saturating_mul(self.max_ratio).max(Self::RATIO_FLOOR)
+    }
 
     /// The most JSON values of one body, those of texts inside strings included.
     #[must_use]
@@ -36,6 +48,7 @@ impl Default for Limits {
             max_depth: 64,
             max_segments: 100_000,
             max_text: 32 << 20,
+            max_ratio: 200,
         }
     }
 }

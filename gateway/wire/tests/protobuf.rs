@@ -224,6 +224,13 @@ fn what_is_cut_bloated_or_in_another_encoding_is_refused() {
         ..limits
     };
     assert_eq!(refused("application/grpc", &bomb, &small), 413);
+    // Within the limit on bytes, and out of proportion.
+    assert_eq!(refused("application/grpc", &bomb, &limits), 413);
+    let patient = Limits {
+        max_ratio: 2000,
+        ..limits
+    };
+    assert!(decode_as(endpoint(), Some("application/grpc"), bomb.into(), &patient).is_ok());
     let mut deep = bytes(1, b"\x01\x02\x03");
     for _ in 0..200 {
         deep = bytes(1, &deep);

@@ -122,12 +122,17 @@ impl Draft {
     pub fn new<B>(gate: &Gate, arrival: &Arrival<Caller>, request: &Request<B>) -> Self {
         let mut draft = Self::unread(gate, arrival);
         draft.method = request.method().as_str().to_owned();
-        draft.path = recorded_path(request.uri().path());
         draft.wants_page = page::wanted(request.headers());
         let kind = request.headers().get(header::CONTENT_TYPE);
         draft.rpc = kind
             .and_then(|kind| kind.to_str().ok())
-            .and_then(cordon_wire::Rpc::of);
+            .and_then(cordon_wire::Rpc::of)
+            // Whose single calls may be JSON like any other.
+            .or_else(|| {
+                let connect = request.headers().contains_key("connect-protocol-version");
+                connect.then_some(cordon_wire::Rpc::Connect)
+            });
+        draft.path = recorded_path(request.uri().path(), draft.rpc.is_some());
         let rules = gate.rules.load();
         let endpoint = rules
             .catalogue
@@ -430,13 +435,13 @@ pub async fn seal(gate: &Gate, draft: &mut Draft, outcome: Outcome) -> Result<()
     Ok(())
 }
 
-/// Records a refusal and renders it in the caller's dialect.
-pub async fn refuse(gate: &Gate, mut draft: Draft, cause: Cause) -> Response<AnswerBody> {
+/// Records a refusal. Gives what the caller is told: the refusal, or that it could not be recorded.
+pub async fn refused(gate: &Gate, draft: &mut Draft, cause: &Cause) -> Refusal {
     let mut refusal = cause.refusal(draft.exchange);
     if draft.dialect == Dialect::AnthropicMessages && draft.door == Door::Gateway && refusal.status == 400 {
         refusal.message = format!("{ANTHROPIC_FINAL}. {}", refusal.message);
     }
-    if let Cause::Transform(reason) = &cause {
+    if let Cause::Transform(reason) = cause {
         error!(exchange = %draft.exchange, %reason, "a request could not be transformed");
     }
     draft.status = refusal.status;
@@ -489,6 +494,12 @@ pub async fn refuse(gate: &Gate, mut draft: Draft, cause: Cause) -> Response<Ans
     gate.metrics
         .request(draft.dialect, refusal.action.name(), draft.upstream_label());
     gate.metrics.exchange(draft.started.elapsed());
+    refusal
+}
+
+/// Records a refusal and renders it in the caller's dialect.
+pub async fn refuse(gate: &Gate, mut draft: Draft, cause: Cause) -> Response<AnswerBody> {
+    let refusal = refused(gate, &mut draft, &cause).await;
     let mut answer = render(draft.dialect, draft.shape, &refusal);
     // At the proxy's own door a caller reads the status of HTTP.
     if let Some(rpc) = draft.rpc.filter(|_| refusal.status != 407) {
@@ -577,15 +588,15 @@ pub fn mark(headers: &mut HeaderMap, exchange: ExchangeId, action: Action) {
 }
 
 /// A path as records hold it. Parts that look like routes stay; any other part is the caller's words
-/// (an id, a name, whatever somebody typed) and becomes `*`.
-fn recorded_path(path: &str) -> String {
+/// (an id, a name, whatever somebody typed) and becomes `*`. In a call the names of packages and services have dots.
+fn recorded_path(path: &str, call: bool) -> String {
     let is_route = |part: &str| {
         let digits = part.bytes().filter(u8::is_ascii_digit).count();
-        part.len() <= 32
+        part.len() <= if call { 64 } else { 32 }
             && digits <= 2
             && part
                 .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-') || (call && b == b'.'))
     };
     let named = path
         .strip_prefix("/v1/models/")
@@ -664,7 +675,12 @@ mod tests {
             ("/AKIAQUMPMHS6PJARB7LM12345", "/*"),
             ("/a%20b", "/*"),
         ] {
-            assert_eq!(recorded_path(path), recorded);
+            assert_eq!(recorded_path(path, false), recorded);
         }
+        assert_eq!(
+            recorded_path("/aiserver.v1.Chat/Say", true),
+            "/aiserver.v1.Chat/Say"
+        );
+        assert_eq!(recorded_path("/aiserver.v1.Chat/Say", false), "/*/Say");
     }
 }

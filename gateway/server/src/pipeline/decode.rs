@@ -1,6 +1,7 @@
 //! Decode: the dialect by host and path, the body into segments within limits.
 //!
-//! It reads the whole body before anything goes on: what was not read cannot be inspected. A host,
+//! It reads the whole body before anything goes on: what was not read cannot be inspected. Of a call, whose body is a
+//! stream of messages, it reads the first and leaves the others to [`call`](super::call). A host,
 //! path or shape that no dialect describes is an event of its own: refused, or passed and recorded as
 //! `uninspected` where the policy says so. It leaves the meaning of what it finds to inspect.
 //!
@@ -12,12 +13,13 @@ use bytes::Bytes;
 use cordon_domain::{Dialect, Segment, Splice, SpliceError};
 use cordon_intercept::{Arrival, SocketHandshake, content_encoding, decode_body, read_body};
 use cordon_policy::{Head, SpliceHead, Unknown};
-use cordon_wire::{Endpoint, Envelope, Limits, Operation, RequestBody};
+use cordon_wire::{CallForm, Endpoint, Envelope, Limits, Operation, RequestBody};
 use http::{HeaderName, HeaderValue, Method, header};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     audit::Draft,
+    call::{First, LISTEN, Rest},
     files::{self, Attached},
     identify::Caller,
 };
@@ -49,6 +51,8 @@ pub struct Decoded {
     pub acknowledged: Option<String>,
     /// Whether the caller speaks as Anthropic's programs do, for lists of models.
     pub anthropic: bool,
+    /// Of a call: what the caller says further.
+    pub rest: Option<Rest>,
 }
 
 /// The body of a request.
@@ -57,7 +61,8 @@ pub enum Content {
     Known(Arc<RequestBody>),
     /// Nobody knows its shape; the policy says `unknown: pass`.
     Unknown(Bytes),
-    /// There is none: the handshake of a WebSocket, and what is spoken on it where that is known.
+    /// There is none: the handshake of a WebSocket or the head of a call, and what is said behind it where that is
+    /// known.
     Handshake(Option<Endpoint>),
 }
 
@@ -83,33 +88,24 @@ pub async fn decode(
 ) -> Result<Decoded, Cause> {
     let started = std::time::Instant::now();
     let limits = &gate.config.limits;
-    let endpoint =
-        rules
-            .catalogue
-            .endpoint(accepted.method.as_str(), arrival.host.as_deref(), &accepted.path);
-    let intercepted = arrival.host.is_some();
-    // Without TLS an intercepted host's name proves nothing, and what is answered could be read.
-    let known = endpoint.filter(|_| !intercepted || arrival.tls);
-    draft.endpoint(known);
-    let known = match (known, rules.policy.unknown()) {
-        (None, unknown) if !intercepted || !arrival.tls || unknown == Unknown::Block => {
-            return Err(Cause::Unknown { intercepted });
-        }
-        // What nobody knows is read string by string, and what cannot be read so is refused.
-        (None, Unknown::Inspect) => Some(Endpoint::new(Dialect::Unknown, Operation::Manage)),
-        (known, _) => known,
-    };
-
+    let known = endpoint_of(rules, arrival, &accepted, draft)?;
+    let kind = accepted
+        .presented
+        .get(header::CONTENT_TYPE)
+        .map(|kind| kind.to_str().unwrap_or("unreadable").to_owned());
     let encodings = content_encoding(&accepted.presented)?;
+    if let Some((form, kind)) = kind
+        .as_deref()
+        .and_then(|kind| Some((CallForm::of(known, kind)?, kind.to_owned())))
+        .filter(|_| encodings.is_empty())
+    {
+        return call(gate, arrival, accepted, known, form, kind, left, draft).await;
+    }
     let raw = read_body(accepted.body, limits.body_bytes, limits.pace()).await?;
     let head = HeadSegments::new(&accepted.headers, &accepted.path_and_query, known.is_none());
     let mut files = Attached::default();
     let content = match known {
         Some(endpoint) => {
-            let kind = accepted
-                .presented
-                .get(header::CONTENT_TYPE)
-                .map(|kind| kind.to_str().unwrap_or("unreadable").to_owned());
             let bytes = decode_body(&encodings, raw, limits.body_bytes, limits.expansion_ratio)?;
             draft.request(gate, &bytes);
             let body = parse(endpoint, kind, bytes, wire_limits(limits)).await?;
@@ -140,7 +136,79 @@ pub async fn decode(
         credentials: accepted.credentials,
         acknowledged: acknowledged(&accepted.presented),
         anthropic: accepted.presented.contains_key("anthropic-version"),
+        rest: None,
     })
+}
+
+/// What is asked for; `None` is what the policy passes unread.
+fn endpoint_of(
+    rules: &Rules,
+    arrival: &Arrival<Caller>,
+    accepted: &Accepted,
+    draft: &mut Draft,
+) -> Result<Option<Endpoint>, Cause> {
+    let endpoint =
+        rules
+            .catalogue
+            .endpoint(accepted.method.as_str(), arrival.host.as_deref(), &accepted.path);
+    let intercepted = arrival.host.is_some();
+    // Without TLS an intercepted host's name proves nothing, and what is answered could be read.
+    let known = endpoint.filter(|_| !intercepted || arrival.tls);
+    draft.endpoint(known);
+    match (known, rules.policy.unknown()) {
+        (None, unknown) if !intercepted || !arrival.tls || unknown == Unknown::Block => {
+            Err(Cause::Unknown { intercepted })
+        }
+        // What nobody knows is read string by string, and what cannot be read so is refused.
+        (None, Unknown::Inspect) => Ok(Some(Endpoint::new(Dialect::Unknown, Operation::Manage))),
+        (known, _) => Ok(known),
+    }
+}
+
+/// The beginning of a call: its head, and its first message if that comes soon.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "a call is told by what the request was looked at for"
+)]
+async fn call(
+    gate: &Gate,
+    arrival: &Arrival<Caller>,
+    accepted: Accepted,
+    known: Option<Endpoint>,
+    form: CallForm,
+    kind: String,
+    left: &CancellationToken,
+    draft: &mut Draft,
+) -> Result<Decoded, Cause> {
+    let started = std::time::Instant::now();
+    let limits = &gate.config.limits;
+    let (accepted, body) = accepted.split();
+    let head = HeadSegments::new(&accepted.headers, &accepted.path_and_query, known.is_none());
+    let mut decoded = decoded(&accepted, arrival, head, Content::Handshake(known));
+    let mut rest = Rest::new(accepted, body, known, kind.clone(), form, limits);
+    let first = tokio::select! {
+        biased;
+        () = left.cancelled() => return Err(Cause::ClientLeft),
+        first = rest.first(LISTEN) => first?,
+    };
+    draft.stream = true;
+    match (known, first) {
+        (Some(_), First::Nothing) => {}
+        (Some(endpoint), First::Message(message)) => {
+            draft.request(gate, &message);
+            let mut body = parse(endpoint, Some(kind), message, wire_limits(limits)).await?;
+            gate.metrics.stage(Stage::Decode, started.elapsed());
+            decoded.files = files::read(gate, &draft.actor.user, &mut body, left).await?;
+            decoded.content = Content::Known(Arc::new(body));
+        }
+        (None, First::Nothing) => decoded.content = Content::Unknown(Bytes::new()),
+        (None, First::Message(piece)) => {
+            draft.request(gate, &piece);
+            decoded.content = Content::Unknown(piece);
+        }
+    }
+    decoded.rest = Some(rest);
+    Ok(decoded)
 }
 
 /// The same for the handshake of a WebSocket, which has no body.
@@ -165,7 +233,7 @@ pub fn handshake(
     Ok(decoded(accepted, arrival, head, Content::Handshake(known)))
 }
 
-/// The same for one message over a WebSocket: to policy, what is posted to the path that was opened.
+/// The same for one message over a WebSocket or of a call: to policy, what is posted to the path that was opened.
 pub async fn message(
     gate: &Gate,
     arrival: &Arrival<Caller>,
@@ -209,6 +277,7 @@ fn decoded(
         credentials: accepted.credentials.clone(),
         acknowledged: acknowledged(&accepted.presented),
         anthropic: false,
+        rest: None,
     }
 }
 
@@ -232,7 +301,8 @@ fn acknowledged(presented: &http::HeaderMap) -> Option<String> {
 /// asynchronous threads, so that one large prompt does not delay other callers.
 pub const INLINE_BYTES: usize = 16 << 10;
 
-async fn parse(
+/// Reads a body of that content type.
+pub async fn parse(
     endpoint: Endpoint,
     kind: Option<String>,
     bytes: Bytes,
@@ -254,6 +324,7 @@ pub fn wire_limits(limits: &crate::config::Limits) -> Limits {
         max_depth: limits.json_depth,
         max_segments: limits.segments,
         max_text: limits.body_bytes,
+        max_ratio: limits.expansion_ratio,
     }
 }
 
@@ -283,6 +354,14 @@ impl SpliceHead for HeadSegments {
             headers,
             path_and_query,
         })
+    }
+}
+
+/// The head of what has none of its own: it was sent when the connection or the call was opened.
+pub fn no_head() -> Head {
+    Head {
+        headers: Vec::new(),
+        path_and_query: String::new(),
     }
 }
 

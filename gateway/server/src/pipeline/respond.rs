@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     audit::{self, Draft},
+    call::Call,
     decode::{INLINE_BYTES, wire_limits},
     route::{Form, Reply},
 };
@@ -37,6 +38,7 @@ pub async fn respond(
     rules: &Arc<Rules>,
     reply: Reply,
     originals: Originals,
+    call: Option<Call>,
     draft: &mut Draft,
     left: &CancellationToken,
 ) -> Result<Response<AnswerBody>, Cause> {
@@ -79,6 +81,7 @@ pub async fn respond(
             form,
             framing,
             originals,
+            call,
             draft.clone(),
         ));
     }
@@ -300,15 +303,21 @@ pub(super) fn findings_in(rules: &Rules, texts: Vec<String>) -> Vec<Finding> {
     rules.inspector.inspect_all(&segments)
 }
 
-/// How a reply is streamed, if it is. Of what nobody knows, only events are passed on as they come.
+/// How a reply is streamed, if it is. Of what nobody knows, events and calls are passed on as they come.
 fn framing(form: Form, headers: &HeaderMap) -> Option<Framing> {
     let unknown = Endpoint::new(Dialect::Unknown, Operation::Generate);
     match form {
         Form::Count(_) => None,
         Form::Same(endpoint) => Framing::of(endpoint, kind(headers)),
-        Form::Translated(..) | Form::Unknown => {
+        Form::Translated(..) => {
             Framing::of(unknown, kind(headers)).filter(|framing| *framing == Framing::Events)
         }
+        Form::Unknown => Framing::of(unknown, kind(headers)).filter(|framing| {
+            matches!(
+                framing,
+                Framing::Events | Framing::ProtobufEnvelopes | Framing::JsonEnvelopes
+            )
+        }),
     }
 }
 

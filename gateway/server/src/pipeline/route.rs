@@ -7,18 +7,22 @@
 //!
 //! On failure: 502, 503 or 504 by cause; the record says `upstream_failed`.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use cordon_domain::{Decision, Dialect, Splice, UpstreamKind};
 use cordon_policy::{Cleared, SpliceHead};
-use cordon_wire::{Asked, Endpoint, ModelForm, Operation, Spoken};
+use cordon_wire::{Asked, Endpoint, ModelForm, Operation, Rpc, Spoken};
 use http::{HeaderName, HeaderValue, Method, Response, header};
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     audit::Draft,
+    call::{self, Call},
     decode::{Content, Decoded},
 };
 use crate::{
@@ -57,12 +61,13 @@ pub enum Form {
     Unknown,
 }
 
-/// The route stage.
+/// The route stage. Of a call it sends the beginning, and what the caller says further while the reply is awaited.
 pub async fn route(
     gate: &Gate,
     decision: &Decision,
     decoded: &Decoded,
     cleared: Cleared,
+    call: Option<&mut Call>,
     left: &CancellationToken,
     draft: &mut Draft,
 ) -> Result<Reply, Cause> {
@@ -88,7 +93,7 @@ pub async fn route(
         method,
         cleared,
         target,
-        extra,
+        mut extra,
         form,
     } = address(gate, &upstream, decoded, cleared, draft)?;
     let passes_on = matches!(upstream.credentials, Credentials::Passthrough);
@@ -99,11 +104,16 @@ pub async fn route(
         .authority
         .as_deref()
         .filter(|_| is_addressed(gate, &upstream, decoded));
+    extra.extend(call_headers(draft));
+    let mut call = call;
+    let feed = call.as_mut().and_then(|call| call.feed.take());
+    let patience = Duration::from_secs(gate.config.limits.reply_seconds);
     // A caller who leaves takes the request with it, so that no slot of the engine works for nobody.
     let response = tokio::select! {
         biased;
         () = left.cancelled() => return Err(Cause::ClientLeft),
-        response = upstream.client.send(&method, cleared, target, addressed, &extra) => response?,
+        cause = call::interrupted(call, patience) => return Err(cause),
+        response = upstream.client.send(&method, cleared, target, addressed, &extra, feed) => response?,
     };
     gate.metrics.stage(Stage::Route, started.elapsed());
     draft.routed();
@@ -112,6 +122,24 @@ pub async fn route(
         response,
         form,
     })
+}
+
+/// What a call asks of its upstream: trailers, which servers of gRPC insist on (and which belong to a connection, so
+/// the caller's own does not travel), and no compression of replies but what can be read.
+fn call_headers(draft: &Draft) -> Vec<(HeaderName, HeaderValue)> {
+    let gzip = |name| (HeaderName::from_static(name), HeaderValue::from_static("gzip"));
+    match draft.rpc {
+        Some(rpc @ Rpc::Grpc { .. }) => {
+            let trailers = (header::TE, HeaderValue::from_static("trailers"));
+            let trailers = rpc.ends_in_trailers().then_some(trailers);
+            trailers
+                .into_iter()
+                .chain([gzip("grpc-accept-encoding")])
+                .collect()
+        }
+        Some(Rpc::ConnectStream { .. }) => vec![gzip("connect-accept-encoding")],
+        Some(Rpc::Connect) | None => Vec::new(),
+    }
 }
 
 /// A request ready to be sent.

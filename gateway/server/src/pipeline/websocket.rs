@@ -20,7 +20,6 @@
 
 mod answer;
 mod message;
-mod pace;
 mod session;
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
@@ -141,7 +140,7 @@ async fn handshake(
                     response,
                     form,
                 };
-                let answer = respond::respond(gate, &rules, reply, originals, draft, left).await?;
+                let answer = respond::respond(gate, &rules, reply, originals, None, draft, left).await?;
                 return Ok(SocketAnswer::Refuse(answer));
             }
         }

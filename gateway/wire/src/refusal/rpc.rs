@@ -1,8 +1,10 @@
 //! Refusals as callers of gRPC and Connect read them.
 //!
 //! gRPC tells errors in trailers, which without a message stand among the headers of a reply of status 200.
-//! Connect tells them as JSON: of a single call by itself, of a stream in the envelope that ends it.
+//! gRPC-Web writes the trailers behind a reply into an envelope of their own.
+//! Connect tells errors as JSON: of a single call by itself, of a stream in the envelope that ends it.
 
+use bytes::Bytes;
 use cordon_domain::{Fault, Refusal};
 use serde_json::json;
 
@@ -40,12 +42,38 @@ impl Rpc {
             "application/grpc-web",
             "application/grpc-web+proto",
             "application/grpc-web+json",
+            "application/grpc-web-text",
+            "application/grpc-web-text+proto",
         ]) {
             Some(Self::Grpc { content_type })
         } else if let Some(content_type) = known(&["application/connect+proto", "application/connect+json"]) {
             Some(Self::ConnectStream { content_type })
         } else {
             known(&["application/proto"]).map(|_| Self::Connect)
+        }
+    }
+
+    /// Whether replies end in trailers of HTTP, without which they broke off.
+    #[must_use]
+    pub fn ends_in_trailers(self) -> bool {
+        matches!(self, Self::Grpc { content_type } if !content_type.contains("-web"))
+    }
+
+    /// The end of a reply that has begun, in place of its own: bytes of the body, and trailers.
+    #[must_use]
+    pub fn end(self, refusal: &Refusal) -> (Bytes, Vec<(&'static str, String)>) {
+        match self {
+            Self::Grpc { .. } => {
+                let (_, told) = self.refuse(refusal);
+                if self.ends_in_trailers() {
+                    (Bytes::new(), told)
+                } else {
+                    (envelopes::trailers(&told).into(), Vec::new())
+                }
+            }
+            Self::ConnectStream { .. } => (self.refuse(refusal).0.body, Vec::new()),
+            // A single answer is cut: there is no place for an error in it.
+            Self::Connect => (Bytes::new(), Vec::new()),
         }
     }
 
@@ -177,5 +205,23 @@ mod tests {
         let error: serde_json::Value = serde_json::from_slice(&rendered.body[5..]).expect("JSON");
         assert_eq!(error["error"]["code"], "permission_denied");
         assert_eq!(Rpc::of("application/json"), None);
+    }
+
+    #[test]
+    fn a_reply_that_has_begun_ends_as_its_protocol_ends_replies() {
+        let end = |kind| Rpc::of(kind).expect("a call").end(&refusal());
+        let (bytes, trailers) = end("application/grpc");
+        assert!(bytes.is_empty());
+        assert_eq!(trailers[0], ("grpc-status", "7".to_owned()));
+
+        let (bytes, trailers) = end("application/grpc-web-text");
+        let told = b"grpc-status: 7\r\ngrpc-message: 100 %25 M%C3%BCll%0A\r\n";
+        assert_eq!(bytes[..5], [0x80, 0, 0, 0, told.len() as u8]);
+        assert_eq!(&bytes[5..], told);
+        assert!(trailers.is_empty());
+
+        let (bytes, trailers) = end("application/connect+json");
+        assert_eq!(bytes[0], 2);
+        assert!(trailers.is_empty());
     }
 }

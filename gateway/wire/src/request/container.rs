@@ -112,7 +112,9 @@ impl MediaType {
             | "application/grpc"
             | "application/grpc+proto"
             | "application/grpc-web"
-            | "application/grpc-web+proto" => Container::ProtobufEnvelopes,
+            | "application/grpc-web+proto"
+            | "application/grpc-web-text"
+            | "application/grpc-web-text+proto" => Container::ProtobufEnvelopes,
             "application/connect+json" | "application/grpc+json" | "application/grpc-web+json" => {
                 Container::JsonEnvelopes
             }

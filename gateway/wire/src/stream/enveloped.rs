@@ -5,7 +5,7 @@
 //!
 //! On failure: as its sibling framings.
 
-use std::{collections::HashSet, ops::Range};
+use std::collections::HashSet;
 
 use bytes::Bytes;
 use cordon_domain::{Dialect, Edit};
@@ -16,7 +16,7 @@ use super::{
     read::{Located, Scope, Step},
 };
 use crate::{
-    Container, Endpoint, Limits, Operation, envelopes,
+    Container, Endpoint, EnvelopeCutter, Limits, Operation, envelopes,
     json::{Document, OffsetMap},
     request,
 };
@@ -79,7 +79,7 @@ impl Enveloped {
 pub(super) struct Parser {
     container: Container,
     limits: Limits,
-    buffer: Vec<u8>,
+    cutter: EnvelopeCutter,
 }
 
 impl Parser {
@@ -92,27 +92,16 @@ impl Parser {
         Self {
             container,
             limits,
-            buffer: Vec::new(),
+            cutter: EnvelopeCutter::new(max_message),
         }
     }
 
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<Vec<Frame>, Unframed> {
-        self.buffer.extend_from_slice(bytes);
+        self.cutter.push(bytes);
         let mut frames = Vec::new();
-        let mut taken = 0;
-        while let Some(&head) = self.buffer[taken..].first_chunk() {
-            let length = envelopes::length(head);
-            if length > self.limits.max_body {
-                return Err(Unframed::TooLarge);
-            }
-            let whole: Range<usize> = taken..taken + envelopes::HEAD + length;
-            let Some(raw) = self.buffer.get(whole.clone()) else {
-                break;
-            };
-            frames.push(self.frame(Bytes::copy_from_slice(raw)));
-            taken = whole.end;
+        while let Some(raw) = self.cutter.cut().map_err(|_| Unframed::TooLarge)? {
+            frames.push(self.frame(raw));
         }
-        self.buffer.drain(..taken);
         Ok(frames)
     }
 
@@ -128,6 +117,6 @@ impl Parser {
 
     /// Whether the stream ended within an envelope.
     pub(super) fn is_cut(&self) -> bool {
-        !self.buffer.is_empty()
+        self.cutter.is_cut()
     }
 }

@@ -10,14 +10,17 @@
 
 use std::{collections::BTreeMap, io, sync::Arc};
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use cordon_audit::Outcome;
 use cordon_domain::{Dialect, Refusal};
-use cordon_intercept::AnswerBody;
+use cordon_intercept::{AnswerBody, strip_reply};
 use cordon_policy::{Originals, Reidentifier};
-use cordon_wire::{Channel, Endpoint, Framing, Rewrite, StreamEditor, StreamTranslator, error_event};
+use cordon_wire::{
+    Base64Reader, Channel, Endpoint, Framing, Rewrite, Rpc, StreamEditor, StreamTranslator, error_event,
+};
 use futures_util::FutureExt;
-use http::{HeaderMap, HeaderValue, Response, header, response::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header, response::Parts};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use tokio::{
@@ -33,6 +36,7 @@ use crate::{
     metrics::Stage,
     pipeline::{
         audit::{self, Draft},
+        call::{Call, Stopped},
         route::Form,
     },
     refusal::Cause,
@@ -59,8 +63,12 @@ pub fn open(
     form: Form,
     framing: Framing,
     originals: Originals,
+    call: Option<Call>,
     draft: Draft,
 ) -> Response<AnswerBody> {
+    // A call that failed before it said anything tells so among its headers, and has no trailers.
+    let failed = parts.headers.get(GRPC_STATUS).map(|status| status != "0");
+    let text = kind_of(&parts.headers).is_some_and(cordon_wire::is_base64_call);
     unbuffered(&mut parts.headers);
     if let Form::Translated(asked, _) = form {
         let kind = HeaderValue::from_static(asked.stream_type());
@@ -74,7 +82,10 @@ pub fn open(
         upstream,
         editor: Editor::new(gate, form, framing, &draft, originals),
         pieces,
-        trailers: None,
+        text: text.then(Base64Reader::default),
+        trailers: failed.map(|_| HeaderMap::new()),
+        failed: failed == Some(true),
+        call,
         draft,
     };
     let tasks: &TaskTracker = &gate.tasks;
@@ -83,16 +94,11 @@ pub fn open(
     Response::from_parts(parts, BodyExt::boxed(body))
 }
 
-/// The trailers without which a call of gRPC has no outcome; no others go on.
-fn of_grpc(trailers: HeaderMap) -> HeaderMap {
-    let known = ["grpc-status", "grpc-message", "grpc-status-details-bin"];
-    let mut kept = HeaderMap::new();
-    for name in known {
-        if let Some(value) = trailers.get(name) {
-            kept.insert(name, value.clone());
-        }
-    }
-    kept
+/// How a call of gRPC went, in its trailers.
+const GRPC_STATUS: &str = "grpc-status";
+
+fn kind_of(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::CONTENT_TYPE)?.to_str().ok()
 }
 
 type Piece = Result<Frame<Bytes>, io::Error>;
@@ -103,8 +109,13 @@ struct Pump {
     upstream: Arc<Upstream>,
     editor: Editor,
     pieces: mpsc::Sender<Piece>,
-    /// What gRPC tells behind a stream: how the call went.
+    /// Of a call in base64.
+    text: Option<Base64Reader>,
+    /// What gRPC tells behind a stream: how the call went, and whatever else the server likes to say.
     trailers: Option<HeaderMap>,
+    /// Whether it was told already that the call failed.
+    failed: bool,
+    call: Option<Call>,
     draft: Draft,
 }
 
@@ -126,7 +137,7 @@ impl Pump {
             .await;
         let end = pumped.unwrap_or(End::Broken(Cause::Internal));
         let outcome = match &end {
-            End::Complete(_) if self.editor.failed() => Outcome::UpstreamFailed,
+            End::Complete(_) if self.editor.failed() || self.call_failed() => Outcome::UpstreamFailed,
             End::Complete(_) => Outcome::Completed,
             End::Broken(cause) => cause.outcome(),
             End::Left => Outcome::ClientLeft,
@@ -137,11 +148,15 @@ impl Pump {
             .stage(Stage::Respond, self.draft.since_routed());
         let sealed = audit::seal(&self.gate, &mut self.draft, outcome).await;
         let idle = self.gate.config.limits.idle();
-        let trailers = self.trailers.take().filter(|trailers| !trailers.is_empty());
-        let trailers = trailers.filter(|_| sealed.is_ok() && matches!(end, End::Complete(_)));
+        let mut trailers = self.trailers.take();
         let last = match (end, sealed) {
             (End::Left, _) => return,
             (End::Complete(last), Ok(())) => last,
+            (End::Complete(_), Err(cause)) | (End::Broken(cause), _) if let Some(rpc) = self.draft.rpc => {
+                let (last, told) = rpc.end(&cause.refusal(self.draft.exchange));
+                trailers = Some(as_trailers(told));
+                last
+            }
             // Nobody knows how such a stream tells of an error: it is cut, so that it does not look whole.
             _ if self.editor.is_unknown() => {
                 let cut = self.pieces.send(Err(io::ErrorKind::ConnectionAborted.into()));
@@ -152,10 +167,11 @@ impl Pump {
                 .editor
                 .error_event(self.draft.dialect, &cause.refusal(self.draft.exchange)),
         };
+        let last = self.written(last);
         if !last.is_empty() {
             let _ = tokio::time::timeout(idle, self.pieces.send(Ok(Frame::data(last)))).await;
         }
-        if let Some(trailers) = trailers {
+        if let Some(trailers) = trailers.filter(|trailers| !trailers.is_empty()) {
             let _ = tokio::time::timeout(idle, self.pieces.send(Ok(Frame::trailers(trailers)))).await;
         }
         // The end of the upstream's body is read, so that its connection can be used again.
@@ -176,13 +192,21 @@ impl Pump {
                 biased;
                 () = self.pieces.closed() => return End::Left,
                 () = tokio::time::sleep_until(until) => return End::Broken(Cause::Reply("took longer than the limit")),
+                stopped = stopped(&mut self.call) => return End::Broken(Cause::Stopped(stopped)),
                 frame = tokio::time::timeout(idle, body.frame()) => frame,
             };
             let bytes = match frame {
+                Err(_) if self.call.as_ref().is_some_and(|call| call.spoke_within(idle)) => continue,
                 Err(_) => return End::Broken(Cause::Reply("stalled")),
                 Ok(Some(Err(_))) => return self.broken_off().await,
                 Ok(None) => {
+                    self.learn();
                     return match self.editor.close() {
+                        // What ends without its trailers broke off, however whole it looks.
+                        Ok(last) if self.lacks_trailers() => {
+                            self.give(last).await;
+                            End::Broken(Cause::Reply("broke off"))
+                        }
                         Ok(last) if self.editor.complete() => End::Complete(last),
                         Ok(last) => {
                             self.give(last).await;
@@ -194,11 +218,22 @@ impl Pump {
                 Ok(Some(Ok(frame))) => match frame.into_data() {
                     Ok(bytes) => bytes,
                     Err(frame) => {
-                        self.trailers = frame.into_trailers().ok().map(of_grpc);
+                        // Of anything but a call nobody awaits them.
+                        let mut trailers = frame.into_trailers().unwrap_or_default();
+                        strip_reply(&mut trailers);
+                        self.trailers = self.draft.rpc.map(|_| trailers);
                         continue;
                     }
                 },
             };
+            let bytes = match &mut self.text {
+                Some(text) => match text.push(&bytes) {
+                    Ok(bytes) => bytes.into(),
+                    Err(_) => return End::Broken(Cause::Reply("is malformed")),
+                },
+                None => bytes,
+            };
+            self.learn();
             match self.editor.push(&bytes) {
                 Ok(last) if self.editor.complete() => return End::Complete(last),
                 Ok(piece) => {
@@ -224,6 +259,7 @@ impl Pump {
             return true;
         }
         self.draft.reply_piece(&piece);
+        let piece = self.written(piece);
         // A caller who takes nothing for so long has left, whatever its connection says: its place and
         // the upstream's are free for others.
         let sent = self.pieces.send(Ok(Frame::data(piece)));
@@ -231,6 +267,35 @@ impl Pump {
             tokio::time::timeout(self.gate.config.limits.idle(), sent).await,
             Ok(Ok(()))
         )
+    }
+
+    /// A piece as the caller gets it.
+    fn written(&self, piece: Bytes) -> Bytes {
+        match &self.text {
+            Some(_) => BASE64_STANDARD.encode(piece).into(),
+            None => piece,
+        }
+    }
+
+    /// Takes over what was replaced in messages of the call since the last time: what comes now may say it.
+    fn learn(&mut self) {
+        while let Some(originals) = self.call.as_mut().and_then(Call::learned) {
+            self.editor.restore.reidentifier.learn(originals);
+        }
+    }
+
+    /// Whether trailers tell of anything but success.
+    fn call_failed(&self) -> bool {
+        let status = self
+            .trailers
+            .as_ref()
+            .and_then(|trailers| trailers.get(GRPC_STATUS));
+        self.failed || status.is_some_and(|status| status != "0")
+    }
+
+    /// Whether trailers would have to follow, and none came.
+    fn lacks_trailers(&self) -> bool {
+        self.draft.rpc.is_some_and(Rpc::ends_in_trailers) && self.trailers.is_none()
     }
 
     /// Puts what the stream told into the draft of its seal.
@@ -256,6 +321,22 @@ impl Pump {
             self.draft.reply_findings(&findings);
         }
     }
+}
+
+async fn stopped(call: &mut Option<Call>) -> Stopped {
+    match call {
+        Some(call) => call.stopped().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What gRPC tells of an error, as trailers.
+fn as_trailers(told: Vec<(&'static str, String)>) -> HeaderMap {
+    let named = told.into_iter();
+    // Percent-encoded, so it is always a header's value.
+    named
+        .filter_map(|(name, value)| Some((HeaderName::from_static(name), HeaderValue::try_from(value).ok()?)))
+        .collect()
 }
 
 /// Translation where needed, then originals back in.

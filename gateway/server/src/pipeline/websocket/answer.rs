@@ -157,6 +157,6 @@ async fn answer(
     } = passed;
     let cleared = cleared.translate(message_to_body, ())?;
     audit::intend(gate, draft).await?;
-    let reply = route::route(gate, &decision, &decoded, cleared, left, draft).await?;
-    respond::respond(gate, &rules, reply, originals, draft, left).await
+    let reply = route::route(gate, &decision, &decoded, cleared, None, left, draft).await?;
+    respond::respond(gate, &rules, reply, originals, None, draft, left).await
 }

@@ -18,11 +18,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     super::{
-        ask,
         audit::Draft,
-        decide,
+        clear,
         decode::{self, Decoded, INLINE_BYTES, wire_limits},
-        identify, inspect, transform,
+        identify,
     },
     Opening,
 };
@@ -78,10 +77,7 @@ pub(super) async fn pass(
         ..
     } = message;
     let decoded = decode::message(gate, &opening.arrival, &opening.accepted, body, left, draft).await?;
-    let mut found = inspect::inspect(gate, &rules, &decoded, draft).await?;
-    ask::ask(gate, &rules, &decoded, &mut found, left, draft).await?;
-    let decision = decide::decide(gate, &rules, &decoded, &found, draft)?;
-    let (cleared, originals) = transform::transform(gate, &rules, &decision, &found, &decoded, draft)?;
+    let (decision, cleared, originals) = clear(gate, &rules, &decoded, left, draft).await?;
     Ok(Passed {
         rules,
         decision,

@@ -17,7 +17,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 use bytes::Bytes;
 use cordon_audit::Outcome;
 use cordon_intercept::{Next, Received, Socket, SocketFault, SocketReader, SocketWriter};
-use cordon_policy::{Cleared, Head, Originals, Unknown};
+use cordon_policy::{Cleared, Originals, Unknown};
 use cordon_wire::{Earlier, Endpoint, StreamEditor, Wants, error_message, prewarmed};
 use futures_util::FutureExt;
 use http_body_util::BodyExt;
@@ -27,14 +27,14 @@ use tokio_util::sync::CancellationToken;
 use super::{
     super::{
         audit::{self, Draft},
-        decode::wire_limits,
+        decode::{no_head, wire_limits},
         identify,
+        pace::Pace,
         respond::{self, Restore},
     },
     Opening,
     answer::{Answer, Given},
     message,
-    pace::Pace,
 };
 mod waiting;
 use waiting::{Said, Waiting};
@@ -651,12 +651,5 @@ async fn given_by(answer: &mut Option<Answer>) -> Given {
     match answer {
         Some(answer) => answer.next().await,
         None => std::future::pending().await,
-    }
-}
-
-fn no_head() -> Head {
-    Head {
-        headers: Vec::new(),
-        path_and_query: String::new(),
     }
 }

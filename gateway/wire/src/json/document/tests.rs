@@ -414,6 +414,7 @@ fn limits_are_kept() {
         max_text: 40,
         max_depth: 3,
         max_body: 120,
+        ..Limits::default()
     };
     let status = |body: &str| {
         decode(CHAT, body.to_owned().into(), &limits)

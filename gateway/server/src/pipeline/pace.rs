@@ -13,22 +13,22 @@ const RATE: u32 = 200;
 const AT_ONCE: u32 = 1000;
 
 /// The moment up to which messages were paid for.
-pub(super) struct Pace {
+pub(in crate::pipeline) struct Pace {
     paid: Instant,
 }
 
 impl Pace {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(in crate::pipeline) fn new(now: Instant) -> Self {
         Self { paid: now }
     }
 
     /// Counts a message.
-    pub(super) fn count(&mut self, now: Instant) {
+    pub(in crate::pipeline) fn count(&mut self, now: Instant) {
         self.paid = self.paid.max(now) + Duration::from_secs(1) / RATE;
     }
 
     /// When the next message may be read.
-    pub(super) fn next(&self) -> Instant {
+    pub(in crate::pipeline) fn next(&self) -> Instant {
         self.paid
             .checked_sub(Duration::from_secs(1) * (AT_ONCE / RATE))
             .unwrap_or(self.paid)
