@@ -244,7 +244,8 @@ fn groups(text: &str, first: usize, found: &mut impl FnMut(Candidate)) -> usize 
     if joints >= 2 {
         found(Candidate {
             gate: Gate::Groups,
-            span: with_neighbours(text, first..end),
+            // Two characters before: of a stroke, it matters what stands before that.
+            span: with_neighbours(text, first.saturating_sub(1)..end),
             digits: 0,
         });
     }
@@ -282,10 +283,10 @@ mod tests {
             ["l +1 (202) 555-0147 now"]
         );
         assert_eq!(seen("is DE89 3704", Gate::Iban), ["DE89 3704"]);
-        assert_eq!(seen("at fe80::1%eth0", Gate::Groups), [" fe80::1%eth0"]);
+        assert_eq!(seen("at fe80::1%eth0", Gate::Groups), ["t fe80::1%eth0"]);
         assert_eq!(
             seen("mac 00:1a:2b:3c:4d:5e.", Gate::Groups),
-            [" 00:1a:2b:3c:4d:5e."]
+            ["c 00:1a:2b:3c:4d:5e."]
         );
         assert_eq!(seen("id RSSMRA85T10A562S", Gate::Code), [" RSSMRA85T10A562S"]);
     }

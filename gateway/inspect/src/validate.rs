@@ -64,6 +64,7 @@ pub(crate) fn is_checksum(name: &str) -> bool {
             | "id_nik"
             | "in_pan"
             | "ip"
+            | "ip_host"
             | "lk_nic"
             | "mac"
             | "my_nric"
@@ -168,6 +169,7 @@ const ALL: &[(&str, Judge)] = &[
     ("in_gstin", asia::in_gstin),
     ("in_pan", asia::in_pan),
     ("ip", network::ip),
+    ("ip_host", network::ip_host),
     ("ir_melli", africa::ir_melli),
     ("is_kennitala", west::is_kennitala),
     ("isin", securities::isin),
@@ -369,6 +371,7 @@ mod tests {
         ("in_aadhaar", "2341 2341 2346", "2341 2341 2347"),
         ("in_pan", "ABCPD1234Z", "ABCDD1234Z"),
         ("ip", "203.0.113.9", "203.0.113.999"),
+        ("ip_host", "203.0.113.9", "203.0.0.0"),
         ("it_fiscal", "RSSMRA85T10A562S", "RSSMRA85T10A562T"),
         ("it_vat", "00743110157", "00743110158"),
         ("kr_rrn", "900101-1234568", "901301-1234568"),

@@ -111,14 +111,22 @@ pub(super) fn ip(value: &str) -> Verdict {
     }
 }
 
+/// The same without the addresses of whole networks (`10.0.0.0`), which browsers' versions look like in each request
+/// (`Chrome/140.0.0.0`): what stands around one has to tell.
+pub(super) fn ip_host(value: &str) -> Verdict {
+    if value.ends_with(".0.0") {
+        Verdict::Wrong
+    } else {
+        ip(value)
+    }
+}
+
 fn ipv4(address: Ipv4Addr) -> Verdict {
     let octets = address.octets();
     let mask = octets[0] == 255;
     // Four small numbers are a version more often than a host: 1.2.3.4, 4.5.6.0.
     let version = octets[0] < 10 && octets[1] < 20 && octets[2] < 20 && octets[3] < 20;
-    // No host has one of these: every browser tells its version so (`Chrome/140.0.0.0`), in each request.
-    let release = octets[1..] == [0, 0, 0];
-    if address.is_unspecified() || address.is_loopback() || mask || octets[0] == 0 || version || release {
+    if address.is_unspecified() || address.is_loopback() || mask || octets[0] == 0 || version {
         Verdict::Wrong
     } else {
         Verdict::Right
