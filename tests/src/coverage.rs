@@ -17,7 +17,7 @@ use crate::{
 mod bench;
 pub use bench::{Bench, Outcome};
 
-mod framing;
+pub mod framing;
 
 /// Where a request can hold a text.
 pub const POSITIONS: [&str; 11] = [

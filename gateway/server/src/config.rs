@@ -300,6 +300,9 @@ pub struct Upstream {
     #[serde(default = "chat_only")]
     #[schemars(with = "Vec<String>")]
     pub dialects: Vec<Dialect>,
+    /// Credentials for Amazon, by which each request to this cloud is signed (AWS4-HMAC-SHA256), in place of `credentials`.
+    #[serde(default)]
+    pub aws: Option<Aws>,
     /// Model name to ask for instead of the caller's; for upstreams whose one dialect is `openai-chat`, `anthropic-messages`
     /// or `gemini`.
     #[serde(default)]
@@ -324,9 +327,33 @@ impl Upstream {
             allow_private: false,
             credentials: passthrough(),
             dialects: dialects.to_vec(),
+            aws: None,
             model: None,
         }
     }
+}
+
+/// The company's credentials for Amazon.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Aws {
+    /// Access key id, as `${env:NAME}` or `${file:PATH}`.
+    pub access_key_id: Setting,
+    /// Its secret, as `${env:NAME}` or `${file:PATH}`.
+    pub secret_access_key: Setting,
+    /// The token of temporary credentials. They are read at the start, so they should last.
+    #[serde(default)]
+    pub session_token: Option<Setting>,
+    /// The region that is signed for; that of the host when absent.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// The service that is signed for.
+    #[serde(default = "bedrock")]
+    pub service: String,
+}
+
+fn bedrock() -> String {
+    "bedrock".to_owned()
 }
 
 /// Logs, which go to standard error and hold no request text.

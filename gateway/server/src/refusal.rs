@@ -240,7 +240,7 @@ impl Cause {
                 "The model that the policy chose does not speak `{dialect}`, nor any dialect that requests are put into (openai-chat, anthropic-messages, gemini). Ask it in a dialect of its own, or have your administrator route `{dialect}` to an upstream that speaks one of these."
             )),
             Self::NoCredentials => told(400, Fault::Upstream, "cordon_no_credentials", "The policy sends this request to a provider for which Cordon has no key. Ask your administrator to configure `credentials` for it.".into()),
-            Self::Signed => told(400, Fault::Policy, "cordon_signed", "Something in this request must not leave and was replaced, but your program has signed the request (AWS4-HMAC-SHA256), so the provider would not take it. Take it out, or have your program use a bearer token (`AWS_BEARER_TOKEN_BEDROCK`).".into()),
+            Self::Signed => told(400, Fault::Policy, "cordon_signed", "Something in this request must not leave and was replaced, but your program has signed the request (AWS4-HMAC-SHA256), so the provider would not take it. Take it out, have your program use a bearer token (`AWS_BEARER_TOKEN_BEDROCK`), or ask your administrator to have Cordon sign (`aws` of the upstream).".into()),
             Self::EngineDown => told(503, Fault::Upstream, "cordon_engine_down", "The on-prem model is starting or restarting. Try again shortly.".into()),
             Self::EngineRefused { status, message } => told(
                 passed_on(*status),

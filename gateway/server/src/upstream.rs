@@ -34,16 +34,20 @@ use hyper_util::{
     client::legacy::Client,
     rt::{TokioExecutor, TokioIo, TokioTimer},
 };
+use time::OffsetDateTime;
 use tokio::net::UnixStream;
 
 use crate::{config, supervise::EngineAddress};
 
 mod connect;
 mod feed;
+mod signing;
 mod socket;
 use connect::{Connect, Reach};
 pub use connect::{Spoken, WayOut};
 pub use feed::{Feed, FeedSender, Sent};
+use signing::Signer;
+pub use signing::region;
 pub use socket::{SocketReply, UpstreamSocket, UpstreamWriter};
 
 /// How long the engine may take to say that it is well.
@@ -114,6 +118,8 @@ pub enum Credentials {
     Passthrough,
     /// Ours.
     Own(HeaderValue),
+    /// Ours, by which each request is signed as it is written.
+    Signed,
     /// None: the engine.
     None,
 }
@@ -142,6 +148,7 @@ impl Upstreams {
                 (None, None) => return Err(UpstreamError::Unsendable),
             };
             let credentials = match entry.credentials.value() {
+                _ if entry.aws.is_some() => Credentials::Signed,
                 "passthrough" => Credentials::Passthrough,
                 key => {
                     let mut value = HeaderValue::from_str(key).map_err(|_| UpstreamError::Unsendable)?;
@@ -149,6 +156,10 @@ impl Upstreams {
                     Credentials::Own(value)
                 }
             };
+            let mut client = UpstreamClient::over_tls(&base, entry.url.is_none(), reach(entry), way, limits)?;
+            if let Some(aws) = &entry.aws {
+                client.signer = Some(Arc::new(Signer::new(aws)?));
+            }
             let name: Arc<str> = name.as_str().into();
             hosts.extend(entry.hosts.iter().map(|host| (host.clone(), name.clone())));
             named.insert(
@@ -159,7 +170,7 @@ impl Upstreams {
                     dialects: entry.dialects.clone(),
                     model: entry.model.as_deref().map(Arc::from),
                     credentials,
-                    client: UpstreamClient::over_tls(&base, entry.url.is_none(), reach(entry), way, limits)?,
+                    client,
                 }),
             );
         }
@@ -217,7 +228,7 @@ impl Upstreams {
     pub fn by_dialect(&self, dialect: Dialect) -> Option<&Arc<Upstream>> {
         self.named.values().find(|upstream| {
             upstream.kind == UpstreamKind::Cloud
-                && matches!(upstream.credentials, Credentials::Own(_))
+                && matches!(upstream.credentials, Credentials::Own(_) | Credentials::Signed)
                 && upstream.dialects.contains(&dialect)
         })
     }
@@ -333,6 +344,8 @@ pub struct UpstreamClient {
     /// No URL is configured: the base is the first of its hosts.
     by_host: bool,
     pool: Pool,
+    /// Amazon's requests are signed.
+    signer: Option<Arc<Signer>>,
     reply_limit: Duration,
     /// The same for a call, whose reply may begin when the caller has said all.
     call_limit: Duration,
@@ -377,6 +390,7 @@ impl UpstreamClient {
             base: base.trim_end_matches('/').to_owned(),
             by_host,
             pool: Pool::Tcp(Arc::new(ArcSwap::from_pointee(Tcp::new(connect)))),
+            signer: None,
             reply_limit: Duration::from_secs(limits.reply_seconds),
             call_limit: Duration::from_secs(limits.stream_seconds),
         })
@@ -396,6 +410,7 @@ impl UpstreamClient {
                 pool: Pool::Unix(Box::new(pooled().build(DialUnix {
                     path: Arc::new(path.clone()),
                 }))),
+                signer: None,
                 reply_limit: Duration::from_secs(limits.reply_seconds),
                 call_limit: Duration::from_secs(limits.stream_seconds),
             }),
@@ -447,6 +462,8 @@ impl UpstreamClient {
         feed: Option<Feed>,
     ) -> Result<Response<Incoming>, UpstreamError> {
         let limit = match &feed {
+            // A signature covers the whole body.
+            Some(_) if self.signer.is_some() => return Err(UpstreamError::Unsendable),
             Some(_) => self.call_limit,
             None => self.reply_limit,
         };
@@ -491,6 +508,9 @@ impl UpstreamClient {
             headers.insert(name, value.clone());
         }
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if let Some(signer) = &self.signer {
+            signer.sign(&mut request, OffsetDateTime::now_utc())?;
+        }
         Ok(request)
     }
 

@@ -8,7 +8,11 @@ use crate::upstream::Answer;
 
 /// A stream of events: `sse`, `sse-done` (with `[DONE]`), `lines`, `array`, `event-stream` (Amazon's, whose events are
 /// named by their one member) and `chunks` (the same, with each event in base64 as the body of a chunk).
-pub(super) fn framed<'e>(framing: &str, events: impl Iterator<Item = &'e String>) -> Answer {
+///
+/// # Panics
+/// When an event is no JSON.
+#[must_use]
+pub fn framed<'e>(framing: &str, events: impl Iterator<Item = &'e String>) -> Answer {
     let mut body = Vec::new();
     for event in events {
         let parsed: Value = serde_json::from_str(event).expect("the data's events are JSON");

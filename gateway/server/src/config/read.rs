@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use cordon_domain::{Dialect, UpstreamKind};
 use cordon_intercept::normal_host;
 
-use super::{Config, host_within};
+use super::{Config, host_within, passthrough};
+use crate::upstream::region;
 
 /// A spool smaller than this would have no room for new exchanges beside what it keeps for the ends of
 /// those under way.
@@ -114,6 +115,29 @@ impl Config {
             let mut fault = |key: &str, message: String| faults.push((position(source, key), message));
             if let Err(message) = upstream.credentials.resolve(base) {
                 fault(name, format!("credentials of upstream `{name}`: {message}"));
+            }
+            if let Some(aws) = &mut upstream.aws {
+                let settings = [&mut aws.access_key_id, &mut aws.secret_access_key];
+                for setting in settings.into_iter().chain(&mut aws.session_token) {
+                    if let Err(message) = setting.resolve(base) {
+                        fault(name, format!("`aws` of upstream `{name}`: {message}"));
+                    }
+                }
+                if upstream.kind != UpstreamKind::Cloud || upstream.credentials != passthrough() {
+                    fault(
+                        name,
+                        format!(
+                            "`aws` of upstream `{name}` is for a cloud, and takes the place of `credentials`"
+                        ),
+                    );
+                }
+                let named = aws.region.is_some() || upstream.hosts.iter().all(|host| region(host).is_some());
+                if !named || upstream.url.is_some() && aws.region.is_none() {
+                    fault(
+                        name,
+                        format!("`aws` of upstream `{name}` needs a `region`: its host names none"),
+                    );
+                }
             }
             if name == "engine" || name == "requested" {
                 fault(

@@ -101,6 +101,37 @@ fn what_takes_a_restart_is_told_from_what_does_not() {
 }
 
 #[test]
+fn amazons_credentials_are_for_a_cloud_whose_region_is_known() {
+    let with = |host: &str, more: &str| {
+        parse(&format!(
+            "intercept: {{ hosts: [{host}] }}\nupstreams:\n  a: {{ kind: cloud, hosts: [{host}], aws: {{ access_key_id: AKID, secret_access_key: hush{more}\n"
+        ))
+    };
+    let host = "bedrock-runtime.eu-west-1.amazonaws.com";
+    let config = with(host, " } }").unwrap();
+    let aws = config.upstreams["a"].aws.as_ref().unwrap();
+    assert_eq!((aws.service.as_str(), &aws.region), ("bedrock", &None));
+    assert!(!format!("{config:?}").contains("hush"));
+    assert!(with("bedrock.example", ", region: eu-west-1 } }").is_ok());
+    for (host, more, why) in [
+        ("bedrock.example", " } }", "needs a `region`"),
+        (
+            host,
+            " }, credentials: sk-live }",
+            "takes the place of `credentials`",
+        ),
+        (
+            host,
+            ", session_token: '${env:CORDON_NO_SUCH_VARIABLE}' } }",
+            "CORDON_NO_SUCH_VARIABLE",
+        ),
+    ] {
+        let faults = with(host, more).unwrap_err();
+        assert!(faults[0].1.contains(why), "{faults:?}");
+    }
+}
+
+#[test]
 fn secrets_do_not_show() {
     let config =
         parse("intercept: { hosts: [a.example] }\nupstreams:\n  a: { kind: cloud, hosts: [a.example], credentials: sk-live }\n").unwrap();

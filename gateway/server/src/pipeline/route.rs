@@ -214,7 +214,7 @@ fn address(
     // In the building: none of the caller's headers are needed, so none are sent.
     let mut extra = match &upstream.credentials {
         Credentials::Own(_) => credentials(gate, upstream, decoded, sent)?,
-        Credentials::Passthrough | Credentials::None => Vec::new(),
+        Credentials::Passthrough | Credentials::Signed | Credentials::None => Vec::new(),
     };
     let exchange = HeaderValue::from_str(&draft.exchange.to_string()).map_err(|_| Cause::Internal)?;
     extra.push((HeaderName::from_static("x-cordon-exchange"), exchange));
@@ -415,7 +415,7 @@ pub(super) fn credentials(
     dialect: Dialect,
 ) -> Result<Vec<(HeaderName, HeaderValue)>, Cause> {
     match &upstream.credentials {
-        Credentials::None => Ok(Vec::new()),
+        Credentials::Signed | Credentials::None => Ok(Vec::new()),
         Credentials::Passthrough => {
             // Somebody's key for one provider is not shown to another.
             if is_addressed(gate, upstream, decoded) {
