@@ -101,6 +101,22 @@ impl Socket {
         }
     }
 
+    /// The next frames of SignalR, which may come several in a message.
+    pub async fn hear_frames(&mut self, count: usize) -> Result<Vec<Value>> {
+        let mut heard = Vec::new();
+        while heard.len() < count {
+            match tokio::time::timeout(PATIENCE, self.next()).await?? {
+                Message::Text(text) => {
+                    for frame in text.split('\u{1e}').filter(|frame| !frame.is_empty()) {
+                        heard.push(serde_json::from_str(frame)?);
+                    }
+                }
+                other => bail!("not a text: {other:?}"),
+            }
+        }
+        Ok(heard)
+    }
+
     /// The messages up to and with the first of a type.
     pub async fn hear_until(&mut self, kind: &str) -> Result<Vec<Value>> {
         let mut heard = Vec::new();

@@ -3,15 +3,19 @@
 use cordon_tests::{
     caller::{Caller, Door},
     cordon::{Cordon, Home, OnPrem, POLICY_REQUESTED, Plan},
+    program::Program,
     replies::{Deltas, say},
     sockets::Socket,
-    upstream::{Answer, Upstream, placeholders},
+    upstream::{Answer, Piece, Upstream, placeholders},
 };
 use serde_json::{Value, json};
 use tungstenite::{Bytes, Message};
 
 const HOST: &str = "api.openai.com";
 const RESPONSES: &str = "/v1/responses";
+/// A web application whose frames a file describes.
+const APP: &str = "m365.cloud.microsoft";
+const COPILOT: &str = "api.githubcopilot.com";
 const CANARY: &str = "carla.canary@corp.example";
 
 /// An access key id of nobody's; written in two halves, so that this file holds none.
@@ -34,6 +38,8 @@ impl Stage {
         on_prem.answer(|seen| say(seen, "PONG from the building", Deltas::Of(3)));
         let home = Home::new(&Plan {
             policy,
+            apps: &[APP],
+            hosts: &[(COPILOT, "")],
             ..Plan::with_cloud(OnPrem::StandIn(&on_prem), &cloud)
         });
         let key = home.key("ann", "staff");
@@ -364,7 +370,208 @@ async fn what_nobody_describes_is_refused_with_the_status_that_programs_take() {
         (refused.status, &refused.body["error"]["code"]),
         (426, &json!("cordon_upgrade_not_inspected"))
     );
+    // By the file that speaks of the host.
+    let refused = Socket::open(&stage.caller(&cordon), COPILOT, "/v1/unheard-of")
+        .await
+        .unwrap();
+    assert_eq!(refused.err().map(|refused| refused.status), Some(501));
     assert!(stage.cloud.seen().is_empty());
+}
+
+/// The application's side of SignalR: it says what it was told, in two updates.
+fn signals(message: &str) -> Vec<Option<String>> {
+    let frames = message.split('\u{1e}').filter(|frame| !frame.is_empty());
+    let frames = frames.map(|frame| serde_json::from_str(frame).unwrap_or_default());
+    let mut said = Vec::new();
+    for frame in frames {
+        let frame: Value = frame;
+        if frame["type"] != 4 {
+            said.push("{}\u{1e}".to_owned());
+            continue;
+        }
+        let text = frame["arguments"][0]["message"]["text"]
+            .as_str()
+            .unwrap_or_default();
+        let (first, last) = text.split_at(text.find('_').unwrap_or(text.len() / 2));
+        let update =
+            |piece: &str| json!({"type": 1, "target": "update", "arguments": [{"writeAtCursor": piece}]});
+        let end = json!({"type": 2, "item": {"messages": [{"text": text}]}});
+        let all = [update(first), update(last), end].map(|frame| format!("{frame}\u{1e}"));
+        said.push(all.concat());
+    }
+    said.into_iter().map(Some).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_that_a_file_describes_are_inspected_both_ways() {
+    let stage = Stage::requested().await;
+    stage.cloud.speak(signals);
+    let cordon = stage.home.serve().await;
+    let opened = Socket::open(&stage.caller(&cordon), APP, "/m365Copilot/Chathub/1")
+        .await
+        .unwrap();
+    let mut socket = opened.unwrap_or_else(|refused| panic!("{refused:?}\n{}", cordon.log()));
+    let hello = "{\"protocol\":\"json\",\"version\":1}\u{1e}";
+    socket.send(Message::text(hello)).await.unwrap();
+    assert_eq!(socket.hear_frames(1).await.unwrap(), [json!({})]);
+    let ask = |text: &str| {
+        let frame = json!({"type": 4, "target": "chat", "invocationId": "0", "arguments": [{"message": {"author": "user", "text": text}}]});
+        Message::text(format!("{frame}\u{1e}{{\"type\":6}}\u{1e}"))
+    };
+    let text = format!("write to {CANARY} today");
+    socket.send(ask(&text)).await.unwrap();
+    let heard = socket.hear_frames(4).await.unwrap();
+    let pieces = heard
+        .iter()
+        .filter_map(|frame| frame["arguments"][0]["writeAtCursor"].as_str());
+    assert_eq!(pieces.collect::<String>(), text, "{heard:?}");
+    assert_eq!(
+        heard[2]["item"]["messages"][0]["text"],
+        text.as_str(),
+        "{heard:?}"
+    );
+    // Told in the application's own form, and the connection goes on.
+    socket
+        .send(ask(&format!("is {} valid?", secret())))
+        .await
+        .unwrap();
+    let told = socket.hear_frames(1).await.unwrap();
+    assert_eq!(told[0]["type"], 3, "{told:?}");
+    assert!(
+        told[0]["error"].as_str().unwrap().contains("secrets-stay"),
+        "{told:?}"
+    );
+    socket.send(Message::text("no frame")).await.unwrap();
+    assert_eq!(socket.hear_frames(1).await.unwrap()[0]["type"], 3);
+    socket.send(ask("still here")).await.unwrap();
+    let heard = socket.hear_frames(4).await.unwrap();
+    assert_eq!(heard[2]["item"]["messages"][0]["text"], "still here", "{heard:?}");
+    assert!(!stage.cloud.knows(CANARY) && !stage.cloud.knows(&secret()));
+    let blocked = stage
+        .home
+        .searched_until(&["--decision", "block"], |all| all.len() >= 2)
+        .await;
+    let blocked: Vec<&Value> = blocked
+        .iter()
+        .filter(|record| record["opening"]["body"]["rule"] == "secrets-stay")
+        .collect();
+    assert_eq!(blocked.len(), 1, "{blocked:#?}");
+    let opening = &blocked[0]["opening"]["body"];
+    assert_eq!(opening["dialect"], "copilot-m365");
+    assert!(opening["connection"].is_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_while_a_message_is_inspected_is_noticed_and_nothing_is_sent() {
+    let question = "questions:\n  - {id: plans, ask: 'Is it about plans?'}\nrules:\n  - {id: plans-stay, entities: [QUESTION.PLANS], action: block, advice: Wait.}\n";
+    let stage = Stage::new(Some(POLICY_REQUESTED.replace("rules:\n", question))).await;
+    let never = std::sync::Arc::new(tokio::sync::Notify::new());
+    stage.on_prem.answer(move |_| Answer {
+        pieces: vec![Piece::Wait(never.clone())],
+        ..Answer::new(200, "application/json", "")
+    });
+    let cordon = stage.home.serve().await;
+    let mut socket = stage.open(&cordon, RESPONSES).await;
+    let long =
+        "We meet on Thursday to decide which of the two sites is closed, and whom we tell first of it.";
+    socket.say(&ask(long)).await.unwrap();
+    stage.on_prem.arrived(1).await;
+    drop(socket);
+    let of_message = |record: &Value| record["opening"]["body"]["code"] == "cordon_client_left";
+    let records = stage
+        .home
+        .searched_until(&["--user", "ann"], |all| {
+            all.len() >= 2 && all.iter().any(of_message) && all.iter().any(|one| one["closing"].is_object())
+        })
+        .await;
+    let (message, connection): (Vec<&Value>, Vec<&Value>) =
+        records.iter().partition(|record| of_message(record));
+    assert_eq!((message.len(), connection.len()), (1, 1), "{records:#?}");
+    assert_eq!(connection[0]["closing"]["body"]["outcome"], "client_left");
+    assert_eq!(
+        message[0]["opening"]["body"]["connection"],
+        connection[0]["opening"]["body"]["exchange"]
+    );
+    assert!(stage.cloud.messages().is_empty());
+}
+
+/// What Codex reads: the message as an item, once it is whole. It says the placeholders that it got.
+fn to_codex(message: &str) -> Vec<Option<String>> {
+    let asked: Value = serde_json::from_str(message).unwrap_or_default();
+    let response = |status: &str| {
+        json!({"id": "resp_1", "object": "response", "created_at": 1, "status": status, "model": "gpt-test", "output": [],
+            "usage": {"input_tokens": 7, "input_tokens_details": {"cached_tokens": 0}, "output_tokens": 9,
+                "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": 16}})
+    };
+    let mut events = vec![json!({"type": "response.created", "response": response("in_progress")})];
+    if asked["generate"] != false {
+        let named = placeholders(message);
+        let text = format!("PONG about {}.", named.last().map_or("nobody", String::as_str));
+        let item = |text: &str, status: &str| {
+            json!({"id": "msg_1", "type": "message", "role": "assistant", "status": status,
+                "content": [{"type": "output_text", "text": text, "annotations": []}]})
+        };
+        events.push(
+            json!({"type": "response.output_item.added", "output_index": 0, "item": item("", "in_progress")}),
+        );
+        let letters: Vec<char> = text.chars().collect();
+        for piece in letters.chunks(3) {
+            let delta: String = piece.iter().collect();
+            events.push(json!({"type": "response.output_text.delta", "item_id": "msg_1", "output_index": 0, "content_index": 0, "delta": delta}));
+        }
+        events.push(
+            json!({"type": "response.output_item.done", "output_index": 0, "item": item(&text, "completed")}),
+        );
+    }
+    events.push(json!({"type": "response.completed", "response": response("completed")}));
+    events.into_iter().map(|event| Some(event.to_string())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn codex_asks_over_a_websocket_and_reads_the_original_back() {
+    let stage = Stage::requested().await;
+    stage.cloud.speak(to_codex);
+    let cordon = stage.home.serve().await;
+    let run = async |prompt: &str| {
+        Program::codex(prompt, "sk-dummy", &["model=\"gpt-test\""])
+            .through_proxy(&cordon, &stage.key)
+            .run()
+            .await
+    };
+    let ran = run(&format!("Write to {CANARY} that it is done.")).await;
+    assert_eq!(ran.code, 0, "{ran:?}\n{}", cordon.log());
+    assert!(ran.stdout.contains(&format!("PONG about {CANARY}.")), "{ran:?}");
+    let messages = stage.cloud.messages();
+    let largest = messages.iter().map(|message| message.to_string().len()).max();
+    assert!(
+        largest > Some(10_000),
+        "codex sends its instructions along: {largest:?}"
+    );
+    assert!(stage.cloud.asked().is_empty(), "codex asked by HTTP as well");
+    assert!(!stage.cloud.knows(CANARY));
+    let before = stage.cloud.messages().len();
+
+    let ran = run(&format!("is {} still valid?", secret())).await;
+    assert_ne!(ran.code, 0, "{ran:?}");
+    assert!(ran.shows("secrets-stay") >= 1, "{ran:?}");
+    assert!(!stage.cloud.knows(&secret()));
+    let generated = stage.cloud.messages().split_off(before);
+    assert!(
+        generated.iter().all(|message| message["generate"] == false),
+        "{generated:?}"
+    );
+    // What else Codex sends, to its own telemetry, is no matter here.
+    let ours = |record: &Value| record["opening"]["body"]["entities"]["SECRET.AWS_ACCESS_KEY"].is_number();
+    let blocked = stage
+        .home
+        .searched_until(&["--decision", "block"], |all| all.iter().any(ours))
+        .await;
+    let blocked: Vec<&Value> = blocked.iter().filter(|record| ours(record)).collect();
+    assert_eq!(blocked.len(), 1, "it was sent again: {blocked:#?}");
+    assert!(
+        blocked[0]["opening"]["body"]["connection"].is_string(),
+        "{blocked:#?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -36,6 +36,7 @@ use hyper_util::{
 };
 use time::OffsetDateTime;
 use tokio::net::UnixStream;
+use tokio_util::task::TaskTracker;
 
 use crate::{config, supervise::EngineAddress};
 
@@ -523,6 +524,7 @@ impl UpstreamClient {
         extra: &[(HeaderName, HeaderValue)],
         protocols: &[HeaderValue],
         limits: SocketLimits,
+        tasks: &TaskTracker,
     ) -> Result<SocketReply, UpstreamError> {
         let Pool::Tcp(tcp) = &self.pool else {
             return Err(UpstreamError::Unsendable);
@@ -536,7 +538,12 @@ impl UpstreamClient {
             .written(&Method::GET, cleared, Target::AsCleared, addressed, extra)?
             .map(Full::new);
         request.headers_mut().extend(handshake.headers());
-        socket::open(connect, request, &handshake, protocols, self.reply_limit, limits).await
+        let asked = socket::Asked {
+            request,
+            handshake: &handshake,
+            protocols,
+        };
+        socket::open(connect, asked, self.reply_limit, limits, tasks).await
     }
 
     async fn dispatch(

@@ -8,8 +8,11 @@
 use crate::{
     DialectFault, DialectFile, Endpoint, endpoint,
     endpoint::pattern::{host_name, is_host, is_one_step, matched},
+    socket::socket_endpoint,
 };
 
+/// What RFC 9110, section 15.5.22, has for a server that wants another protocol.
+const UPGRADE_REQUIRED: u16 = 426;
 /// How a pattern says that any path may follow.
 const REST: &str = "/**";
 
@@ -35,20 +38,43 @@ impl Catalogue {
     /// The endpoint of a request, or `None` when nothing describes it; see [`endpoint`](crate::endpoint()).
     #[must_use]
     pub fn endpoint(&self, method: &str, host: Option<&str>, path: &str) -> Option<Endpoint> {
-        let described = |open| self.described(method, host_name(host?), path, open);
+        let described = |open| self.described(method, host_name(host?), path, false, open);
         described(false)
             .or_else(|| endpoint(method, host, path))
             .or_else(|| described(true))
     }
 
-    fn described(&self, method: &str, host: &str, path: &str, open: bool) -> Option<Endpoint> {
-        let path = path.split(['?', '#']).next().unwrap_or(path);
+    /// What is said over a WebSocket that is opened there, or `None` when nothing describes it.
+    #[must_use]
+    pub fn socket(&self, host: Option<&str>, path: &str) -> Option<Endpoint> {
+        let described = |open| self.described("GET", host_name(host?), path, true, open);
+        described(false)
+            .or_else(|| socket_endpoint(host, path))
+            .or_else(|| described(true))
+    }
+
+    /// The status that a WebSocket is refused with where nothing describes what is said on it: that at which the
+    /// host's programs fall back to requests, by the files that speak of the host.
+    #[must_use]
+    pub fn socket_refusal_status(&self, host: Option<&str>) -> u16 {
+        let host = host_name(host.unwrap_or_default());
+        let told = self.of_host(host).find_map(|file| file.sockets);
+        told.unwrap_or(UPGRADE_REQUIRED)
+    }
+
+    fn of_host(&self, host: &str) -> impl Iterator<Item = &DialectFile> {
         self.files
             .iter()
-            .filter(|file| file.hosts.iter().any(|known| is_host(host, known)))
+            .filter(move |file| file.hosts.iter().any(|known| is_host(host, known)))
+    }
+
+    fn described(&self, method: &str, host: &str, path: &str, socket: bool, open: bool) -> Option<Endpoint> {
+        let path = path.split(['?', '#']).next().unwrap_or(path);
+        self.of_host(host)
             .flat_map(|file| &file.routes)
             .find(|route| {
-                route.methods.iter().any(|known| known == method)
+                route.socket == socket
+                    && route.methods.iter().any(|known| known == method)
                     && (route.paths.iter())
                         .any(|known| known.ends_with(REST) == open && is_match(path, known))
             })
@@ -65,6 +91,7 @@ impl Catalogue {
     pub fn hosts(&self) -> impl Iterator<Item = &str> {
         self.files
             .iter()
+            .filter(|file| !file.routes.is_empty())
             .flat_map(|file| &file.hosts)
             .map(|host| host.trim_start_matches('.'))
             .filter(|host| !host.contains('*'))

@@ -58,7 +58,6 @@ pub use stream::{Channel, Framing, Rewrite, StreamEditor, StreamError, error_eve
 mod socket;
 pub use socket::{
     ClientMessage, Earlier, EventMessages, Wants, decode_message, error_message, message_to_body, prewarmed,
-    socket_endpoint, socket_refusal_status,
 };
 
 mod translate;

@@ -17,7 +17,7 @@ pub(crate) mod shape;
 
 mod container;
 pub use container::Container;
-pub(crate) use container::{Anywhere, MediaType};
+pub(crate) use container::{Anywhere, FRAME_END, MediaType};
 
 mod form;
 

@@ -1,8 +1,9 @@
-//! Messages of the dialects that are spoken over a WebSocket: `openai-responses` and `openai-realtime`.
+//! Messages of the dialects that are spoken over a WebSocket: `openai-responses`, `openai-realtime`, and those that a
+//! file describes.
 //!
 //! A caller's message is a JSON object whose `type` says what it is for. In `openai-responses` the rest of a
 //! `response.create` is the body that is else posted; in `openai-realtime` a session is told and asked piece by
-//! piece. An upstream's message is what a stream's event carries (see
+//! piece. A described message is what a body posted there would be. An upstream's message is what a stream's event carries (see
 //! [`StreamEditor::message`](crate::StreamEditor::message)).
 //!
 //! Limits: [`Limits`]. On failure: a [`DecodeError`], and the message goes nowhere.
@@ -12,7 +13,7 @@ use cordon_domain::Dialect;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    DecodeError, Endpoint, Limits, Operation, RequestBody, TranslateError, endpoint,
+    DecodeError, Endpoint, Limits, Operation, RequestBody, TranslateError, decode_as, endpoint,
     json::{Kind, Value as Scanned},
     request::{read, shape},
     sse,
@@ -21,34 +22,15 @@ use crate::{
 mod earlier;
 pub use earlier::Earlier;
 
-/// The endpoint of a WebSocket, or `None` when no dialect describes its messages.
+/// The endpoint of a WebSocket in a dialect that is built in.
 ///
 /// It is known where the same is known to be posted, by the tables of [`endpoint`](crate::endpoint()).
-#[must_use]
-pub fn socket_endpoint(host: Option<&str>, path: &str) -> Option<Endpoint> {
+pub(crate) fn socket_endpoint(host: Option<&str>, path: &str) -> Option<Endpoint> {
     let known = |method: &str, dialect: Dialect| {
         endpoint(method, host, path)
             .filter(|found| found.dialect == dialect && found.operation == Operation::Generate)
     };
     known("POST", Dialect::OpenaiResponses).or_else(|| known("GET", Dialect::OpenaiRealtime))
-}
-
-/// Hosts whose programs take 501 for a server without WebSockets, and fall back at once; all others take 426 so.
-const NOT_IMPLEMENTED: &[&str] = &["githubcopilot.com", "github.com"];
-
-/// The status that a WebSocket is refused with where nobody describes what is said on it.
-#[must_use]
-pub fn socket_refusal_status(host: Option<&str>) -> u16 {
-    let host = host.unwrap_or_default().to_ascii_lowercase();
-    let within = |known: &&str| {
-        host.strip_suffix(*known)
-            .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-    };
-    if NOT_IMPLEMENTED.iter().any(within) {
-        501
-    } else {
-        426
-    }
 }
 
 /// What a caller's message is for.
@@ -94,6 +76,16 @@ pub fn decode_message(
     if message.len() > limits.max_body {
         return Err(DecodeError::BodyTooLarge {
             limit: limits.max_body,
+        });
+    }
+    if endpoint.shape.is_some() {
+        return Ok(ClientMessage {
+            body: decode_as(endpoint, None, message, limits)?,
+            wants: Wants::Nothing,
+            sound: false,
+            previous: None,
+            generate: true,
+            event: None,
         });
     }
     let mut head = Head::default();
@@ -232,9 +224,13 @@ pub fn prewarmed(id: &str, model: &str) -> [Bytes; 2] {
     .map(|message| Bytes::from(message.to_string()))
 }
 
-/// The message that tells of an error: an error object of the dialect, as it stands in a plain reply.
+/// The message that tells of an error: an error object of the dialect, as it stands in a plain reply. In a described
+/// dialect the reply is the message already.
 #[must_use]
 pub fn error_message(dialect: Dialect, status: u16, reply: &[u8], event: Option<&str>) -> Bytes {
+    if matches!(dialect, Dialect::Described(_)) {
+        return Bytes::copy_from_slice(reply);
+    }
     let mut error = match serde_json::from_slice::<Value>(reply) {
         Ok(Value::Object(mut reply)) => reply.shift_remove("error"),
         _ => None,

@@ -7,10 +7,11 @@ use cordon_wire::{
     endpoint,
 };
 
+fn read((name, source): &(&str, &str)) -> DialectFile {
+    DialectFile::parse(name, source).unwrap_or_else(|faults| panic!("{}", faults[0]))
+}
+
 fn shipped() -> Catalogue {
-    let read = |(name, source): &(&str, &str)| {
-        DialectFile::parse(name, source).unwrap_or_else(|faults| panic!("{}", faults[0]))
-    };
     Catalogue::new(DialectFile::EMBEDDED.iter().map(read))
 }
 
@@ -26,9 +27,10 @@ fn every_example_is_as_its_file_says() {
         "{}",
         faults.iter().map(|f| format!("{f}\n")).collect::<String>()
     );
-    // A file without examples would show nothing.
+    // A file of routes without examples would show nothing.
     for (name, source) in DialectFile::EMBEDDED {
-        assert!(source.contains("examples:"), "{name}");
+        let shows = source.contains("examples:") || !source.contains("routes:");
+        assert!(shows, "{name}");
     }
 }
 
@@ -114,6 +116,93 @@ fn a_described_host_has_its_routes_and_what_is_built_in() {
         all.endpoint("POST", None, "/v1/messages"),
         endpoint("POST", None, "/v1/messages")
     );
+}
+
+#[test]
+fn websockets_are_known_by_their_routes_and_refused_as_their_files_say() {
+    let own = "name: own\nhosts: [own.example]\nsockets: 501\nroutes:\n  - {name: talk, methods: [GET], paths: [/talk], socket: true, body: text}\n  - {name: page, methods: [GET], paths: [/**], operation: manage}";
+    let own = DialectFile::parse("own.yaml", own).unwrap();
+    let all = Catalogue::new(DialectFile::EMBEDDED.iter().map(read).chain([own]));
+    let name = |endpoint: Option<Endpoint>| endpoint?.shape.map(|shape| shape.name().to_owned());
+    let socket = |host, path| name(all.socket(Some(host), path));
+    assert_eq!(socket("own.example", "/talk").as_deref(), Some("talk"));
+    assert_eq!(socket("own.example", "/elsewhere"), None);
+    assert_eq!(
+        name(all.endpoint("GET", Some("own.example"), "/talk")).as_deref(),
+        Some("page")
+    );
+    assert_eq!(
+        socket("substrate.office.com", "/m365Copilot/Chathub/1").as_deref(),
+        Some("talk")
+    );
+    // What is built in is known beside it.
+    let responses = all.socket(Some("api.openai.com"), "/v1/responses").unwrap();
+    assert_eq!(responses.dialect, Dialect::OpenaiResponses);
+    for (host, status) in [
+        (Some("own.example"), 501),
+        (Some("api.business.githubcopilot.com"), 501),
+        (Some("githubcopilot.com"), 501),
+        (Some("notgithubcopilot.com"), 426),
+        (Some("api.openai.com"), 426),
+        (None, 426),
+    ] {
+        assert_eq!(all.socket_refusal_status(host), status, "{host:?}");
+    }
+    for wrong in [
+        "sockets: 200",
+        "routes: [{name: a, methods: [POST], paths: [/a], socket: true, body: json}]",
+        "routes: [{name: a, methods: [GET], paths: [/a], socket: true, body: form}]",
+    ] {
+        let file = format!("name: own\nhosts: [own.example]\n{wrong}");
+        assert_eq!(
+            DialectFile::parse("wrong.yaml", &file)
+                .map(|_| ())
+                .unwrap_err()
+                .len(),
+            1,
+            "{wrong}"
+        );
+    }
+}
+
+#[test]
+fn described_messages_of_an_upstream_are_edited_as_their_body_says() {
+    let edited = |body: &str, messages: &[&str]| {
+        let file = format!(
+            "name: own\nhosts: [own.example]\nroutes: [{{name: a, methods: [GET], paths: [/a], socket: true, body: {body}, reply: {{pieces: [/delta]}}}}]"
+        );
+        let all = Catalogue::new([DialectFile::parse("own.yaml", &file).unwrap()]);
+        let endpoint = all.socket(Some("own.example"), "/a").unwrap();
+        let mut editor = StreamEditor::new(endpoint, &Limits::default());
+        let mut put_back = PutBack::default();
+        let mut given = Vec::new();
+        for message in messages {
+            let message = Bytes::copy_from_slice(message.as_bytes());
+            given.extend(editor.message(message, &mut put_back).unwrap());
+        }
+        given.extend(editor.last_messages(&mut put_back));
+        let given = given
+            .into_iter()
+            .map(|message| String::from_utf8(message.into()).unwrap());
+        given.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        edited(
+            "json",
+            &[r#"{"delta":"x [A"}"#, r#"{"delta":"_1] y","note":"[A_1]"}"#]
+        ),
+        [r#"{"delta":"x "}"#, r#"{"delta":"hunter2 y","note":"hunter2"}"#]
+    );
+    // Each frame says itself where it ends.
+    assert_eq!(
+        edited("frames", &["{\"type\":6}\x1e{\"delta\":\"[A_1]\"}\x1e"]),
+        ["{\"type\":6}\x1e", "{\"delta\":\"hunter2\"}\x1e"]
+    );
+    assert_eq!(
+        edited("lines", &["{\"delta\":\"[A_1]\"}\n{}\n"]),
+        ["{\"delta\":\"hunter2\"}\n", "{}\n"]
+    );
+    assert_eq!(edited("text", &["42 [A_1]", "not [A"]), ["42 hunter2", "not [A"]);
 }
 
 #[test]

@@ -5,6 +5,8 @@
 //!
 //! On failure: [`SocketFault`]; the leg is closed by dropping both halves.
 
+use std::collections::VecDeque;
+
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::{
@@ -80,6 +82,8 @@ impl Socket {
             heard: Instant::now(),
             pinged: false,
             ends: self.ends.clone(),
+            ahead: VecDeque::new(),
+            fault: None,
         };
         let writer = SocketWriter {
             io: write,
@@ -99,7 +103,14 @@ pub struct SocketReader {
     heard: Instant,
     pinged: bool,
     ends: Ends,
+    /// What was read while it was watched whether the other end leaves.
+    ahead: VecDeque<Received>,
+    /// What was wrong with it.
+    fault: Option<SocketFault>,
 }
+
+/// Messages that are read ahead at most; then the other end is held back, and cannot be seen to leave.
+const MOST_AHEAD: usize = 16;
 
 /// What reading came to.
 #[derive(Debug)]
@@ -118,6 +129,12 @@ impl SocketReader {
     /// # Errors
     /// When it breaks the protocol or a limit, is silent for too long, or the connection breaks.
     pub async fn next(&mut self) -> Result<Next, SocketFault> {
+        if let Some(received) = self.ahead.pop_front() {
+            return Ok(Next::Received(received));
+        }
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
         loop {
             if let Some(received) = self.reader.take()? {
                 return Ok(Next::Received(received));
@@ -147,6 +164,48 @@ impl SocketReader {
                     return Ok(Next::Silent);
                 }
             }
+        }
+    }
+}
+
+impl SocketReader {
+    /// Returns once the other end closes, or its connection ends or breaks, while somebody is busy with what it said
+    /// before. What it says meanwhile is kept for [`SocketReader::next`], [`MOST_AHEAD`] messages of it. It can be given up.
+    pub async fn left(&mut self) {
+        loop {
+            if self.ahead.iter().any(|ahead| matches!(ahead, Received::Close(_))) {
+                return;
+            }
+            if self.fault.is_some() || self.ahead.len() >= MOST_AHEAD {
+                return std::future::pending().await;
+            }
+            match self.next_read().await {
+                Ok(Some(received)) => self.ahead.push_back(received),
+                Ok(None) | Err(SocketFault::Broken | SocketFault::Cut) => return,
+                // It is there, and is told what is wrong when its turn comes.
+                Err(fault) => self.fault = Some(fault),
+            }
+        }
+    }
+
+    /// The next thing, however long it takes; `None` at the end of the connection.
+    async fn next_read(&mut self) -> Result<Option<Received>, SocketFault> {
+        loop {
+            if let Some(received) = self.reader.take()? {
+                return Ok(Some(received));
+            }
+            let buffer = self.reader.buffer();
+            buffer.reserve(READ_BYTES);
+            let read = tokio::select! {
+                biased;
+                () = self.ends.cut.cancelled() => return Err(SocketFault::Cut),
+                read = self.io.read_buf(buffer) => read.map_err(|_| SocketFault::Broken)?,
+            };
+            if read == 0 {
+                return Ok(None);
+            }
+            self.heard = Instant::now();
+            self.pinged = false;
         }
     }
 }

@@ -173,6 +173,7 @@ impl Draft {
         let mut draft = Self::blank(gate, ExchangeId::new(), actor, connection.peer, connection.door);
         draft.connection = Some(connection.exchange);
         draft.dialect = connection.dialect;
+        draft.shape = connection.shape;
         draft.host.clone_from(&connection.host);
         draft.path.clone_from(&connection.path);
         // To policy it is what is else posted there.

@@ -219,11 +219,14 @@ pub fn handshake(
     draft: &mut Draft,
 ) -> Result<Decoded, Cause> {
     let host = arrival.host.as_deref();
-    let known = cordon_wire::socket_endpoint(host, &accepted.path).filter(|_| host.is_none() || arrival.tls);
-    draft.dialect = known.map_or(Dialect::Unknown, |endpoint| endpoint.dialect);
+    let known = rules
+        .catalogue
+        .socket(host, &accepted.path)
+        .filter(|_| host.is_none() || arrival.tls);
+    draft.endpoint(known);
     let passes = host.is_some() && arrival.tls && rules.policy.unknown() == Unknown::Pass;
     if known.is_none() && !passes {
-        return Err(Cause::Upgrade(cordon_wire::socket_refusal_status(host)));
+        return Err(Cause::Upgrade(rules.catalogue.socket_refusal_status(host)));
     }
     let mut headers = accepted.headers.clone();
     for name in accepted.headers.keys().filter(|name| SocketHandshake::owns(name)) {

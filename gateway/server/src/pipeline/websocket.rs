@@ -8,8 +8,8 @@
 //! something is an exchange with its own decision and record, which names this one ([`message`]); [`session`]
 //! pumps both ways.
 //!
-//! Frames that no dialect describes are refused, with the status at which the host's programs fall back at
-//! once, or passed and recorded as uninspected where the policy says `unknown: pass`.
+//! Frames that no dialect describes, built in or by a file, are refused, with the status at which the host's programs
+//! fall back at once, or passed and recorded as uninspected where the policy says `unknown: pass`.
 //!
 //! Limits: those of [`SocketLimits`], from the configuration's; `sockets` and `sockets_per_actor` open at once;
 //! `stream_seconds` for all of it; in [`session`]
@@ -122,9 +122,10 @@ async fn handshake(
             .as_deref()
             .filter(|_| route::is_addressed(gate, &upstream, &decoded));
         let limits = socket_limits(&gate.config.limits, gate.config.limits.reply_bytes);
-        let dialling = upstream
-            .client
-            .open_socket(cleared, addressed, &extra, &protocols, limits);
+        let dialling =
+            upstream
+                .client
+                .open_socket(cleared, addressed, &extra, &protocols, limits, &gate.tasks);
         let reply = tokio::select! {
             biased;
             () = left.cancelled() => return Err(Cause::ClientLeft),
@@ -187,6 +188,9 @@ fn speaks(upstream: &Upstream, endpoint: Option<Endpoint>, addressed: bool) -> b
 fn answerable(endpoint: Option<Endpoint>) -> Result<(), Cause> {
     match endpoint.map(|endpoint| endpoint.dialect) {
         Some(Dialect::OpenaiResponses) => Ok(()),
+        Some(Dialect::Described(_)) => Err(Cause::NotOffered(
+            "what this application asks for; ask the company's own model from another program",
+        )),
         Some(_) => Err(Cause::NotOffered("a Realtime session")),
         None => Err(Cause::Unknown { intercepted: true }),
     }

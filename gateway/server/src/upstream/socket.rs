@@ -16,6 +16,8 @@ use http::{HeaderMap, HeaderValue, Request, Response, Uri, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, client::conn::http1};
 
+use tokio_util::task::TaskTracker;
+
 use super::{UpstreamError, connect::Connect};
 
 /// What an upstream says to a handshake.
@@ -64,14 +66,25 @@ impl UpstreamWriter {
     }
 }
 
+/// What is asked of an upstream.
+pub(super) struct Asked<'a> {
+    pub(super) request: Request<Full<Bytes>>,
+    pub(super) handshake: &'a SocketHandshake,
+    pub(super) protocols: &'a [HeaderValue],
+}
+
 pub(super) async fn open(
     connect: Connect,
-    mut request: Request<Full<Bytes>>,
-    handshake: &SocketHandshake,
-    protocols: &[HeaderValue],
+    asked: Asked<'_>,
     patience: Duration,
     limits: SocketLimits,
+    tasks: &TaskTracker,
 ) -> Result<SocketReply, UpstreamError> {
+    let Asked {
+        mut request,
+        handshake,
+        protocols,
+    } = asked;
     let uri = std::mem::take(request.uri_mut());
     let authority = uri.authority().ok_or(UpstreamError::Unsendable)?;
     let host = HeaderValue::from_str(authority.as_str()).map_err(|_| UpstreamError::Unsendable)?;
@@ -80,16 +93,17 @@ pub(super) async fn open(
         .path_and_query()
         .map_or(Uri::from_static("/"), |path| Uri::from(path.clone()));
     let line = connect.connect(uri).await?;
-    let asked = async {
+    let answering = async {
         let (mut sender, connection) = http1::handshake(line).await.map_err(|_| UpstreamError::Broken)?;
-        // It ends with the answer, or becomes the WebSocket; its errors are seen by whoever reads.
-        tokio::spawn(connection.with_upgrades());
+        // It ends with the answer, or becomes the WebSocket; its errors are seen by whoever reads. The drain waits for
+        // it, since an answer that is a refusal is read through it.
+        tasks.spawn(connection.with_upgrades());
         sender
             .send_request(request)
             .await
             .map_err(|_| UpstreamError::Broken)
     };
-    let mut response = tokio::time::timeout(patience, asked)
+    let mut response = tokio::time::timeout(patience, answering)
         .await
         .map_err(|_| UpstreamError::TimedOut)??;
     match handshake.agreed(&response, protocols) {

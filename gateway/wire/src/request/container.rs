@@ -239,7 +239,7 @@ pub(super) fn lines<P: Position>(
 }
 
 /// What ends each of SignalR's frames.
-const FRAME_END: char = '\u{1e}';
+pub(crate) const FRAME_END: u8 = 0x1e;
 
 fn frames<P: Position>(
     walk: &mut Walk<'_>,
@@ -247,7 +247,7 @@ fn frames<P: Position>(
     root: &impl Fn(Value<'_>) -> Result<P, DecodeError>,
 ) -> Result<(), DecodeError> {
     let mut start = 0;
-    for (number, frame) in source.split(FRAME_END).enumerate() {
+    for (number, frame) in source.split(char::from(FRAME_END)).enumerate() {
         let last = start + frame.len() == source.len();
         if !frame.is_empty() {
             if last && number > 0 {

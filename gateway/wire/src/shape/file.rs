@@ -27,6 +27,8 @@ pub struct DialectFile {
     file: String,
     pub(crate) dialect: Dialect,
     pub(crate) hosts: Vec<String>,
+    /// The status of a refusal of WebSockets that no route describes.
+    pub(crate) sockets: Option<u16>,
     pub(crate) routes: Vec<Route>,
 }
 
@@ -35,6 +37,8 @@ pub(crate) struct Route {
     pub(crate) methods: Vec<String>,
     pub(crate) paths: Vec<String>,
     pub(crate) endpoint: Endpoint,
+    /// Whether it is the messages of a WebSocket that is opened here.
+    pub(crate) socket: bool,
     examples: Vec<(Location, Example)>,
 }
 
@@ -65,6 +69,8 @@ struct Written {
     name: Spanned<String>,
     hosts: Spanned<Vec<Spanned<String>>>,
     refusal: Option<Spanned<WrittenRefusal>>,
+    sockets: Option<Spanned<u16>>,
+    #[serde(default)]
     routes: Vec<Spanned<WrittenRoute>>,
 }
 
@@ -82,6 +88,8 @@ struct WrittenRoute {
     model: Option<String>,
     #[serde(default)]
     streamed: bool,
+    #[serde(default)]
+    socket: bool,
     #[serde(default)]
     reply: WrittenReply,
     refusal: Option<Spanned<WrittenRefusal>>,
@@ -116,7 +124,7 @@ enum WrittenOperation {
     Manage,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum WrittenContainer {
     Json,
@@ -331,6 +339,15 @@ impl Reader<'_> {
             hosts.push(host.value);
         }
         let refusal = written.refusal.and_then(|refusal| self.refusal(refusal));
+        let sockets = written.sockets.map(|sockets| {
+            if !(400..600).contains(&sockets.value) {
+                self.wrong(
+                    sockets.referenced,
+                    "WebSockets are refused with a status from 400 to 599",
+                );
+            }
+            sockets.value
+        });
         let routes = written
             .routes
             .into_iter()
@@ -340,6 +357,7 @@ impl Reader<'_> {
             file: self.file.to_owned(),
             dialect,
             hosts,
+            sockets,
             routes,
         })
     }
@@ -378,7 +396,7 @@ impl Reader<'_> {
         written: Spanned<WrittenRoute>,
         refusal: Option<&RefusalForm>,
     ) -> Option<Route> {
-        let route = written.value;
+        let (at, route) = (written.referenced, written.value);
         let methods = route.methods.value;
         let is_method =
             |method: &String| !method.is_empty() && method.bytes().all(|b| b.is_ascii_uppercase());
@@ -412,6 +430,9 @@ impl Reader<'_> {
             }
             None => Vec::new(),
         };
+        if route.socket {
+            self.socket(at, &methods, route.body);
+        }
         let own = route.refusal.map(|refusal| self.refusal(refusal));
         if !self.faults.is_empty() {
             return None;
@@ -440,12 +461,32 @@ impl Reader<'_> {
                 shape: Some(shape),
                 streamed: route.streamed.then_some(true),
             },
+            socket: route.socket,
             examples: route
                 .examples
                 .into_iter()
                 .map(|example| (example.referenced, example.value))
                 .collect(),
         })
+    }
+
+    /// A WebSocket is opened by GET, and its messages are what a text can be.
+    fn socket(&mut self, at: Location, methods: &[String], body: WrittenContainer) {
+        if methods != ["GET"] {
+            self.wrong(at, "a route of a WebSocket has the methods [GET]");
+        }
+        let texts = [
+            WrittenContainer::Json,
+            WrittenContainer::Lines,
+            WrittenContainer::Frames,
+            WrittenContainer::Text,
+        ];
+        if !texts.contains(&body) {
+            self.wrong(
+                at,
+                "the messages of a WebSocket are `json`, `lines`, `frames` or `text`; `body` says which",
+            );
+        }
     }
 
     fn patterns(&mut self, written: Option<&Spanned<BTreeMap<String, WrittenRole>>>) -> Patterns {

@@ -40,15 +40,6 @@ fn sockets_are_known_where_the_same_is_posted() {
     assert_eq!(dialect(Some("chatgpt.com"), "/v1/realtime"), None);
     assert_eq!(dialect(Some("api.anthropic.com"), "/v1/responses"), None);
     assert_eq!(dialect(None, "/v1/chat/completions"), None);
-    for (host, status) in [
-        (Some("api.business.githubcopilot.com"), 501),
-        (Some("githubcopilot.com"), 501),
-        (Some("notgithubcopilot.com"), 426),
-        (Some("api.openai.com"), 426),
-        (None, 426),
-    ] {
-        assert_eq!(socket_refusal_status(host), status, "{host:?}");
-    }
 }
 
 #[test]

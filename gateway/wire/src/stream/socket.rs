@@ -5,11 +5,35 @@
 
 use bytes::Bytes;
 
+use crate::{Container, request::FRAME_END};
+
 use super::{
-    Rewrite, StreamEditor, StreamError,
+    Channel, Rewrite, StreamEditor, StreamError,
     frame::{Bare, Frame},
     read::{Facts, Scope},
 };
+
+/// A message, or a part of one, whose JSON is `length` bytes long. Parts may go on as messages of their own: they say
+/// themselves where each ends.
+fn bare(raw: &[u8], length: usize) -> Frame {
+    Frame::Bare(Bare {
+        data: Some(0..length),
+        raw: raw.to_vec(),
+        ended: true,
+        closes: false,
+    })
+}
+
+/// A message that is one text. Each stands for itself.
+fn rewritten(message: &Bytes, rewrite: &mut dyn Rewrite) -> Bytes {
+    let Ok(text) = std::str::from_utf8(message) else {
+        return message.clone();
+    };
+    let channel = Channel("text".to_owned());
+    let mut new = rewrite.push(&channel, text, false);
+    new.push_str(&rewrite.finish(&channel));
+    new.into()
+}
 
 impl StreamEditor {
     /// Takes one message of the upstream's and gives the messages that may go on. Not to be mixed with
@@ -23,13 +47,23 @@ impl StreamEditor {
                 limit: self.max_bytes,
             });
         }
-        let message = Bare {
-            data: Some(0..bytes.len()),
-            raw: bytes.into(),
-            ended: true,
-            closes: false,
-        };
-        self.queue(Frame::Bare(message), rewrite)?;
+        match self.shape.and_then(|shape| shape.container) {
+            Some(Container::Text) => return Ok(vec![rewritten(&bytes, rewrite)]),
+            Some(Container::Frames) => {
+                for frame in bytes.split_inclusive(|byte| *byte == FRAME_END) {
+                    self.queue(
+                        bare(frame, frame.len() - usize::from(frame.ends_with(&[FRAME_END]))),
+                        rewrite,
+                    )?;
+                }
+            }
+            Some(Container::Lines) => {
+                for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+                    self.queue(bare(line, line.len()), rewrite)?;
+                }
+            }
+            _ => self.queue(bare(&bytes, bytes.len()), rewrite)?,
+        }
         let messages = self.messages();
         self.bounded()?;
         Ok(messages)

@@ -195,8 +195,6 @@ impl Session {
             upstream: upstream_writer,
         };
         let mut answer: Option<Answer> = None;
-        let left = CancellationToken::new();
-        let _guard = left.clone().drop_guard();
         let until = Instant::now() + Duration::from_secs(self.opening.gate.config.limits.stream_seconds);
         let mut drains = false;
         let mut end = loop {
@@ -215,7 +213,7 @@ impl Session {
                     self.heard_answer(given, &mut answer, &mut legs).await
                 }
                 next = paced(&mut caller, self.pace.next()) => {
-                    self.heard_caller(next, &mut legs, &mut answer, &left).await
+                    self.heard_caller(next, &mut caller, &mut legs, &mut answer).await
                 }
             };
             if let Err(end) = step {
@@ -247,9 +245,9 @@ impl Session {
     async fn heard_caller(
         &mut self,
         next: Result<Next, SocketFault>,
+        caller: &mut SocketReader,
         legs: &mut Legs,
         answer: &mut Option<Answer>,
-        left: &CancellationToken,
     ) -> Result<(), End> {
         let received = match next.map_err(End::caller)? {
             Next::Received(received) => received,
@@ -273,11 +271,17 @@ impl Session {
         };
         let mut draft = Draft::message(&self.opening.gate, self.connection()?);
         let mut event = None;
-        let asked = self.ask(endpoint, bytes, text, legs, answer, left, &mut draft, &mut event);
+        let asked = self.ask(
+            endpoint, bytes, text, caller, legs, answer, &mut draft, &mut event,
+        );
         let outcome = AssertUnwindSafe(asked).catch_unwind().await;
         match outcome.unwrap_or(Err(Stop::Refused(Cause::Internal))) {
             Ok(()) => Ok(()),
             Err(Stop::End(end)) => Err(end),
+            Err(Stop::Refused(Cause::ClientLeft)) => {
+                audit::refused(&self.opening.gate, &mut draft, &Cause::ClientLeft).await;
+                Err(End::of(Outcome::ClientLeft, 1001))
+            }
             Err(Stop::Refused(cause)) => {
                 let sound = matches!(cause, Cause::Sound);
                 let dialect = endpoint.dialect;
@@ -307,9 +311,9 @@ impl Session {
         endpoint: Endpoint,
         bytes: Bytes,
         text: bool,
+        caller: &mut SocketReader,
         legs: &mut Legs,
         answer: &mut Option<Answer>,
-        left: &CancellationToken,
         draft: &mut Draft,
         event: &mut Option<String>,
     ) -> Result<(), Stop> {
@@ -326,7 +330,9 @@ impl Session {
         if message.wants == Wants::Answer && (answer.is_some() || self.in_flight.len() >= MOST_IN_FLIGHT) {
             return Err(Cause::Busy.into());
         }
-        let passed = message::pass(&self.opening, endpoint, message, asked, left, draft).await?;
+        let left = CancellationToken::new();
+        let passing = message::pass(&self.opening, endpoint, message, asked, &left, draft);
+        let passed = unless_left(caller, &left, passing).await?;
         let gate = self.opening.gate.clone();
         if let Some(upstream) = &mut legs.upstream
             && passed.decision.upstream == self.upstream.name
@@ -630,6 +636,22 @@ impl Replies {
     fn take_texts(&mut self) -> Vec<String> {
         self.restore.take_texts()
     }
+}
+
+/// Lets a message be passed as long as its caller is there to read the answer: inspection may wait for a language model.
+async fn unless_left<T>(
+    caller: &mut SocketReader,
+    left: &CancellationToken,
+    passing: impl Future<Output = Result<T, Cause>>,
+) -> Result<T, Cause> {
+    let mut passing = std::pin::pin!(passing);
+    tokio::select! {
+        biased;
+        passed = &mut passing => return passed,
+        () = caller.left() => left.cancel(),
+    }
+    // The stage that is under way ends by itself, and nothing is sent.
+    passing.await.and(Err(Cause::ClientLeft))
 }
 
 /// The caller's next message, not before it is due.
