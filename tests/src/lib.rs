@@ -9,6 +9,7 @@
 //! - [`documents`] writes files as office programs, mailers and cameras do.
 //! - [`sockets`] speaks WebSocket through the doors, by a library that is not Cordon's.
 //! - [`calls`] is a service of gRPC by the package of that name, and its calls.
+//! - [`namespaces`] puts a test into a network of its own, with callers behind a router.
 //! - [`program`] runs client programs that we did not write, in an environment that holds nothing else.
 //!
 //! Nothing here names one of Cordon's crates: the tests see what a user sees.
@@ -21,6 +22,7 @@ pub mod documents;
 pub mod engine;
 pub mod events;
 pub mod frames;
+pub mod namespaces;
 pub mod program;
 pub mod providers;
 pub mod replies;
