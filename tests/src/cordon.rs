@@ -384,6 +384,12 @@ impl Cordon {
         self.address("proxy")
     }
 
+    /// Where the forward proxy listens for TLS, where it does.
+    #[must_use]
+    pub fn proxy_tls(&self) -> SocketAddr {
+        self.address("proxy_tls")
+    }
+
     /// Where health, metrics and the CA certificate are.
     #[must_use]
     pub fn admin(&self) -> SocketAddr {

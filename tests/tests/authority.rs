@@ -1,7 +1,12 @@
 //! The authority while Cordon runs: its root changes without a restart and without a caller that fails, its keys can be
 //! in a hardware token, and keys that others may read are not used.
 
-use std::{fs, process::Command, time::Duration};
+use std::{
+    fs,
+    io::Write as _,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use cordon_tests::{
     caller::{Caller, Door},
@@ -76,7 +81,7 @@ async fn the_root_changes_while_callers_trust_both() {
 
     home.run(&["ca", "rotate", "--next"]);
     let new = text(&["ca", "export", "--next"]);
-    let both = text(&["ca", "export", "--all"]);
+    let both = text(&["ca", "export"]);
     assert_eq!((count(&new), count(&both)), (1, 2));
     assert!(text(&["ca", "export", "--bundle"]).contains(new.trim()));
     // The pages hand both out, as soon as the files stand still.
@@ -119,6 +124,54 @@ async fn the_root_changes_while_callers_trust_both() {
         assert!(seconds > 700 * 24 * 3600, "{certificate}: {seconds}");
     }
     assert!(!metrics.contains("outcome=\"refused\""), "{}", cordon.log());
+
+    // Each step is on record, with the fingerprints of what mints and what is trusted beside it.
+    assert_eq!(cordon.terminate().await, Some(0));
+    let events = home.search(&["--events"]);
+    let steps: Vec<_> = events
+        .iter()
+        .rev()
+        .map(|event| &event["body"])
+        .filter(|body| body["kind"] == "trust_reloaded" || body["kind"] == "started")
+        .map(|body| {
+            assert_ne!(body["accepted"], false, "{events:#?}");
+            let of = |which: &str| body["trust"]["certificates"][which].as_str();
+            (of("root"), of("also_trusted"))
+        })
+        .collect();
+    let (old, new) = (fingerprint(&old), fingerprint(&new));
+    let (old, new) = (Some(old.as_str()), Some(new.as_str()));
+    assert_eq!(
+        steps,
+        [
+            (old, None),
+            (old, new),
+            (new, old),
+            (old, new),
+            (new, old),
+            (new, None),
+            (new, None),
+        ],
+        "{events:#?}"
+    );
+    home.run(&["audit", "verify"]);
+}
+
+/// SHA-256 of a certificate in hex, as OpenSSL tells it.
+fn fingerprint(pem: &str) -> String {
+    let mut openssl = Command::new("openssl")
+        .args(["x509", "-noout", "-fingerprint", "-sha256"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("openssl is installed (scripts/packages)");
+    let mut stdin = openssl.stdin.take().expect("it is piped");
+    stdin.write_all(pem.as_bytes()).expect("openssl reads");
+    drop(stdin);
+    let output = openssl.wait_with_output().expect("its output can be read");
+    let told = String::from_utf8_lossy(&output.stdout).to_ascii_lowercase();
+    let (_, digits) = told.split_once('=').expect("openssl tells the fingerprint");
+    digits.trim().replace(':', "")
 }
 
 #[tokio::test(flavor = "multi_thread")]

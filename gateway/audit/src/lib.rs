@@ -15,8 +15,8 @@
 mod record;
 pub use record::{
     Answer, Asked, Body, ENTRY_VERSION, Entry, EntryError, EntryHash, Event, Intent, InvalidHash,
-    MAX_ENTRY_BYTES, Outcome, PolicyReloaded, Refused, Seal, Started, Stopped, TunnelClosed, TunnelOpened,
-    Uninspected, WriterId,
+    MAX_ENTRY_BYTES, Outcome, PolicyReloaded, Refused, Seal, Started, Stopped, Trust, TrustPart,
+    TrustReloaded, TunnelClosed, TunnelOpened, Uninspected, WriterId,
 };
 
 mod commitment;
@@ -39,4 +39,4 @@ mod verify;
 pub use verify::{Broken, Checkpoint, Fault, Verified, VerifyError, verify};
 
 mod search;
-pub use search::{InvalidPosition, Position, Query, Row, search};
+pub use search::{InvalidPosition, Position, Query, Row, events, search};

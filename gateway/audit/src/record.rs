@@ -201,6 +201,8 @@ pub enum Body {
     Uninspected(Uninspected),
     /// Another policy took effect, or failed to.
     PolicyReloaded(PolicyReloaded),
+    /// What TLS rests on changed, or was not let.
+    TrustReloaded(TrustReloaded),
     /// The gateway started.
     Started(Started),
     /// The gateway stopped in good order.
@@ -219,6 +221,7 @@ impl Body {
             Self::TunnelClosed(_) => "tunnel_closed",
             Self::Uninspected(_) => "uninspected",
             Self::PolicyReloaded(_) => "policy_reloaded",
+            Self::TrustReloaded(_) => "trust_reloaded",
             Self::Started(_) => "started",
             Self::Stopped(_) => "stopped",
         }
@@ -234,7 +237,7 @@ impl Body {
             Self::TunnelOpened(it) => Some(it.exchange),
             Self::TunnelClosed(it) => Some(it.exchange),
             Self::Uninspected(it) => Some(it.exchange),
-            Self::PolicyReloaded(_) | Self::Started(_) | Self::Stopped(_) => None,
+            Self::PolicyReloaded(_) | Self::TrustReloaded(_) | Self::Started(_) | Self::Stopped(_) => None,
         }
     }
 
@@ -482,6 +485,8 @@ pub enum Event {
     Uninspected(Uninspected),
     /// Another policy took effect, or failed to.
     PolicyReloaded(PolicyReloaded),
+    /// What TLS rests on changed, or was not let.
+    TrustReloaded(TrustReloaded),
     /// The gateway started.
     Started(Started),
     /// The gateway stopped in good order.
@@ -496,6 +501,7 @@ impl From<Event> for Body {
             Event::TunnelClosed(it) => Self::TunnelClosed(it),
             Event::Uninspected(it) => Self::Uninspected(it),
             Event::PolicyReloaded(it) => Self::PolicyReloaded(it),
+            Event::TrustReloaded(it) => Self::TrustReloaded(it),
             Event::Started(it) => Self::Started(it),
             Event::Stopped(it) => Self::Stopped(it),
         }
@@ -607,6 +613,55 @@ pub struct PolicyReloaded {
     pub sets: BTreeMap<String, u64>,
 }
 
+/// What TLS rests on was read again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrustReloaded {
+    /// What changed.
+    pub part: TrustPart,
+    /// Whether it took effect; otherwise what was there before stays in force.
+    pub accepted: bool,
+    /// What is in force.
+    #[serde(default, skip_serializing_if = "Trust::is_empty")]
+    pub trust: Trust,
+}
+
+/// A part of what TLS rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrustPart {
+    /// Our own authority: a rotation, or a step of one.
+    Authority,
+    /// Roots and revocation lists that others' certificates are judged by.
+    Verification,
+}
+
+/// What TLS rests on at a moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trust {
+    /// SHA-256 of our authority's certificates in hex: `root`, `interception` and `gateway` are those that mint,
+    /// `also_trusted` is the other root during a rotation.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub certificates: BTreeMap<String, String>,
+    /// Files of roots and revocation lists, and certificates that are ours to show.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub files: u64,
+    /// SHA-256 over these files, in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files_hash: Option<String>,
+}
+
+impl Trust {
+    /// Whether it tells nothing, as records of before it was told.
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 /// The gateway started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Started {
@@ -616,6 +671,9 @@ pub struct Started {
     pub policy_hash: String,
     /// Whether the policy says `fail_open`.
     pub fail_open: bool,
+    /// What TLS rests on.
+    #[serde(default, skip_serializing_if = "Trust::is_empty")]
+    pub trust: Trust,
 }
 
 /// The gateway stopped in good order.
@@ -805,10 +863,20 @@ mod tests {
                 accepted: false,
                 sets: BTreeMap::from([("board".into(), 3)]),
             }),
+            Body::TrustReloaded(TrustReloaded {
+                part: TrustPart::Authority,
+                accepted: true,
+                trust: Trust {
+                    certificates: BTreeMap::from([("root".into(), "d".repeat(64))]),
+                    files: 2,
+                    files_hash: Some("e".repeat(64)),
+                },
+            }),
             Body::Started(Started {
                 version: "0.1.0".into(),
                 policy_hash: "c".repeat(64),
                 fail_open: false,
+                trust: Trust::default(),
             }),
             Body::Stopped(Stopped {
                 reason: "signal".into(),

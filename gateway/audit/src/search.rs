@@ -133,6 +133,36 @@ pub async fn search(store: &Store, query: &Query) -> Result<Vec<Row>, StoreError
         .collect()
 }
 
+/// What happened to the gateways themselves, newest first: starts, stops, and what was reloaded. Of the query the
+/// times and the limit count.
+///
+/// # Errors
+/// As of [`search`].
+pub async fn events(store: &Store, query: &Query) -> Result<Vec<Entry>, StoreError> {
+    let (since, until) = (query.since.unwrap_or(0), query.until.unwrap_or(u64::MAX));
+    let limit = limit(query);
+    let sql = format!(
+        "SELECT body FROM audit_record WHERE exchange IS NULL AND at >= $1 AND at < $2 \
+         ORDER BY at DESC, writer DESC, sequence DESC LIMIT {limit}"
+    );
+    let rows = store.rows(sql, vec![number(since), number(until)]).await?;
+    let read = |row: &Vec<Value>| match row.as_slice() {
+        [Value::Text(body)] => Entry::parse(body.as_bytes()).ok(),
+        _ => None,
+    };
+    rows.iter()
+        .map(|row| read(row).ok_or(StoreError::Garbled("audit_record")))
+        .collect()
+}
+
+fn limit(query: &Query) -> u32 {
+    if query.limit == 0 {
+        100
+    } else {
+        query.limit.min(MOST)
+    }
+}
+
 fn statement(query: &Query) -> (String, Vec<Value>) {
     let mut sql = String::from(
         "SELECT r.exchange, r.at, r.body, s.body FROM audit_record r \
@@ -202,11 +232,7 @@ fn statement(query: &Query) -> (String, Vec<Value>) {
             values.len()
         ));
     }
-    let limit = if query.limit == 0 {
-        100
-    } else {
-        query.limit.min(MOST)
-    };
+    let limit = limit(query);
     sql.push_str(&format!(" ORDER BY r.at DESC, r.exchange DESC LIMIT {limit}"));
     (sql, values)
 }

@@ -22,7 +22,7 @@ use std::{
 };
 
 use cordon_domain::Clock;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _};
 use rustls::{RootCertStore, client::WebPkiServerVerifier, client::danger::ServerCertVerifier};
 use time::{Duration, OffsetDateTime};
 use zeroize::Zeroizing;
@@ -266,6 +266,20 @@ impl Authority {
             ("interception", self.interception.not_after),
             ("gateway", self.gateway.not_after),
         ]
+    }
+
+    /// The certificates that mint, and under `also_trusted` the other root that callers trust during a rotation.
+    #[must_use]
+    pub fn certificates(&self) -> Vec<(&'static str, CertificateDer<'static>)> {
+        let mut all = vec![
+            ("root", self.root.clone()),
+            ("interception", self.interception.certificate().clone()),
+            ("gateway", self.gateway.certificate().clone()),
+        ];
+        let trusted = CertificateDer::pem_slice_iter(self.trusted_pem.as_bytes());
+        let others = trusted.filter_map(Result::ok).filter(|other| *other != self.root);
+        all.extend(others.map(|other| ("also_trusted", other)));
+        all
     }
 
     /// Those of its certificates that are to be replaced soon.

@@ -2,7 +2,8 @@
 //!
 //! TLS proves that a caller holds the key to a certificate under that CA; what the certificate says of it
 //! ([`Certified`]) goes to the server, which makes an actor of it or not. A certificate under another CA
-//! fails the handshake.
+//! fails the handshake, and so does one that a revocation list names. When another CA or other lists come into
+//! force, connections whose certificates these refuse are cut, whatever goes on in them ([`Certificates`]).
 //!
 //! It also keeps the TLS configurations that differ from a leaf's own by that question, or by speaking
 //! HTTP/1.1 alone. A leaf's configuration holds the sessions that may be resumed, so the same one must be
@@ -11,16 +12,21 @@
 //! On failure: at start an error that says what is wrong with the CA.
 
 use std::{
+    collections::HashMap,
     fmt,
     sync::{Arc, Mutex, PoisonError},
 };
 
+use arc_swap::ArcSwap;
 use rustls::{
     RootCertStore, ServerConfig,
-    pki_types::{CertificateDer, pem::PemObject},
+    pki_types::{CertificateDer, UnixTime, pem::PemObject},
     server::{ServerConnection, WebPkiClientVerifier, danger::ClientCertVerifier},
 };
+use tokio_util::sync::CancellationToken;
 use x509_parser::{extensions::GeneralName, parse_x509_certificate};
+
+use crate::trust::Revocation;
 
 /// Configurations kept: one for each name of the gateway, with some to spare for what was renewed.
 const KEPT: usize = 32;
@@ -88,7 +94,7 @@ struct Made {
 
 /// How TLS is taken up on our own ports.
 #[derive(Default)]
-pub(crate) struct OwnTls {
+pub struct OwnTls {
     verifier: Option<Arc<dyn ClientCertVerifier>>,
     made: Mutex<Vec<Made>>,
 }
@@ -102,8 +108,11 @@ impl fmt::Debug for OwnTls {
 }
 
 impl OwnTls {
-    /// Callers are asked for a certificate under one of these CAs.
-    pub(crate) fn asking(ca_pem: &str) -> Result<Self, ClientCaError> {
+    /// Callers are asked for a certificate under one of these CAs, which no list must name.
+    ///
+    /// # Errors
+    /// When that is no CA.
+    pub fn asking(ca_pem: &str, revocation: &Revocation) -> Result<Self, ClientCaError> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
             let certificate = certificate.map_err(|_| ClientCaError::NotPem)?;
@@ -113,14 +122,30 @@ impl OwnTls {
             return Err(ClientCaError::NotPem);
         }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+        let mut verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
             .allow_unauthenticated()
+            .with_crls(revocation.lists.iter().cloned());
+        if !revocation.refuse_unknown {
+            verifier = verifier.allow_unknown_revocation_status();
+        }
+        if !revocation.accept_expired {
+            verifier = verifier.enforce_revocation_expiration();
+        }
+        let verifier = verifier
             .build()
             .map_err(|error| ClientCaError::Unusable(error.to_string()))?;
         Ok(Self {
             verifier: Some(verifier),
             made: Mutex::default(),
         })
+    }
+
+    /// Whether a certificate that was shown is good at this moment.
+    fn accepts(&self, shown: &[CertificateDer<'static>]) -> bool {
+        let (Some(verifier), Some((leaf, above))) = (&self.verifier, shown.split_first()) else {
+            return false;
+        };
+        verifier.verify_client_cert(leaf, above, UnixTime::now()).is_ok()
     }
 
     /// A leaf's configuration as our own ports use it; `http1` offers HTTP/1.1 alone.
@@ -165,6 +190,82 @@ impl OwnTls {
     }
 }
 
+/// What our own ports ask of callers now, and the certificates on connections that are open.
+#[derive(Default)]
+pub(crate) struct Certificates {
+    now: ArcSwap<OwnTls>,
+    open: Arc<Open>,
+}
+
+/// Certificates on open connections, by a number.
+#[derive(Default)]
+struct Open(Mutex<(u64, HashMap<u64, Shown>)>);
+
+struct Shown {
+    chain: Vec<CertificateDer<'static>>,
+    cut: CancellationToken,
+}
+
+/// A connection's certificate, watched for as long as this is held.
+pub(crate) struct Watching {
+    open: Arc<Open>,
+    number: u64,
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        let mut open = self.open.0.lock().unwrap_or_else(PoisonError::into_inner);
+        open.1.remove(&self.number);
+    }
+}
+
+impl Certificates {
+    pub(crate) fn of(own: OwnTls) -> Self {
+        Self {
+            now: ArcSwap::from_pointee(own),
+            open: Arc::default(),
+        }
+    }
+
+    /// What is asked now.
+    pub(crate) fn now(&self) -> Arc<OwnTls> {
+        self.now.load_full()
+    }
+
+    /// Watches the certificate of a connection, of which `cut` is the end, that shook hands under `under`. Nothing
+    /// when it is refused by what came into force meanwhile.
+    pub(crate) fn watch(
+        &self,
+        under: &Arc<OwnTls>,
+        chain: &[CertificateDer<'static>],
+        cut: CancellationToken,
+    ) -> Option<Watching> {
+        let chain = chain.to_vec();
+        // Each change is one insertion or removal, so a poisoned lock holds a sound map.
+        let mut open = self.open.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.now.load();
+        if !Arc::ptr_eq(&now, under) && !now.accepts(&chain) {
+            return None;
+        }
+        open.0 += 1;
+        let number = open.0;
+        open.1.insert(number, Shown { chain, cut });
+        Some(Watching {
+            open: Arc::clone(&self.open),
+            number,
+        })
+    }
+
+    /// From now on this is asked. Cuts the connections whose certificates it refuses, and says how many they were.
+    pub(crate) fn replace(&self, own: OwnTls) -> usize {
+        let own = Arc::new(own);
+        self.now.store(Arc::clone(&own));
+        let open = self.open.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = open.1.values().filter(|shown| !own.accepts(&shown.chain));
+        refused.map(|shown| shown.cut.cancel()).count()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rcgen::{CertificateParams, DnType, KeyPair, SanType};
@@ -196,9 +297,10 @@ mod tests {
 
     #[test]
     fn a_ca_that_is_none_is_an_error_at_start() {
-        assert!(matches!(OwnTls::asking(""), Err(ClientCaError::NotPem)));
+        let asking = |pem: &str| OwnTls::asking(pem, &Revocation::default());
+        assert!(matches!(asking(""), Err(ClientCaError::NotPem)));
         assert!(matches!(
-            OwnTls::asking("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
+            asking("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
             Err(ClientCaError::NotPem)
         ));
     }

@@ -220,6 +220,8 @@ pub enum Reason {
     HandshakeTimeout,
     /// The TLS handshake failed, most often because the caller does not trust our root.
     HandshakeFailed,
+    /// The caller's own certificate was refused: revoked, expired, or under another CA.
+    CertificateRefused,
     /// Plain HTTP on a port that speaks TLS.
     PlainHttp,
     /// CONNECT where no proxy is.
@@ -279,6 +281,7 @@ impl Reason {
             Self::NotTls
             | Self::HandshakeTimeout
             | Self::HandshakeFailed
+            | Self::CertificateRefused
             | Self::TunnelEvades
             | Self::TunnelUnreadable
             | Self::ConnectionAbused => return None,
@@ -294,6 +297,13 @@ impl Reason {
         })
     }
 
+    /// Whether it is worth a record also where nobody can be told and the caller is not known. A handshake that
+    /// breaks off is not: every scan of ports leaves some.
+    #[must_use]
+    pub fn is_telling(self) -> bool {
+        self.status().is_some() || matches!(self, Self::CertificateRefused | Self::TunnelUnreadable)
+    }
+
     /// A stable name for records and metrics.
     #[must_use]
     pub fn code(self) -> &'static str {
@@ -306,6 +316,7 @@ impl Reason {
             Self::NotTls => "not_tls",
             Self::HandshakeTimeout => "handshake_timeout",
             Self::HandshakeFailed => "handshake_failed",
+            Self::CertificateRefused => "certificate_refused",
             Self::PlainHttp => "plain_http",
             Self::NoProxyHere => "no_proxy_here",
             Self::HostNotCertified => "host_not_certified",
@@ -350,6 +361,9 @@ impl Reason {
             Self::HandshakeTimeout => "The TLS handshake took too long.",
             Self::HandshakeFailed => {
                 "The TLS handshake failed; does the program trust Cordon's root certificate? See http://cordon.internal/ through the proxy."
+            }
+            Self::CertificateRefused => {
+                "Your certificate is revoked, expired, or not under the certificate authority for callers."
             }
             Self::PlainHttp => "This port speaks TLS: use https:// in the base URL.",
             Self::NoProxyHere => "This is not the proxy port; CONNECT belongs there.",

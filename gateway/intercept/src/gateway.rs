@@ -6,7 +6,7 @@
 //!
 //! On failure: handshakes that fail are told to the server and the connection is closed.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use cordon_domain::Door;
 use http::{HeaderValue, Method, Request, header};
@@ -55,8 +55,8 @@ pub(crate) async fn accepted<S: Exchanges>(shared: Arc<Interceptor<S>>, tcp: Tcp
         // Opened and closed, or never spoke: a health check or a port scan, no event of ours.
         Ok(Ok(None) | Err(_)) | Err(_) => return,
     }
-    let reason = match timeout_at(deadline, handshake(&shared, io, false)).await {
-        Ok(Ok(stream)) => {
+    let reason = match timeout_at(deadline, handshake(&shared, io, false, lease)).await {
+        Ok(Ok((stream, lease))) => {
             pulse.restart();
             let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             let speaks = if http2 { Speaks::Http2 } else { Speaks::Http1 };
@@ -67,27 +67,28 @@ pub(crate) async fn accepted<S: Exchanges>(shared: Arc<Interceptor<S>>, tcp: Tcp
                 None => return,
             }
         }
-        Ok(Err(())) => Reason::HandshakeFailed,
+        Ok(Err(reason)) => reason,
         Err(_) => Reason::HandshakeTimeout,
     };
     stranger(&shared, Door::Gateway, peer, reason).await;
 }
 
 /// Takes TLS up on a port of our own, with the leaf that suits the name which the caller gave. `http1` offers
-/// HTTP/1.1 alone.
+/// HTTP/1.1 alone. The lease that comes back ends with the certificate that the caller showed.
 pub(crate) async fn handshake<S, IO>(
     shared: &Interceptor<S>,
     io: IO,
     http1: bool,
-) -> Result<TlsStream<IO>, ()>
+    lease: Lease,
+) -> Result<(TlsStream<IO>, Lease), Reason>
 where
     S: Exchanges,
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     let start = LazyConfigAcceptor::new(Acceptor::default(), io)
         .await
-        .map_err(|_| ())?;
-    let config = match &shared.gateway_tls {
+        .map_err(|_| Reason::HandshakeFailed)?;
+    let config = match &**shared.gateway_tls.load() {
         GatewayTls::Configured(config) => Arc::clone(config),
         GatewayTls::Minted => {
             let authority = shared.authority.load_full();
@@ -95,14 +96,35 @@ where
                 .gateway_leaf_for(start.client_hello().server_name())
                 .map_err(|error| {
                     tracing::error!(%error, "the gateway has no certificate to show");
+                    Reason::HandshakeFailed
                 })?;
             leaf.config()
         }
     };
-    let config = shared.own_tls.config(config, http1).map_err(|error| {
+    let asked = shared.certificates.now();
+    let config = asked.config(config, http1).map_err(|error| {
         tracing::error!(%error, "TLS cannot be taken up");
+        Reason::HandshakeFailed
     })?;
-    start.into_stream(config).await.map_err(|_| ())
+    let stream = start.into_stream(config).await.map_err(|error| failure(&error))?;
+    let Some(shown) = stream.get_ref().1.peer_certificates() else {
+        return Ok((stream, lease));
+    };
+    let lease = lease.until_cut();
+    let watching = shared.certificates.watch(&asked, shown, lease.cut.clone());
+    let lease = lease.watching(watching.ok_or(Reason::CertificateRefused)?);
+    Ok((stream, lease))
+}
+
+/// Why a handshake failed: the caller's certificate, or anything else.
+fn failure(error: &io::Error) -> Reason {
+    let cause = error.get_ref().and_then(|inner| inner.downcast_ref());
+    match cause {
+        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::InvalidCertRevocationList(_)) => {
+            Reason::CertificateRefused
+        }
+        _ => Reason::HandshakeFailed,
+    }
 }
 
 /// Plain HTTP: served where it is allowed, else each request is told what to do.

@@ -25,7 +25,7 @@ mod hello;
 pub use hello::{Greeting, Hello, Seen};
 
 mod certificate;
-pub use certificate::{Certified, ClientCaError};
+pub use certificate::{Certified, ClientCaError, OwnTls};
 
 mod gateway;
 

@@ -26,7 +26,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     addresses::{AddressPlace, Addresses},
     authority::Authority,
-    certificate::{ClientCaError, OwnTls},
+    certificate::{Certificates, OwnTls, Watching},
     exchange::{Exchanges, Reason},
     gateway,
     limits::ListenerLimits,
@@ -74,8 +74,8 @@ pub struct Interceptor<S> {
     pub(crate) tunnel_slots: Arc<Semaphore>,
     pub(crate) outbound: Outbound,
     pub(crate) limits: Arc<ListenerLimits>,
-    pub(crate) gateway_tls: GatewayTls,
-    pub(crate) own_tls: OwnTls,
+    pub(crate) gateway_tls: ArcSwap<GatewayTls>,
+    pub(crate) certificates: Certificates,
     pub(crate) plain_on_loopback: bool,
 }
 
@@ -91,8 +91,8 @@ impl<S: Exchanges> Interceptor<S> {
             tunnels: ArcSwap::from_pointee(tunnels),
             outbound: Outbound::default(),
             limits: Arc::default(),
-            gateway_tls: GatewayTls::default(),
-            own_tls: OwnTls::default(),
+            gateway_tls: ArcSwap::default(),
+            certificates: Certificates::default(),
             plain_on_loopback: false,
         }
     }
@@ -121,18 +121,16 @@ impl<S: Exchanges> Interceptor<S> {
 
     /// With this certificate on the gateway listener.
     #[must_use]
-    pub fn with_gateway_tls(mut self, tls: GatewayTls) -> Self {
-        self.gateway_tls = tls;
+    pub fn with_gateway_tls(self, tls: GatewayTls) -> Self {
+        self.replace_gateway_tls(tls);
         self
     }
 
-    /// Asking callers at our own TLS ports for a certificate under one of the CAs in this PEM.
-    ///
-    /// # Errors
-    /// When that is no CA.
-    pub fn with_client_ca(mut self, ca_pem: &str) -> Result<Self, ClientCaError> {
-        self.own_tls = OwnTls::asking(ca_pem)?;
-        Ok(self)
+    /// Asking callers at our own TLS ports for a certificate, or not.
+    #[must_use]
+    pub fn with_own_tls(mut self, own: OwnTls) -> Self {
+        self.certificates = Certificates::of(own);
+        self
     }
 
     /// Whether the gateway port also takes plain HTTP/1.1, from loopback peers only.
@@ -145,6 +143,17 @@ impl<S: Exchanges> Interceptor<S> {
     /// Exchanges the authority, after a rotation.
     pub fn replace_authority(&self, authority: Arc<Authority>) {
         self.authority.store(authority);
+    }
+
+    /// Exchanges the certificate on our own TLS ports, after it was renewed.
+    pub fn replace_gateway_tls(&self, tls: GatewayTls) {
+        self.gateway_tls.store(Arc::new(tls));
+    }
+
+    /// Exchanges what callers' certificates are judged by. Connections whose certificates are refused by it are
+    /// cut; how many they were is returned.
+    pub fn replace_own_tls(&self, own: OwnTls) -> usize {
+        self.certificates.replace(own)
     }
 
     /// Exchanges the pages, after a reload.
@@ -204,6 +213,24 @@ pub(crate) struct Lease {
     pub(crate) tracker: TaskTracker,
     /// The connection's places under the limits; the last clone frees them.
     _slot: Arc<(OwnedSemaphorePermit, AddressPlace)>,
+    /// The caller's certificate is watched until the last clone is gone.
+    _watching: Option<Arc<Watching>>,
+}
+
+impl Lease {
+    /// The same, with an end of its own that may come earlier.
+    pub(crate) fn until_cut(self) -> Self {
+        let cut = self.cut.child_token();
+        Self { cut, ..self }
+    }
+
+    /// The same, which keeps a certificate watched.
+    pub(crate) fn watching(self, watching: Watching) -> Self {
+        Self {
+            _watching: Some(Arc::new(watching)),
+            ..self
+        }
+    }
 }
 
 /// Serves a listener until `shutdown` is cancelled and all its connections are drained or cut.
@@ -234,6 +261,7 @@ pub async fn serve<S: Exchanges>(
             cut: cut.clone(),
             tracker: tracker.clone(),
             _slot: Arc::new((slot, place)),
+            _watching: None,
         };
         match entrance {
             Entrance::Gateway => tracker.spawn(gateway::accepted(shared, tcp, lease)),

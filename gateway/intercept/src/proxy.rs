@@ -45,16 +45,16 @@ pub(crate) async fn accepted_over_tls<S: Exchanges>(
 ) {
     let Ok(peer) = tcp.peer_addr() else { return };
     let shaken = tokio::select! {
-        shaken = timeout(shared.limits.handshake, gateway::handshake(&shared, tcp, true)) => shaken,
+        shaken = timeout(shared.limits.handshake, gateway::handshake(&shared, tcp, true, lease.clone())) => shaken,
         // Nothing was promised yet, so a drain need not wait for a handshake.
         () = lease.shutdown.cancelled() => return,
     };
     let reason = match shaken {
-        Ok(Ok(stream)) => {
+        Ok(Ok((stream, lease))) => {
             let certificate = Certified::of(stream.get_ref().1);
             return serve(shared, Line::Tls(Box::new(stream)), peer, certificate, lease).await;
         }
-        Ok(Err(())) => Reason::HandshakeFailed,
+        Ok(Err(reason)) => reason,
         Err(_) => Reason::HandshakeTimeout,
     };
     stranger(&shared, Door::Proxy, peer, reason).await;

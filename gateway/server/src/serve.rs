@@ -9,7 +9,7 @@
 use std::{
     io::IsTerminal,
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -22,8 +22,8 @@ use arc_swap::ArcSwap;
 use cordon_audit::{AuditConfig, CommitmentKey, Event, Recorder, Shipping, Started, Stopped, StoreUrl};
 use cordon_domain::{Clock, Dialect, SystemClock, UpstreamKind};
 use cordon_intercept::{
-    Authority, Entrance, GatewayTls, Interceptor, InvalidParent, Outbound, Pages, ParentProxy, Scope,
-    TokenSettings, TunnelRules, gateway_tls_from_pem,
+    Authority, Entrance, Interceptor, InvalidParent, Outbound, Pages, ParentProxy, Scope, TokenSettings,
+    TunnelRules,
 };
 use cordon_policy::PlaceholderKey;
 use tokio::{
@@ -140,7 +140,8 @@ impl Server {
             );
         }
         let rules = Rules::load(&config, ner)?;
-        let tls = Arc::new(trust::towards_upstreams(&config)?);
+        let verification = trust::Verification::read(&config)?;
+        let tls = Arc::new(verification.upstreams.clone());
         let way = WayOut {
             outbound: Outbound::through(parent_proxy(&config, &tls).context("upstream_proxy")?),
             tls,
@@ -201,6 +202,7 @@ impl Server {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             policy_hash: rules.policy.hash().to_owned(),
             fail_open: rules.policy.fail_open(),
+            trust: trust::described(&authority, &config),
         };
         recorder
             .event(Event::Started(started))
@@ -249,6 +251,7 @@ impl Server {
             authority.clone(),
             pages.clone(),
             way.outbound,
+            verification,
         )?);
         for (listener, entrance) in doors {
             listeners.spawn(cordon_intercept::serve(
@@ -415,6 +418,7 @@ fn interceptor(
     authority: Arc<Authority>,
     pages: Pages,
     outbound: Outbound,
+    verification: trust::Verification,
 ) -> Result<Interceptor<Doorway>> {
     let config = &gate.config;
     let mut tunnels = TunnelRules {
@@ -437,20 +441,14 @@ fn interceptor(
         .with_limits(config.limits.of_listeners())
         .with_tunnels(tunnels)
         .with_outbound(outbound);
-    let read = |path: &Path| {
-        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
-    };
-    let interceptor = match &config.identity.client_ca {
-        Some(ca) => interceptor
-            .with_client_ca(&read(ca)?)
-            .context("identity.client_ca")?,
+    let interceptor = match verification.callers {
+        Some(callers) => interceptor.with_own_tls(callers),
         None => interceptor,
     };
-    let (Some(certificate), Some(key)) = (&config.gateway.certificate, &config.gateway.key) else {
-        return Ok(interceptor);
-    };
-    let own = gateway_tls_from_pem(&read(certificate)?, &read(key)?)?;
-    Ok(interceptor.with_gateway_tls(GatewayTls::Configured(Arc::new(own))))
+    Ok(match verification.own {
+        Some(own) => interceptor.with_gateway_tls(own),
+        None => interceptor,
+    })
 }
 
 /// SIGINT and SIGTERM, watched from the moment this is made.

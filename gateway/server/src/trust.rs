@@ -1,12 +1,15 @@
-//! What TLS rests on, kept fresh while Cordon runs: the authority's files, revocation lists, further roots.
+//! What TLS rests on, kept fresh while Cordon runs: the authority's files, revocation lists, further roots, the CA
+//! for callers' certificates, and a certificate of the company's own on our ports.
 //!
-//! A file that changed is taken up once it has stood still for a second, since a rotation writes several.
-//! Connections that are open to callers stay; those to upstreams that wait for use are closed when trust
-//! changes, so that none outlives the list that revoked its certificate.
+//! A file that changed is taken up once it has stood still for a second, since a rotation writes several, and once
+//! it is on record. Connections that are open to callers stay, unless their own certificate is refused now; those to
+//! upstreams that wait for use are closed when trust changes, so that none outlives the list that revoked its
+//! certificate.
 //!
-//! On failure: what was in force stays in force, and the log and `cordon_reloads_total` say so.
+//! On failure: what was in force stays in force, and the log, `cordon_reloads_total` and a record say so.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::PathBuf,
     sync::Arc,
@@ -14,8 +17,12 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use cordon_audit::{Event, Trust, TrustPart, TrustReloaded};
 use cordon_domain::{Clock, SystemClock};
-use cordon_intercept::{Authority, Interceptor, Revocation, Rotation, upstream_tls, write_bundle};
+use cordon_intercept::{
+    Authority, GatewayTls, Interceptor, OwnTls, Revocation, RevocationError, Rotation, gateway_tls_from_pem,
+    upstream_tls, write_bundle,
+};
 use rustls::ClientConfig;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
@@ -31,13 +38,65 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often the log says that a certificate of ours ends soon.
 const REMIND_EVERY: Duration = Duration::from_secs(24 * 3600);
 
-/// TLS towards upstreams as a configuration has it.
-pub fn towards_upstreams(config: &Config) -> Result<ClientConfig> {
-    let roots = config.extra_roots().map_err(|(path, error)| {
-        anyhow::anyhow!("intercept.extra_roots: {}: {}", path.display(), error.kind())
-    })?;
-    let revocation = config.revocation().context("intercept.crls")?;
-    Ok(upstream_tls(&roots, &revocation)?)
+/// What others' certificates are judged by, and what of our own is not the authority's, as a configuration has it.
+pub struct Verification {
+    /// TLS towards upstreams.
+    pub upstreams: ClientConfig,
+    /// What callers' certificates are judged by, where they are asked for one.
+    pub callers: Option<OwnTls>,
+    /// The company's own certificate on our ports.
+    pub own: Option<GatewayTls>,
+}
+
+impl Verification {
+    /// Reads it; any error is an error of the whole.
+    pub fn read(config: &Config) -> Result<Self> {
+        let text = |path: &PathBuf| {
+            fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+        };
+        let roots = config.extra_roots().map_err(|(path, error)| {
+            anyhow::anyhow!("intercept.extra_roots: {}: {}", path.display(), error.kind())
+        })?;
+        let revocation = config.revocation().context("intercept.crls")?;
+        let own = match (&config.gateway.certificate, &config.gateway.key) {
+            (Some(certificate), Some(key)) => {
+                let own =
+                    gateway_tls_from_pem(&text(certificate)?, &text(key)?).context("gateway.certificate")?;
+                Some(GatewayTls::Configured(Arc::new(own)))
+            }
+            _ => None,
+        };
+        let callers = config.identity.client_ca.as_ref().map(|ca| {
+            let asking = OwnTls::asking(&text(ca)?, &revocation);
+            asking.context("identity.client_ca")
+        });
+        Ok(Self {
+            upstreams: upstream_tls(&roots, &revocation)?,
+            callers: callers.transpose()?,
+            own,
+        })
+    }
+}
+
+/// What TLS rests on, for the record.
+pub fn described(authority: &Authority, config: &Config) -> Trust {
+    let hashed = |der: &[u8]| hex::encode(Sha256::digest(der));
+    let files = files_of(config).unwrap_or_default();
+    let mut digest = Sha256::new();
+    for file in &files {
+        digest.update(file.as_os_str().as_encoded_bytes());
+        digest.update([0]);
+        digest.update(Sha256::digest(fs::read(file).unwrap_or_default()));
+    }
+    Trust {
+        certificates: authority
+            .certificates()
+            .into_iter()
+            .map(|(which, der)| (which.to_owned(), hashed(&der)))
+            .collect::<BTreeMap<_, _>>(),
+        files: files.len() as u64,
+        files_hash: (!files.is_empty()).then(|| hex::encode(digest.finalize())),
+    }
 }
 
 /// Everybody who uses what is kept fresh.
@@ -58,7 +117,8 @@ pub async fn keep_fresh(users: Users, stop: CancellationToken) {
     let ca = Installation::of(config).ca();
     let mut authority = users.authority.clone();
     let mut certificates = Watch::new(own_files(&ca));
-    let mut lists = Watch::new(trusted_files(config));
+    let mut others = Watch::new(other_files(config));
+    let mut in_force = described(&authority, config);
     let mut remind = Instant::now();
     loop {
         let now = SystemClock.now();
@@ -80,7 +140,13 @@ pub async fn keep_fresh(users: Users, stop: CancellationToken) {
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
         if certificates.changed(own_files(&ca)) {
-            match load_authority(config.clone()).await {
+            let loaded = load_authority(config.clone()).await;
+            let next = loaded.as_ref().ok().map(|loaded| described(loaded, config));
+            if !users.record(TrustPart::Authority, next.as_ref(), &in_force).await {
+                certificates.put_back();
+                continue;
+            }
+            match loaded {
                 Ok(loaded) => {
                     authority = loaded;
                     users.take_up(&authority);
@@ -88,23 +154,64 @@ pub async fn keep_fresh(users: Users, stop: CancellationToken) {
                 }
                 Err(reason) => refused(&users, &reason),
             }
+            in_force = next.unwrap_or(in_force);
         }
-        if lists.changed(trusted_files(config)) {
-            let config = config.clone();
-            let loaded = tokio::task::spawn_blocking(move || towards_upstreams(&config)).await;
-            match loaded.map_err(anyhow::Error::from).flatten() {
-                Ok(tls) => {
-                    users.interceptor.trust(&tls);
-                    users.gate.upstreams.trust(&Arc::new(tls));
-                    done(&users, "roots and revocation lists for upstreams were reloaded");
+        if others.changed(other_files(config)) {
+            let read = config.clone();
+            let loaded = tokio::task::spawn_blocking(move || Verification::read(&read)).await;
+            let loaded = loaded.map_err(anyhow::Error::from).flatten();
+            let next = loaded.as_ref().ok().map(|_| described(&authority, config));
+            if !users
+                .record(TrustPart::Verification, next.as_ref(), &in_force)
+                .await
+            {
+                others.put_back();
+                continue;
+            }
+            match loaded {
+                Ok(loaded) => {
+                    users.judge_by(loaded);
+                    done(&users, "roots, revocation lists and certificates were reloaded");
                 }
                 Err(reason) => refused(&users, &reason),
             }
+            in_force = next.unwrap_or(in_force);
         }
     }
 }
 
 impl Users {
+    /// Puts on record what comes into force, or that nothing does, before it is so.
+    async fn record(&self, part: TrustPart, next: Option<&Trust>, in_force: &Trust) -> bool {
+        let reloaded = TrustReloaded {
+            part,
+            accepted: next.is_some(),
+            trust: next.unwrap_or(in_force).clone(),
+        };
+        let recorded = self.gate.recorder.event(Event::TrustReloaded(reloaded)).await;
+        if recorded.is_err() {
+            error!("a change of what TLS rests on cannot be recorded; it does not come into force");
+        }
+        recorded.is_ok()
+    }
+
+    fn judge_by(&self, loaded: Verification) {
+        if let Some(callers) = loaded.callers {
+            let cut = self.interceptor.replace_own_tls(callers);
+            if cut > 0 {
+                warn!(
+                    cut,
+                    "connections of callers were cut: their certificates are not good any more"
+                );
+            }
+        }
+        if let Some(own) = loaded.own {
+            self.interceptor.replace_gateway_tls(own);
+        }
+        self.interceptor.trust(&loaded.upstreams);
+        self.gate.upstreams.trust(&Arc::new(loaded.upstreams));
+    }
+
     fn take_up(&self, authority: &Arc<Authority>) {
         let pem = authority.root_pem();
         if let Err(error) = write_bundle(&Installation::of(&self.gate.config).bundle(), pem) {
@@ -163,6 +270,11 @@ impl Watch {
         }
         changed
     }
+
+    /// Has the change be taken up at the next look.
+    fn put_back(&mut self) {
+        self.in_force = [0; 32];
+    }
 }
 
 /// A digest of the authority's files, which are small.
@@ -175,14 +287,26 @@ fn own_files(ca: &std::path::Path) -> [u8; 32] {
     digest.finalize().into()
 }
 
-/// A digest of what tells that lists and roots changed: lists can be large, so their bytes are not read for it.
-fn trusted_files(config: &Config) -> [u8; 32] {
+/// The files that are read besides the authority's.
+fn files_of(config: &Config) -> Result<Vec<PathBuf>, RevocationError> {
+    let single = [
+        &config.identity.client_ca,
+        &config.gateway.certificate,
+        &config.gateway.key,
+    ];
+    let mut files: Vec<PathBuf> = single.into_iter().flatten().cloned().collect();
+    files.extend(config.intercept.extra_roots.iter().cloned());
+    files.extend(Revocation::files(&config.intercept.crls)?);
+    Ok(files)
+}
+
+/// A digest of what tells that these changed: lists can be large, so their bytes are not read for it.
+fn other_files(config: &Config) -> [u8; 32] {
     let mut digest = Sha256::new();
-    let mut files: Vec<PathBuf> = config.intercept.extra_roots.clone();
-    match Revocation::files(&config.intercept.crls) {
-        Ok(lists) => files.extend(lists),
-        Err(error) => digest.update(error.to_string()),
-    }
+    let files = files_of(config).unwrap_or_else(|error| {
+        digest.update(error.to_string());
+        Vec::new()
+    });
     for file in files {
         digest.update(file.as_os_str().as_encoded_bytes());
         if let Ok(about) = fs::metadata(&file) {
@@ -215,5 +339,10 @@ mod tests {
         assert!(watch.changed(c));
         assert!(!watch.changed(c));
         assert!(!watch.changed(b) && !watch.changed(c), "it came and went");
+        watch.put_back();
+        assert!(
+            watch.changed(c) && !watch.changed(c),
+            "it could not be recorded before"
+        );
     }
 }

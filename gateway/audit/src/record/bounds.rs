@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use cordon_domain::{Actor, EntityType, Identity, Source};
 
 use super::{
-    Asked, Body, Intent, PolicyReloaded, Refused, Seal, Started, Stopped, TunnelClosed, TunnelOpened,
-    Uninspected,
+    Asked, Body, Intent, PolicyReloaded, Refused, Seal, Started, Stopped, Trust, TrustReloaded, TunnelClosed,
+    TunnelOpened, Uninspected,
 };
 
 /// Names of ours and of the directory: users, groups, rules, upstreams, keys, codes.
@@ -156,18 +156,39 @@ impl Body {
                 }
                 sets.values_mut().for_each(bound_number);
             }
+            Self::TrustReloaded(TrustReloaded {
+                part: _,
+                accepted: _,
+                trust,
+            }) => bound_trust(trust),
             Self::Started(Started {
                 version,
                 policy_hash,
                 fail_open: _,
+                trust,
             }) => {
                 bound(version, NAME_BYTES);
                 bound(policy_hash, NAME_BYTES);
+                bound_trust(trust);
             }
             Self::Stopped(Stopped { reason }) => bound(reason, NAME_BYTES),
         }
         self
     }
+}
+
+fn bound_trust(trust: &mut Trust) {
+    let Trust {
+        certificates,
+        files,
+        files_hash,
+    } = trust;
+    while certificates.len() > SETS {
+        certificates.pop_last();
+    }
+    certificates.values_mut().for_each(|hash| bound(hash, NAME_BYTES));
+    bound_number(files);
+    bound_opt(files_hash.as_mut(), NAME_BYTES);
 }
 
 fn bound_actor(actor: &mut Actor) {

@@ -240,6 +240,10 @@ pub(super) struct Intermediate {
 }
 
 impl Intermediate {
+    pub(super) fn certificate(&self) -> &CertificateDer<'static> {
+        &self.certificate
+    }
+
     /// Reads an intermediate; refuses one that is unconstrained, expired, or not its key's.
     pub(super) fn load(
         path: &Path,

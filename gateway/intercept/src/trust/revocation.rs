@@ -26,7 +26,7 @@ const EXTENSIONS: [&str; 3] = ["crl", "pem", "der"];
 /// Revocation lists, and what holds where they say nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Revocation {
-    pub(super) lists: Vec<CertificateRevocationListDer<'static>>,
+    pub(crate) lists: Vec<CertificateRevocationListDer<'static>>,
     /// Whether a certificate that no list speaks of is refused.
     pub refuse_unknown: bool,
     /// Whether a list past its `nextUpdate` still counts.

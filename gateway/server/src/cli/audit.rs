@@ -4,7 +4,7 @@ use std::{fmt::Write as _, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
-use cordon_audit::{Asked, Body, Query, Row, Store, VerifyError};
+use cordon_audit::{Asked, Body, Entry, Query, Row, Store, Trust, VerifyError};
 use cordon_domain::{Action, ExchangeId};
 use time::{Date, OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
 
@@ -64,6 +64,9 @@ struct Search {
     /// One exchange, by the id that its caller was shown.
     #[arg(long, value_name = "ID")]
     exchange: Option<ExchangeId>,
+    /// What happened to the gateway itself instead: starts, stops, and reloads of policy, authority and trust.
+    #[arg(long, conflicts_with_all = ["user", "decision", "rule", "outcome", "entity", "host", "upstream", "model", "exchange"])]
+    events: bool,
     /// Rows at most.
     #[arg(long, default_value_t = 100)]
     limit: usize,
@@ -144,6 +147,16 @@ impl Search {
             limit: 0,
             after: None,
         };
+        if self.events {
+            query.limit = u32::try_from(self.limit.min(1000)).unwrap_or(1000);
+            for entry in cordon_audit::events(&store, &query).await? {
+                say(&match self.format {
+                    Format::Text => happened(&entry),
+                    Format::Jsonl => serde_json::to_string(&entry).context("a record is plain JSON")?,
+                });
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
         let mut left = self.limit;
         while left > 0 {
             query.limit = u32::try_from(left.min(1000)).unwrap_or(1000);
@@ -194,12 +207,47 @@ fn question(asked: &Asked) -> String {
     told
 }
 
-/// A row for a person.
-fn shown(row: &Row) -> String {
-    let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(row.at) * 1_000_000)
+/// A moment for a person.
+fn time_of(at: u64) -> String {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(at) * 1_000_000)
         .ok()
         .and_then(|at| at.format(&Rfc3339).ok())
-        .unwrap_or_default();
+        .unwrap_or_default()
+}
+
+/// What happened to a gateway, for a person.
+fn happened(entry: &Entry) -> String {
+    let outcome = |accepted: bool| if accepted { "in force" } else { "refused" };
+    let what = match &entry.body {
+        Body::Started(it) => format!(
+            "version={} policy={}{}",
+            it.version,
+            it.policy_hash,
+            trust(&it.trust)
+        ),
+        Body::Stopped(it) => format!("by {}", it.reason),
+        Body::PolicyReloaded(it) => format!("{} policy={}", outcome(it.accepted), it.policy_hash),
+        Body::TrustReloaded(it) => format!("{:?} {}{}", it.part, outcome(it.accepted), trust(&it.trust)),
+        _ => String::new(),
+    };
+    format!("{} {} {what}", time_of(entry.at), entry.body.kind())
+}
+
+/// What TLS rests on, for a person.
+fn trust(trust: &Trust) -> String {
+    let mut told = String::new();
+    for (which, hash) in &trust.certificates {
+        let _ = write!(told, " {which}={hash}");
+    }
+    if let Some(hash) = &trust.files_hash {
+        let _ = write!(told, " files={} {hash}", trust.files);
+    }
+    told
+}
+
+/// A row for a person.
+fn shown(row: &Row) -> String {
+    let at = time_of(row.at);
     let what = match &row.opening.body {
         Body::Intent(intent) => {
             let entities: Vec<String> = intent

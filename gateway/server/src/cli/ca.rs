@@ -30,11 +30,8 @@ enum CaAction {
         /// Print system roots and ours together, for programs that take one bundle.
         #[arg(long)]
         bundle: bool,
-        /// Print every root that is to be trusted, as is done anyhow; says so in scripts.
-        #[arg(long, conflicts_with = "bundle")]
-        all: bool,
         /// Print the next root alone, to be given to machines that have the present one.
-        #[arg(long, conflicts_with_all = ["bundle", "all"])]
+        #[arg(long, conflicts_with = "bundle")]
         next: bool,
         #[command(flatten)]
         place: Where,
@@ -96,12 +93,7 @@ impl Ca {
                     files.root_key.display()
                 ));
             }
-            CaAction::Export {
-                bundle,
-                all: _,
-                next,
-                place,
-            } => {
+            CaAction::Export { bundle, next, place } => {
                 let installation = Installation::of(&place.load()?);
                 let path = if bundle {
                     installation.bundle()

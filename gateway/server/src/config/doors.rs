@@ -73,11 +73,11 @@ pub struct Intercept {
     /// Whether tunnels may lead to loopback, link-local and private addresses.
     pub allow_private_tunnels: bool,
     /// Files of certificate revocation lists (PEM or DER), or folders of them (`*.crl`, `*.pem`, `*.der`), that
-    /// upstreams' certificates are checked against; read again when they change.
+    /// certificates of upstreams and of callers (`identity.client_ca`) are checked against; read again when they change.
     pub crls: Vec<PathBuf>,
-    /// What happens to an upstream's certificate that no list in `crls` speaks of.
+    /// What happens to a certificate that no list in `crls` speaks of.
     pub crl_unknown: Permission,
-    /// What happens to an upstream's certificate whose list in `crls` is past its next update.
+    /// What happens to a certificate whose list in `crls` is past its next update.
     pub crl_expired: Permission,
 }
 
@@ -249,7 +249,8 @@ pub struct IdentityConfig {
     pub installation_key: Option<PathBuf>,
     /// File of CA certificates (PEM). Callers of the gateway and of the proxy over TLS who show a certificate under
     /// one of them need no key: their user is its mail address, else its common name, their groups are its
-    /// organisational units and `certificate_groups`.
+    /// organisational units and `certificate_groups`. `intercept.crls` holds for these certificates too. The file is
+    /// read again when it changes.
     pub client_ca: Option<PathBuf>,
     /// Groups of everyone who shows such a certificate.
     pub certificate_groups: BTreeSet<String>,

@@ -640,7 +640,7 @@ pub async fn turned_away(gate: &Gate, turned: TurnedAway<Caller>) -> Response<An
         exchange,
         retry_after: None,
     };
-    if turned.caller.is_some() || (status.is_some() && gate.strangers.take()) {
+    if turned.caller.is_some() || (turned.reason.is_telling() && gate.strangers.take()) {
         let event = Event::Refused(Refused {
             exchange,
             connection: None,
