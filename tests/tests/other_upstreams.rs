@@ -7,7 +7,7 @@ use cordon_tests::{
     caller::{Caller, Door, Reply},
     cordon::{Cordon, Home, OnPrem, Plan},
     program::{Program, Ran},
-    replies::{Deltas, call_tool, echo_divided},
+    replies::{Deltas, call_tool, echo_divided, say},
     upstream::{Answer, Piece, Seen, Upstream},
 };
 use serde_json::{Value, json};
@@ -21,6 +21,7 @@ const POLICY: &str = r#"
 unknown: block
 routes:
   - { id: google, when: '"google" in actor.groups', to: generativelanguage-googleapis-com }
+  - { id: cluster, when: '"cluster" in actor.groups', to: cluster }
   - { id: cohere, when: '"cohere" in actor.groups', to: api-cohere-com }
   - { id: anthropic, when: 'true', to: anthropic }
 rules:
@@ -28,10 +29,10 @@ rules:
   - { id: the-rest, entities: ["*"], action: allow }
 "#;
 
-/// Gateway and provider; nobody asks the on-prem model.
+/// Gateway and provider, and a server in the building that speaks Anthropic's messages.
 struct Scene {
     cloud: Upstream,
-    _on_prem: Upstream,
+    cluster: Upstream,
     _home: Home,
     cordon: Cordon,
     /// A key in each group.
@@ -40,12 +41,12 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
-        let (cloud, on_prem) = (Upstream::behind_tls().await, Upstream::in_place_of_engine().await);
+        let (cloud, cluster) = (Upstream::behind_tls().await, Upstream::in_place_of_engine().await);
         let home = Home::new(&Plan {
             hosts: &[(GOOGLE, "gemini"), (COHERE, "cohere")],
             credentials: "sk-company-key",
             policy: Some(POLICY.to_owned()),
-            ..Plan::with_cloud(OnPrem::StandIn(&on_prem), &cloud)
+            ..Plan::with_cloud(OnPrem::StandIn(&cluster), &cloud)
         });
         // Google is asked for one model, whatever callers ask for.
         let config = home.path().join("cordon.yaml");
@@ -54,12 +55,16 @@ impl Scene {
             "dialects: [gemini] }",
             "dialects: [gemini], model: gemini-2.5-pro }",
         );
-        home.write("cordon.yaml", &written);
-        let keys = ["staff", "google", "cohere"].map(|group| (group, home.key(group, group)));
+        let in_building = format!(
+            "upstreams:\n  cluster: {{ kind: cluster, url: '{}', dialects: [anthropic-messages], model: local }}\n",
+            cluster.url()
+        );
+        home.write("cordon.yaml", &written.replace("upstreams:\n", &in_building));
+        let keys = ["staff", "google", "cluster", "cohere"].map(|group| (group, home.key(group, group)));
         let cordon = home.serve().await;
         Self {
             cloud,
-            _on_prem: on_prem,
+            cluster,
             _home: home,
             cordon,
             keys: keys.into(),
@@ -247,6 +252,38 @@ async fn openais_package_is_answered_by_gemini() {
         body,
         "a body that needs no translation stays"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_in_the_building_is_asked_in_its_dialect_for_its_model() {
+    let scene = Scene::new().await;
+    scene
+        .cluster
+        .answer(|seen| say(seen, "PONG from near by", Deltas::Of(3)));
+    for mode in ["plain", "stream"] {
+        let ran = scene.openai("cluster", mode, "Ping.").await;
+        scene.assert_said(&ran, "PONG from near by\nended stop 11 7", mode);
+        let seen = scene.cluster.seen().pop().expect("it was asked");
+        assert_eq!(
+            (seen.path(), &seen.json()["model"]),
+            ("/v1/messages", &json!("local"))
+        );
+        assert_eq!(seen.header("authorization"), None);
+    }
+    // Its own callers need no translation; the name of the model alone is another.
+    let mut body = json!({"model": "claude-test", "max_tokens": 9, "top_k": 5,
+        "messages": [{"role": "user", "content": "Ping."}]});
+    let reply = scene.post("cluster", "/v1/messages", &body).await;
+    assert_eq!(
+        reply.json()["content"][0]["text"],
+        "PONG from near by",
+        "{}",
+        reply.text()
+    );
+    body["model"] = "local".into();
+    let seen = scene.cluster.seen().pop().expect("it was asked");
+    assert_eq!(seen.json(), body);
+    assert!(scene.cloud.seen().is_empty(), "nobody outside was asked");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,5 @@
 //! Programs of dialects that no upstream here speaks, answered by one that speaks `openai-chat` alone: Amazon's and
-//! Cohere's own packages, and callers of the older completions.
+//! Cohere's own packages, and OpenAI's for the older completions.
 
 use cordon_tests::{
     caller::{Caller, Door, Reply},
@@ -246,6 +246,23 @@ async fn older_completions_are_answered_by_chat() {
             .filter_map(|chunk| Some(chunk.pointer("/choices/0/text")?.as_str()?.to_owned()))
             .collect();
         assert_eq!(words, said);
+    }
+    assert!(!scene.cloud.knows(EMAIL), "the address left");
+
+    for mode in ["plain", "stream"] {
+        let prompt = format!("Write to {EMAIL}.");
+        let ran = Program::python("openai_completion.py", &[mode, "gpt-3.5-turbo-instruct", &prompt])
+            .by(
+                Door::Gateway,
+                &scene.cordon,
+                &scene.key,
+                "OPENAI_BASE_URL",
+                "/v1",
+                "OPENAI_API_KEY",
+            )
+            .run()
+            .await;
+        scene.assert_said(&ran, &format!("{said}\nended stop"), mode);
     }
     assert!(!scene.cloud.knows(EMAIL), "the address left");
 

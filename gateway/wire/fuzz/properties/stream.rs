@@ -3,7 +3,7 @@
 
 use cordon_domain::Dialect;
 use cordon_wire::{
-    Asked, Channel, Endpoint, EventMessages, Framing, Limits, Operation, Rewrite, StreamEditor,
+    Asked, Channel, Endpoint, EventMessages, Framing, Limits, Operation, Rewrite, Spoken, StreamEditor,
     StreamTranslator,
 };
 
@@ -92,17 +92,20 @@ pub(crate) fn run(input: &[u8]) {
     };
     assert_eq!(messages(&mut pieces()), messages(&mut std::iter::once(stream)));
 
-    let translated = |pieces: &mut dyn Iterator<Item = &[u8]>| {
-        let mut translator = StreamTranslator::new(Asked::at(endpoint, "/"), "model");
-        let mut out = Vec::new();
-        for piece in pieces {
-            out.extend(translator.push(piece)?);
-        }
-        out.extend(translator.finish()?);
-        Ok::<_, cordon_wire::TranslateError>(out.len())
-    };
-    assert_eq!(
-        translated(&mut pieces()).is_ok(),
-        translated(&mut std::iter::once(stream)).is_ok()
-    );
+    for spoken in [Spoken::Chat, Spoken::Messages, Spoken::Gemini] {
+        let translated = |pieces: &mut dyn Iterator<Item = &[u8]>| {
+            let mut translator = StreamTranslator::new(Asked::at(endpoint, "/"), "model").spoken(spoken, 0);
+            let mut out = Vec::new();
+            for piece in pieces {
+                out.extend(translator.push(piece)?);
+            }
+            out.extend(translator.close()?);
+            out.extend(translator.finish()?);
+            Ok::<_, cordon_wire::TranslateError>(out.len())
+        };
+        assert_eq!(
+            translated(&mut pieces()).is_ok(),
+            translated(&mut std::iter::once(stream)).is_ok()
+        );
+    }
 }
