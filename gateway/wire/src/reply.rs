@@ -5,8 +5,8 @@
 //! are the texts within it, and what is put there is escaped for both.
 //!
 //! A reply is not asked to be of a certain shape: an error object or a field of tomorrow passes as it
-//! came. Where an endpoint gives out files, sound or plain text, a reply need not be JSON: a text is one
-//! segment, and anything else has none.
+//! came. Where an endpoint gives out files, sound or plain text, a reply need not be one JSON text: lines of JSON are
+//! read each, a text is one segment, and anything else has none.
 //!
 //! Limits: [`Limits`]. On failure: a [`DecodeError`]; the reply is not handed on.
 
@@ -81,26 +81,29 @@ pub fn decode_reply_of(
         };
     }
     match decode_reply(endpoint, body.clone(), limits) {
-        // Pages and applications answer with anything. What holds JSON a line is read line by line.
-        Err(DecodeError::Json(_)) if open => {
+        // Pages and applications answer with anything, and files hold anything. What holds JSON a line, as the answers to
+        // a batch, is read line by line.
+        Err(DecodeError::Json(_)) if open || gives_files => {
             match request::reply_in(Container::Lines, endpoint, body.clone(), limits) {
                 Ok(document) => plain(Content::Read(document)),
-                Err(_) => plain(Content::Opaque(body)),
+                Err(_) => plain(text(&kind, &body).unwrap_or(Content::Opaque(body))),
             }
         }
-        Err(DecodeError::Json(_)) if gives_files => match std::str::from_utf8(&body) {
-            Ok(text) if kind.starts_with("text/plain") => {
-                let segment = Segment {
-                    place: Place::new(""),
-                    role: Role::Assistant,
-                    text: Text::from(text.to_owned()),
-                };
-                plain(Content::Text(body, [segment]))
-            }
-            _ => plain(Content::Opaque(body)),
-        },
         read => read,
     }
+}
+
+/// A reply that says it is a plain text, and is one.
+fn text(kind: &str, body: &Bytes) -> Option<Content> {
+    let text = std::str::from_utf8(body)
+        .ok()
+        .filter(|_| kind.starts_with("text/plain"))?;
+    let segment = Segment {
+        place: Place::new(""),
+        role: Role::Assistant,
+        text: Text::from(text.to_owned()),
+    };
+    Some(Content::Text(body.clone(), [segment]))
 }
 
 /// Reads a plain reply of an endpoint's dialect, which is JSON.

@@ -465,6 +465,29 @@ fn what_an_endpoint_gives_out_need_not_be_json() {
     )
     .unwrap();
     assert_eq!(json.segments()[0].text.as_str(), "[NAME_K7QX]");
+    // What a batch answered, a line each.
+    let line =
+        r#"{"custom_id":"1","response":{"body":{"choices":[{"message":{"content":"I am [NAME_K7QX]."}}]}}}"#;
+    let lines = format!("{line}\n{line}\n");
+    for (endpoint, kind) in [
+        (file, "application/octet-stream"),
+        (
+            Endpoint::new(Dialect::AnthropicBatches, Operation::Manage),
+            "application/x-jsonl",
+        ),
+    ] {
+        let answers = decode_reply_of(endpoint, kind, lines.clone().into(), &limits).unwrap();
+        let held = |s: &&cordon_domain::Segment| s.text.as_str() == "I am [NAME_K7QX].";
+        assert_eq!(answers.segments().iter().filter(held).count(), 2);
+        let at = answers.segments().iter().rposition(|s| held(&s)).unwrap();
+        let edit = cordon_domain::Edit {
+            segment: at,
+            span: 5..16,
+            replacement: "\"Jo\"".into(),
+        };
+        let expected = format!("{line}\n{}\n", line.replace("[NAME_K7QX]", r#"\"Jo\""#));
+        assert_eq!(answers.splice(&[edit]).unwrap(), expected);
+    }
     let nothing = decode_reply_of(at(Dialect::Mcp), "", Bytes::new(), &limits).unwrap();
     assert!(nothing.splice(&[]).unwrap().is_empty());
     assert!(decode_reply_of(at(Dialect::OpenaiChat), "text/plain", "hi".into(), &limits).is_err());
