@@ -1,9 +1,12 @@
 //! A caller's WebSocket through one of Cordon's doors, by a library that is not Cordon's.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::WebSocketStream;
 use tungstenite::{
@@ -153,4 +156,99 @@ impl Socket {
             }
         }
     }
+}
+
+/// A WebSocket by the byte, for what no decent library would send.
+pub struct RawSocket {
+    stream: TlsStream<TcpStream>,
+    heard: Vec<u8>,
+}
+
+impl RawSocket {
+    /// Asks for one at a path of a host, and expects to get it.
+    pub async fn open(caller: &Caller, host: &str, path: &str) -> Result<Self> {
+        let mut stream = caller.open(host, &["http/1.1"]).await?;
+        let mut request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n");
+        for (name, value) in caller.credentials() {
+            request += &format!("{name}: {value}\r\n");
+        }
+        request += "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        stream.write_all(request.as_bytes()).await?;
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await?);
+        }
+        ensure!(
+            head.starts_with(b"HTTP/1.1 101"),
+            "{}",
+            String::from_utf8_lossy(&head)
+        );
+        let heard = Vec::new();
+        Ok(Self { stream, heard })
+    }
+
+    /// Sends bytes.
+    pub async fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        self.stream.write_all(bytes).await?;
+        Ok(self.stream.flush().await?)
+    }
+
+    /// The next frame: its first byte, and its payload. `None` when the connection ends.
+    pub async fn hear(&mut self) -> Result<Option<(u8, Vec<u8>)>> {
+        loop {
+            if let Some((head, length)) = head_of(&self.heard)
+                && self.heard.len() >= head + length
+            {
+                let payload = self.heard[head..head + length].to_vec();
+                let first = self.heard[0];
+                self.heard.drain(..head + length);
+                return Ok(Some((first, payload)));
+            }
+            let read = self.stream.read_buf(&mut self.heard);
+            match tokio::time::timeout(PATIENCE, read).await? {
+                Ok(0) | Err(_) => return Ok(None),
+                Ok(_) => {}
+            }
+        }
+    }
+}
+
+/// Lengths of a frame's head and payload, once its head is there (RFC 6455, section 5.2). A server masks nothing.
+fn head_of(bytes: &[u8]) -> Option<(usize, usize)> {
+    let wide = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .fold(0, |length, byte| length << 8 | usize::from(*byte))
+    };
+    match bytes.get(1)? {
+        126 => Some((4, wide(bytes.get(2..4)?))),
+        127 => Some((10, wide(bytes.get(2..10)?))),
+        short => Some((2, usize::from(*short))),
+    }
+}
+
+/// A caller's frame with that first byte, masked as it must be.
+#[must_use]
+pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    const MASK: [u8; 4] = [0x12, 0x34, 0x56, 0x78];
+    let mut bytes = vec![first];
+    match payload.len() {
+        length @ 0..126 => bytes.push(0x80 | u8::try_from(length).expect("below 126")),
+        length @ 126..65536 => {
+            bytes.push(0x80 | 126);
+            bytes.extend(u16::try_from(length).expect("below 65536").to_be_bytes());
+        }
+        length => {
+            bytes.push(0x80 | 127);
+            bytes.extend((length as u64).to_be_bytes());
+        }
+    }
+    bytes.extend(MASK);
+    bytes.extend(
+        payload
+            .iter()
+            .zip(MASK.iter().cycle())
+            .map(|(byte, mask)| byte ^ mask),
+    );
+    bytes
 }

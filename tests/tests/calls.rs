@@ -207,12 +207,14 @@ async fn a_secret_ends_the_call_with_a_status_and_is_not_sent() {
 async fn what_a_service_says_of_a_failure_arrives() {
     let stage = Stage::new("inspect").await;
     let cordon = stage.home.serve().await;
-    let lines = call(&cordon, &stage.key, HOST, "Fail", &["hello"]).await;
-    assert_eq!(said(&lines), ["hello"]);
+    let text = format!("100 % of {}", CANARIES[1]);
+    let lines = call(&cordon, &stage.key, HOST, "Fail", &[&text]).await;
+    assert_eq!(said(&lines), [text.as_str()]);
     assert_eq!(
         lines[1],
-        json!({"code": "NOT_FOUND", "details": "no note of hello"})
+        json!({"code": "NOT_FOUND", "details": format!("no note of {text}")})
     );
+    stage.assert_kept();
     let records = stage.records(1).await;
     assert_eq!(records[0]["closing"]["body"]["outcome"], "upstream_failed");
 }
@@ -338,4 +340,43 @@ async fn each_protocol_is_answered_and_refused_in_its_own_form() {
     let got = String::from_utf8_lossy(&mirror.got()).into_owned();
     assert_eq!(got.matches("Write to [EMAIL_").count(), 5, "{got:?}");
     assert!(!got.contains(CANARIES[1]) && !got.contains(&secret()), "{got:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cursors_calls_are_known_where_nothing_unknown_passes() {
+    const CURSOR: &str = "api2.cursor.sh";
+    let mirror = Mirror::start(CURSOR).await;
+    let cloud = Upstream::behind_tls().await;
+    let on_prem = Upstream::in_place_of_engine().await;
+    let home = Home::new(&Plan {
+        servers: &[(CURSOR, mirror.address, mirror.ca_pem())],
+        ..Plan::with_cloud(OnPrem::StandIn(&on_prem), &cloud)
+    });
+    let key = home.key("ann", "staff");
+    let cordon = home.serve().await;
+    let caller = Caller::new(&cordon, Door::Proxy, &key);
+    let text = format!("Write to {} today.", CANARIES[1]);
+    let (path, kind) = ("/agent.v1.AgentService/Run", "application/connect+proto");
+    let begun = Spoken::begin(&caller, CURSOR, path, kind, &enveloped(&text)).await;
+    let mut spoken = begun.unwrap_or_else(|error| panic!("{error}\n{}", cordon.log()));
+    let answered = Some((0, enveloped(&text)[5..].to_vec()));
+    assert_eq!(spoken.hear().await.unwrap(), answered);
+    spoken.say(&enveloped(&text)).await.unwrap();
+    assert_eq!(spoken.hear().await.unwrap(), answered);
+    spoken.end();
+    assert_eq!(spoken.hear().await.unwrap(), None);
+    let got = String::from_utf8_lossy(&mirror.got()).into_owned();
+    assert_eq!(got.matches("Write to [EMAIL_").count(), 2, "{got:?}");
+    let records = home
+        .searched_until(&["--user", "ann"], |all| {
+            all.iter().filter(|record| record["closing"].is_object()).count() >= 2
+        })
+        .await;
+    for record in &records {
+        let opening = &record["opening"]["body"];
+        assert_eq!(
+            (&opening["dialect"], &opening["path"]),
+            (&json!("cursor"), &json!(path))
+        );
+    }
 }

@@ -46,7 +46,7 @@ mod envelope;
 pub use envelope::Envelope;
 
 mod refusal;
-pub use refusal::{Rendered, Rpc, refuse, refuse_at};
+pub use refusal::{Rendered, Rpc, refuse, refuse_at, rewrite_grpc_message};
 
 mod sse;
 

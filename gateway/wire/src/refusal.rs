@@ -4,8 +4,8 @@
 //! broken server. A refusal holds no request text, so neither does what is made of it.
 
 mod rpc;
-pub use rpc::Rpc;
 pub(crate) use rpc::code as rpc_name;
+pub use rpc::{Rpc, rewrite_grpc_message};
 
 use bytes::Bytes;
 use cordon_domain::{Dialect, Fault, Refusal};

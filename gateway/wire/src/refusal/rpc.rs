@@ -9,7 +9,7 @@ use cordon_domain::{Fault, Refusal};
 use serde_json::json;
 
 use super::Rendered;
-use crate::envelopes;
+use crate::{envelopes, percent};
 
 /// How a caller of a remote procedure reads errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,6 +135,13 @@ pub(crate) fn code(fault: Fault) -> (&'static str, u8) {
     }
 }
 
+/// A `grpc-message` with its text rewritten; `None` where that changes nothing.
+pub fn rewrite_grpc_message(value: &[u8], rewrite: impl FnOnce(&str) -> String) -> Option<String> {
+    let (text, _) = percent::decode(value, |bytes| percent::unit(bytes, false));
+    let new = rewrite(&text);
+    (new != text).then(|| percent_encoded(&new))
+}
+
 /// As gRPC writes `grpc-message`: all but printable ASCII, and the percent sign, in UTF-8 by percent signs.
 fn percent_encoded(message: &str) -> String {
     let mut out = String::with_capacity(message.len());
@@ -205,6 +212,14 @@ mod tests {
         let error: serde_json::Value = serde_json::from_slice(&rendered.body[5..]).expect("JSON");
         assert_eq!(error["error"]["code"], "permission_denied");
         assert_eq!(Rpc::of("application/json"), None);
+    }
+
+    #[test]
+    fn a_message_of_grpc_is_rewritten_as_the_text_that_it_stands_for() {
+        let put_back = |text: &str| text.replace("[PERSON_1]", "J\u{fc}rgen");
+        let new = rewrite_grpc_message(b"100%25 of [PERSON_1]", put_back);
+        assert_eq!(new.as_deref(), Some("100%25 of J%C3%BCrgen"));
+        assert_eq!(rewrite_grpc_message(b"100%25 of nobody", put_back), None);
     }
 
     #[test]

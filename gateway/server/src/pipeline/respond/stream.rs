@@ -75,12 +75,14 @@ pub fn open(
         parts.headers.insert(header::CONTENT_TYPE, kind);
     }
     audit::mark(&mut parts.headers, draft.exchange, draft.action());
+    let mut editor = Editor::new(gate, form, framing, &draft, originals);
+    editor.restore_message(&mut parts.headers);
     let (pieces, caller) = mpsc::channel(WAITING_PIECES);
     let pump = Pump {
         gate: gate.clone(),
         rules: rules.clone(),
         upstream,
-        editor: Editor::new(gate, form, framing, &draft, originals),
+        editor,
         pieces,
         text: text.then(Base64Reader::default),
         trailers: failed.map(|_| HeaderMap::new()),
@@ -96,6 +98,8 @@ pub fn open(
 
 /// How a call of gRPC went, in its trailers.
 const GRPC_STATUS: &str = "grpc-status";
+/// The same in words.
+const GRPC_MESSAGE: &str = "grpc-message";
 
 fn kind_of(headers: &HeaderMap) -> Option<&str> {
     headers.get(header::CONTENT_TYPE)?.to_str().ok()
@@ -221,6 +225,8 @@ impl Pump {
                         // Of anything but a call nobody awaits them.
                         let mut trailers = frame.into_trailers().unwrap_or_default();
                         strip_reply(&mut trailers);
+                        self.learn();
+                        self.editor.restore_message(&mut trailers);
                         self.trailers = self.draft.rpc.map(|_| trailers);
                         continue;
                     }
@@ -421,6 +427,19 @@ impl Editor {
                 .finish(&mut self.restore)
                 .map_err(|_| Cause::Reply("is larger than the limit")),
             None => Ok(Bytes::new()),
+        }
+    }
+
+    /// Puts originals back where gRPC says in words how a call went.
+    fn restore_message(&mut self, headers: &mut HeaderMap) {
+        let Some(told) = headers.get(GRPC_MESSAGE) else {
+            return;
+        };
+        let reidentifier = &mut self.restore.reidentifier;
+        let new = cordon_wire::rewrite_grpc_message(told.as_bytes(), |text| reidentifier.whole(text, false));
+        // Percent-encoded, so it is always a header's value.
+        if let Some(Ok(new)) = new.map(HeaderValue::try_from) {
+            headers.insert(GRPC_MESSAGE, new);
         }
     }
 
