@@ -425,6 +425,23 @@ async fn a_new_authority_for_callers_and_a_renewed_certificate_are_taken_up() {
     assert_eq!(ask(&mut at.shake(Some(&ann)).await, "").await, "");
     let head = ask(&mut at.shake(Some(&eve)).await, "").await;
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+
+    // What is no CA is told before a start, and changes nothing in what runs.
+    scene.home.write("company.pem", "no certificate\n");
+    let checked = scene.home.try_run(&["check"]);
+    let told =
+        String::from_utf8_lossy(&checked.stdout).into_owned() + &String::from_utf8_lossy(&checked.stderr);
+    assert!(
+        checked.status.code() == Some(1) && told.contains("identity.client_ca"),
+        "{told}"
+    );
+    cordon
+        .admin_until("/metrics", |page| {
+            page.text().contains("cordon_reloads_total{outcome=\"refused\"} ")
+        })
+        .await;
+    let head = ask(&mut at.shake(Some(&eve)).await, "").await;
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

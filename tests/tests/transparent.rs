@@ -478,6 +478,10 @@ fn what_hides_or_does_not_say_where_it_leads_is_cut_and_recorded() {
             assert_eq!(rows.len(), before + 1, "{rows:#?}");
             assert_eq!(rows[0]["opening"]["body"]["code"], "name_missing");
 
+            // What looks like TLS and cannot be read could say to its server what it did not say to us.
+            cut(&scene, to, b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00").await;
+            scene.turned_away("tunnel_unreadable").await;
+
             // Who dials the port itself was not redirected.
             let gateway = GATEWAY[0].split('/').next().unwrap_or_default();
             let own = format!("{gateway}:{PORT}").parse().expect("an address");

@@ -66,16 +66,22 @@ impl Verification {
             }
             _ => None,
         };
-        let callers = config.identity.client_ca.as_ref().map(|ca| {
-            let asking = OwnTls::asking(&text(ca)?, &revocation);
-            asking.context("identity.client_ca")
-        });
         Ok(Self {
             upstreams: upstream_tls(&roots, &revocation)?,
-            callers: callers.transpose()?,
+            callers: asking_callers(config, &revocation)?,
             own,
         })
     }
+}
+
+/// What callers' certificates are judged by, where the configuration names a CA for them.
+pub fn asking_callers(config: &Config, revocation: &Revocation) -> Result<Option<OwnTls>> {
+    let Some(path) = &config.identity.client_ca else {
+        return Ok(None);
+    };
+    let context = || format!("identity.client_ca: {}", path.display());
+    let ca = fs::read_to_string(path).with_context(context)?;
+    OwnTls::asking(&ca, revocation).map(Some).with_context(context)
 }
 
 /// What TLS rests on, for the record.

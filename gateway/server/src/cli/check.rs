@@ -11,7 +11,7 @@ use crate::{
     config::Config,
     installation::Installation,
     rules::{self, Rules},
-    serve, supervise,
+    serve, supervise, trust,
 };
 
 /// Arguments of `cordon check`.
@@ -75,8 +75,13 @@ impl Check {
                 error.kind()
             ));
         }
-        if let Err(error) = config.revocation() {
-            bad(format!("intercept.crls: {error}"));
+        match config.revocation() {
+            Err(error) => bad(format!("intercept.crls: {error}")),
+            Ok(revocation) => {
+                if let Err(error) = trust::asking_callers(&config, &revocation) {
+                    bad(format!("{error:#}"));
+                }
+            }
         }
         match upstream_tls(&[], &Revocation::default()) {
             Ok(tls) => {
