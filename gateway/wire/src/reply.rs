@@ -21,6 +21,9 @@ use crate::{
     request::{self, Anywhere, Described, Station},
 };
 
+mod counted;
+pub(crate) use counted::Chunk;
+
 mod usage;
 pub use usage::Usage;
 pub(crate) use usage::{counts, usage_of};
@@ -35,6 +38,8 @@ pub struct ReplyBody {
 enum Content {
     /// Texts within JSON, lines of it, or protobuf.
     Read(Document),
+    /// Lines of JSON, each behind its length.
+    Counted(Document, Vec<Chunk>),
     /// A text, which is its one segment.
     Text(Bytes, [Segment; 1]),
     /// Sound, a picture, a file.
@@ -84,6 +89,11 @@ pub fn decode_reply_of(
         // Pages and applications answer with anything, and files hold anything. What holds JSON a line, as the answers to
         // a batch, is read line by line.
         Err(DecodeError::Json(_)) if open || gives_files => {
+            if let Some(chunks) = std::str::from_utf8(&body).ok().and_then(counted::chunks)
+                && let Ok(document) = request::reply_chunks(&chunks, endpoint, body.clone(), limits)
+            {
+                return plain(Content::Counted(document, chunks));
+            }
             match request::reply_in(Container::Lines, endpoint, body.clone(), limits) {
                 Ok(document) => plain(Content::Read(document)),
                 Err(_) => plain(text(&kind, &body).unwrap_or(Content::Opaque(body))),
@@ -153,7 +163,7 @@ impl ReplyBody {
 impl Splice for ReplyBody {
     fn segments(&self) -> &[Segment] {
         match &self.content {
-            Content::Read(document) => document.segments(),
+            Content::Read(document) | Content::Counted(document, _) => document.segments(),
             Content::Text(_, segments) => segments,
             Content::Opaque(_) => &[],
         }
@@ -162,6 +172,10 @@ impl Splice for ReplyBody {
     fn splice(&self, edits: &[Edit]) -> Result<Bytes, SpliceError> {
         let (body, segments) = match &self.content {
             Content::Read(document) => return document.splice(edits),
+            Content::Counted(document, chunks) => {
+                let edited = document.splice(edits)?;
+                return Ok(counted::set_right(document.body(), chunks, edited));
+            }
             Content::Text(body, segments) => (body, segments.as_slice()),
             Content::Opaque(body) => (body, &[][..]),
         };
@@ -180,7 +194,7 @@ impl Splice for ReplyBody {
 impl fmt::Debug for ReplyBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = match &self.content {
-            Content::Read(document) => document.body().len(),
+            Content::Read(document) | Content::Counted(document, _) => document.body().len(),
             Content::Text(body, _) | Content::Opaque(body) => body.len(),
         };
         f.debug_struct("ReplyBody")

@@ -34,6 +34,7 @@ use cordon_domain::{Dialect, Edit, Role, Segment, Splice, SpliceError, Text};
 use crate::{
     Attachment, Endpoint, JsonError, JsonFault, Limits, Operation,
     json::{Bounds, Document, Kind, Value, scan},
+    reply::Chunk,
 };
 
 /// A decoded request body.
@@ -183,6 +184,19 @@ pub(crate) fn reply_in(
             let root = Anywhere(Role::Assistant);
             container::read(container, &media, body, limits, None, root, |_| Ok(root))
         }
+    }
+}
+
+/// A described or unknown reply that is JSON in chunks.
+pub(crate) fn reply_chunks(
+    chunks: &[Chunk],
+    endpoint: Endpoint,
+    body: Bytes,
+    limits: &Limits,
+) -> Result<Document, DecodeError> {
+    match endpoint.shape {
+        Some(shape) => container::chunks(chunks, body, limits, Described::reply(shape)),
+        None => container::chunks(chunks, body, limits, Anywhere(Role::Assistant)),
     }
 }
 

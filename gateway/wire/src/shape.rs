@@ -9,6 +9,8 @@ use std::{
     ptr,
 };
 
+use serde::Deserialize;
+
 use crate::Container;
 
 mod patterns;
@@ -27,9 +29,23 @@ pub struct Shape {
     pub(crate) reply: Patterns,
     /// Pointers to what a stream's events carry piece by piece.
     pub(crate) pieces: Vec<String>,
+    /// How a stream's events say where their pieces go, if they are patches.
+    pub(crate) patches: Option<Patches>,
     /// The place of the model's name.
     pub(crate) model: Option<String>,
     pub(crate) refusal: Option<RefusalForm>,
+}
+
+/// The members of a patch: an event, or an item of an array in the text of one.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Patches {
+    /// The member that says where a text goes.
+    pub(crate) path: String,
+    /// The member that says what is done there: the text is set (`add`, `replace`, `set`), or goes behind what is there.
+    pub(crate) operation: String,
+    /// The member that holds the text, or further patches.
+    pub(crate) text: String,
 }
 
 /// How a refusal looks to the page that gets it.

@@ -414,7 +414,7 @@ impl StreamEditor {
             Dialect::Cohere => cohere::read(root, name, facts, &mut steps),
             Dialect::Ollama => ollama::read(root, facts, &mut steps),
             _ => match self.shape {
-                Some(shape) => described::read(root, shape, &mut steps),
+                Some(shape) => described::read(root, shape, facts, &mut steps),
                 None => read::others(root, &mut steps),
             },
         }

@@ -1,7 +1,9 @@
 //! The files that describe dialects: each is read, and each of its examples is as it says.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
-use cordon_domain::{Dialect, Role, Splice};
+use cordon_domain::{Dialect, Edit, Role, Splice};
 use cordon_wire::{
     Catalogue, Channel, DialectFile, Endpoint, Limits, Rewrite, StreamEditor, decode_as, decode_reply_of,
     endpoint,
@@ -272,6 +274,117 @@ fn a_stream_of_patches_gets_originals_back_across_events() {
     );
     assert!(out.contains("all: hunter2") && !out.contains("[A"), "{out}");
     assert!(editor.complete());
+}
+
+/// Puts an original back for a placeholder that comes in pieces, in each text by itself.
+#[derive(Default)]
+struct PutBackApart(BTreeMap<Channel, PutBack>);
+
+impl Rewrite for PutBackApart {
+    fn whole(&mut self, text: &str, arguments: bool) -> String {
+        PutBack::default().whole(text, arguments)
+    }
+
+    fn push(&mut self, channel: &Channel, piece: &str, arguments: bool) -> String {
+        let own = self.0.entry(channel.clone()).or_default();
+        own.push(channel, piece, arguments)
+    }
+
+    fn holds(&self, channel: &Channel) -> bool {
+        self.0.get(channel).is_some_and(|own| own.holds(channel))
+    }
+
+    fn finish(&mut self, channel: &Channel) -> String {
+        self.0.remove(channel).map(|own| own.0).unwrap_or_default()
+    }
+}
+
+fn streamed(endpoint: Endpoint, events: &[&str]) -> String {
+    let mut editor = StreamEditor::new(endpoint, &Limits::default());
+    let mut put_back = PutBackApart::default();
+    let stream: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
+    let mut out = editor.push(stream.as_bytes(), &mut put_back).unwrap().to_vec();
+    out.extend(editor.finish(&mut put_back).unwrap());
+    assert!(editor.complete());
+    String::from_utf8(out).unwrap()
+}
+
+/// What the events of a stream of patches make of one place.
+fn made(out: &str, wanted: &str) -> String {
+    let (mut text, mut last) = (String::new(), String::new());
+    for event in out.lines().filter_map(|line| line.strip_prefix("data: ")) {
+        let event: serde_json::Value = serde_json::from_str(event).unwrap();
+        if let Some(path) = event["p"].as_str() {
+            last = path.to_owned();
+        }
+        let several = event["v"].as_array().cloned().unwrap_or_default();
+        for one in [&event].into_iter().chain(&several) {
+            let path = one["p"].as_str().unwrap_or(&last);
+            if path.trim_start_matches('/') == wanted {
+                text.push_str(one["v"].as_str().unwrap_or_default());
+            }
+        }
+    }
+    text
+}
+
+#[test]
+fn patches_within_arrays_get_originals_back_place_by_place() {
+    let events = [
+        r#"{"p":"/a","o":"append","v":"it is [A"}"#,
+        r#"{"p":"","o":"patch","v":[{"p":"/a","o":"append","v":"_1"},{"p":"/status","o":"replace","v":"finished [A_1]"},{"p":"/b","o":"append","v":"or [A_"}]}"#,
+        r#"{"v":[{"p":"/b","o":"append","v":"1]."},{"p":"/a","o":"append","v":"]!"}]}"#,
+    ];
+    let out = streamed(at("chatgpt.com", "/backend-api/conversation"), &events);
+    for (place, expected) in [
+        ("a", "it is hunter2!"),
+        ("b", "or hunter2."),
+        ("status", "finished hunter2"),
+    ] {
+        assert_eq!(made(&out, place), expected, "{out}");
+    }
+    let batch = [
+        r#"{"v":{"response":{"content":"[A_1]"}}}"#,
+        r#"{"p":"response/content","o":"APPEND","v":"see [A_"}"#,
+        r#"{"v":"1]"}"#,
+        r#"{"p":"response","o":"BATCH","v":[{"p":"status","o":"SET","v":"FINISHED"}]}"#,
+    ];
+    let out = streamed(at("chat.deepseek.com", "/api/v0/chat/completion"), &batch);
+    assert_eq!(made(&out, "response/content"), "see hunter2", "{out}");
+    assert_eq!(made(&out, "status"), "FINISHED", "{out}");
+}
+
+#[test]
+fn a_reply_in_googles_framing_has_its_lengths_set_right() {
+    let path = "/_/BardChatUi/data/assistant.lamda.BardFrontendService/StreamGenerate";
+    let endpoint = at("gemini.google.com", path);
+    let limits = Limits::default();
+    let chunk = |text: &str| {
+        let inner = serde_json::json!([null, ["c_1"], [["rc_1", [text]]]]).to_string();
+        let line = serde_json::json!([["wrb.fr", null, inner]]).to_string();
+        format!("{}\n{line}\n", line.encode_utf16().count() + 2)
+    };
+    let body = |text: &str| {
+        format!(
+            ")]}}'\n\n{}{}25\n[[\"e\",4,null,null,132]]\n",
+            chunk(text),
+            chunk("none")
+        )
+    };
+    let came = Bytes::from(body("ask [A_1] \u{1f512}"));
+    let reply = decode_reply_of(endpoint, "application/json; charset=utf-8", came.clone(), &limits).unwrap();
+    assert_eq!(reply.splice(&[]).unwrap(), came);
+    let segment = reply
+        .segments()
+        .iter()
+        .position(|segment| segment.text.as_str() == "ask [A_1] \u{1f512}")
+        .expect("the text within the string is a segment");
+    let edit = Edit {
+        segment,
+        span: 4..9,
+        replacement: "\"Zo\u{eb}\"".to_owned(),
+    };
+    assert_eq!(reply.splice(&[edit]).unwrap(), body("ask \"Zo\u{eb}\" \u{1f512}"));
 }
 
 #[test]

@@ -18,6 +18,7 @@ use crate::{
     envelopes::{self, Messages},
     json::{Document, Position, Spot, Value, Walk},
     protobuf,
+    reply::Chunk,
 };
 
 /// What holds the texts of a body.
@@ -211,6 +212,28 @@ pub(crate) fn read<P: Position>(
         Container::JsonEnvelopes => envelopes::read(&mut walk, &source, Messages::Json, root, &line)?,
     }
     Ok(walk.finish(body).came_as(came))
+}
+
+/// The segments of a reply that is JSON in chunks.
+pub(crate) fn chunks<P: Position>(
+    chunks: &[Chunk],
+    body: Bytes,
+    limits: &Limits,
+    root: P,
+) -> Result<Document, DecodeError> {
+    let source = body.clone();
+    let text = utf8(&source)?;
+    let mut walk = Walk::new(limits, None);
+    for (number, chunk) in chunks.iter().enumerate() {
+        let json = &text[chunk.json.clone()];
+        walk.json(
+            json,
+            |_| Ok(root),
+            &mut format!("chunk:{number}"),
+            chunk.json.start,
+        )?;
+    }
+    Ok(walk.finish(body))
 }
 
 pub(super) fn utf8(bytes: &[u8]) -> Result<&str, DecodeError> {

@@ -17,7 +17,7 @@ use cordon_domain::{Action, Dialect, DialectName, Edit, ExchangeId, Fault, Refus
 use serde::Deserialize;
 use serde_saphyr::{Location, Spanned};
 
-use super::{Patterns, RefusalForm, Shape};
+use super::{Patches, Patterns, RefusalForm, Shape};
 use crate::{Container, Endpoint, Limits, Operation, catalogue::is_path, decode_as};
 
 /// A dialect that a file describes.
@@ -102,6 +102,7 @@ struct WrittenRoute {
 struct WrittenReply {
     text: Option<Spanned<BTreeMap<String, WrittenRole>>>,
     pieces: Option<Spanned<Vec<String>>>,
+    patches: Option<Patches>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -444,6 +445,7 @@ impl Reader<'_> {
             request,
             reply,
             pieces,
+            patches: route.reply.patches,
             model: route.model,
             refusal: own.unwrap_or_else(|| refusal.cloned()),
         }));

@@ -71,6 +71,8 @@ pub(super) struct Facts {
     going: BTreeSet<u64>,
     /// An answer has ended.
     ended: bool,
+    /// Of patches: where the last one went, and whether it was appended there.
+    pub(super) patched: Option<(String, bool)>,
     /// Of the Responses dialect.
     pub(super) response: Option<String>,
     pub(super) sequence: Option<u64>,
