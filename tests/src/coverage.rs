@@ -248,7 +248,10 @@ impl Subject {
             };
             let body = match &self.0["reply"] {
                 Value::Null => "{}".to_owned(),
-                Value::String(raw) => fill(raw.clone(), mark, &said),
+                reply if self.text("reply_framing") == "counted" => {
+                    let chunks = reply.as_array().map_or(&[][..], Vec::as_slice);
+                    framing::counted(chunks.iter().map(|chunk| fill(chunk.to_string(), mark, &said)))
+                }
                 reply => fill(reply.to_string(), mark, &said),
             };
             Answer::new(200, kind, body)
@@ -367,6 +370,9 @@ pub fn told(seen: &Seen) -> Vec<String> {
 #[must_use]
 pub fn read_back(body: &[u8]) -> String {
     let mut text = String::from_utf8_lossy(body).into_owned();
+    if text.starts_with(")]}'") && !framing::is_counted(&text) {
+        return "a length is wrong".to_owned();
+    }
     let chunks: Vec<String> = text
         .split("{\"bytes\":\"")
         .skip(1)

@@ -342,6 +342,28 @@ fn up_answers_and_is_found_by_the_other_commands() {
 }
 
 #[test]
+fn files_that_describe_dialects_are_checked_by_themselves() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let shipped = Places::top().join("policies/dialects").display().to_string();
+    assert_eq!(ends(0, &["check", "--dialects", &shipped], ""), "ok\n");
+    let file = "name: our-chat\nhosts: [chat.corp.example]\nroutes:\n  - name: ask\n    methods: [POST]\n    paths: [/ask]\n    \
+                text: {/q: user}\n    examples:\n      - body: '{\"q\":\"a\"}'\n        segments: [{place: /q, role: ROLE, text: a}]\n";
+    std::fs::write(path("a.yaml"), file.replace("ROLE", "system")).expect("the folder takes files");
+    let told = ends(1, &["check", "--dialects", &path("")], "");
+    assert!(told.contains("a.yaml:9:"), "{told}");
+    std::fs::write(path("a.yaml"), file.replace("ROLE", "user")).expect("the folder takes files");
+    assert_eq!(
+        ends(0, &["check", "--dialects", &path("a.yaml"), &shipped], ""),
+        "ok\n"
+    );
+    ends(2, &["check", "--dialects", &path("b.yaml")], "");
+    let schema = ends(0, &["check", "--dialect-schema"], "");
+    let schema: Value = serde_json::from_str(&schema).expect("the schema is JSON");
+    assert!(schema["$defs"]["WrittenRoute"]["properties"]["text"].is_object());
+}
+
+#[test]
 fn faults_of_config_and_policy_are_told_by_place() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let at = |name: &str, text: &str| {

@@ -256,7 +256,8 @@ pub fn load_catalogue(config: &Config) -> Result<Catalogue> {
     Ok(Catalogue::new(files))
 }
 
-fn yaml_files(configured: &[PathBuf]) -> Result<Vec<PathBuf>> {
+/// Files, and the `*.yaml` of folders in their order.
+pub fn yaml_files(configured: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in configured {
         if !path.is_dir() {

@@ -16,6 +16,8 @@ use crate::Container;
 mod patterns;
 pub(crate) use patterns::{Patterns, States};
 
+mod written;
+
 mod file;
 pub use file::{DialectFault, DialectFile};
 
@@ -38,6 +40,7 @@ pub struct Shape {
 
 /// The members of a patch: an event, or an item of an array in the text of one.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Patches {
     /// The member that says where a text goes.

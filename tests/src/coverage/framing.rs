@@ -53,6 +53,28 @@ pub fn framed<'e>(framing: &str, events: impl Iterator<Item = &'e String>) -> An
     Answer::new(200, kind, Bytes::from(body))
 }
 
+/// Lines of JSON as Google's pages read them: each behind its length in UTF-16, with the line feeds around it.
+pub(super) fn counted(chunks: impl Iterator<Item = String>) -> String {
+    let mut body = ")]}'\n\n".to_owned();
+    for chunk in chunks {
+        let length = chunk.encode_utf16().count() + 2;
+        body.push_str(&format!("{length}\n{chunk}\n"));
+    }
+    body
+}
+
+/// Whether the lengths of such a reply are right.
+pub(super) fn is_counted(body: &str) -> bool {
+    let mut lines = body.lines().skip(2);
+    while let Some(length) = lines.next() {
+        let chunk = lines.next().unwrap_or_default();
+        if length.parse() != Ok(chunk.encode_utf16().count() + 2) {
+            return false;
+        }
+    }
+    true
+}
+
 /// A message of Amazon's event stream.
 fn message(name: &str, payload: &str) -> Vec<u8> {
     let mut headers = Vec::new();

@@ -2,9 +2,10 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use cordon_intercept::{Revocation, upstream_tls};
+use cordon_wire::DialectFile;
 
 use super::{NO, say};
 use crate::{
@@ -18,16 +19,29 @@ use crate::{
 #[derive(Args)]
 pub struct Check {
     /// Configuration file.
-    #[arg(long, value_name = "FILE", required_unless_present = "schema")]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["schema", "dialects", "dialect_schema"])]
     config: Option<PathBuf>,
     /// Print the JSON schema of the configuration file instead.
     #[arg(long)]
     schema: bool,
+    /// Check files that describe dialects instead, or folders of them, by their examples.
+    #[arg(long, value_name = "PATH", num_args = 1.., conflicts_with = "config")]
+    dialects: Vec<PathBuf>,
+    /// Print the JSON schema of such a file instead.
+    #[arg(long)]
+    dialect_schema: bool,
 }
 
 impl Check {
     /// Runs it.
     pub fn run(self) -> Result<ExitCode> {
+        if self.dialect_schema {
+            say(DialectFile::SCHEMA.trim_end());
+            return Ok(ExitCode::SUCCESS);
+        }
+        if !self.dialects.is_empty() {
+            return dialects(&self.dialects);
+        }
         let Some(file) = self.config.filter(|_| !self.schema) else {
             say(Config::schema().trim_end());
             return Ok(ExitCode::SUCCESS);
@@ -119,4 +133,28 @@ impl Check {
         say("ok");
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Reads files that describe dialects and runs their examples.
+fn dialects(paths: &[PathBuf]) -> Result<ExitCode> {
+    let files = rules::yaml_files(paths)?;
+    if files.is_empty() {
+        bail!("there is no *.yaml there");
+    }
+    let mut wrong = 0;
+    for path in files {
+        let source =
+            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let faults = match DialectFile::parse(&path.display().to_string(), &source) {
+            Ok(file) => file.try_examples(),
+            Err(faults) => faults,
+        };
+        wrong += faults.len();
+        faults.iter().for_each(|fault| say(&fault.to_string()));
+    }
+    if wrong > 0 {
+        return Ok(ExitCode::from(NO));
+    }
+    say("ok");
+    Ok(ExitCode::SUCCESS)
 }

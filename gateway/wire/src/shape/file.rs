@@ -14,11 +14,15 @@ use std::{
 
 use bytes::Bytes;
 use cordon_domain::{Action, Dialect, DialectName, Edit, ExchangeId, Fault, Refusal, Role, Splice};
-use serde::Deserialize;
 use serde_saphyr::{Location, Spanned};
 
-use super::{Patches, Patterns, RefusalForm, Shape};
-use crate::{Container, Endpoint, Limits, Operation, catalogue::is_path, decode_as};
+use super::{
+    Patterns, RefusalForm, Shape,
+    written::{
+        Example, Written, WrittenContainer, WrittenOperation, WrittenRefusal, WrittenRole, WrittenRoute,
+    },
+};
+use crate::{Endpoint, Limits, Operation, catalogue::is_path, decode_as};
 
 /// A dialect that a file describes.
 #[derive(Clone, Debug)]
@@ -63,166 +67,13 @@ impl fmt::Display for DialectFault {
 
 impl std::error::Error for DialectFault {}
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Written {
-    name: Spanned<String>,
-    hosts: Spanned<Vec<Spanned<String>>>,
-    refusal: Option<Spanned<WrittenRefusal>>,
-    sockets: Option<Spanned<u16>>,
-    #[serde(default)]
-    routes: Vec<Spanned<WrittenRoute>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenRoute {
-    name: String,
-    methods: Spanned<Vec<String>>,
-    paths: Spanned<Vec<Spanned<String>>>,
-    #[serde(default)]
-    operation: WrittenOperation,
-    #[serde(default)]
-    body: WrittenContainer,
-    text: Option<Spanned<BTreeMap<String, WrittenRole>>>,
-    model: Option<String>,
-    #[serde(default)]
-    streamed: bool,
-    #[serde(default)]
-    socket: bool,
-    #[serde(default)]
-    reply: WrittenReply,
-    refusal: Option<Spanned<WrittenRefusal>>,
-    #[serde(default)]
-    examples: Vec<Spanned<Example>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct WrittenReply {
-    text: Option<Spanned<BTreeMap<String, WrittenRole>>>,
-    pieces: Option<Spanned<Vec<String>>>,
-    patches: Option<Patches>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenRefusal {
-    status: Option<u16>,
-    content_type: String,
-    body: String,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum WrittenOperation {
-    /// An answer of the model.
-    #[default]
-    Generate,
-    /// A file is handed over.
-    Upload,
-    /// Anything else that the page needs.
-    Manage,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum WrittenContainer {
-    Json,
-    Lines,
-    Frames,
-    Form,
-    Multipart,
-    Text,
-    File,
-    Protobuf,
-    ProtobufEnvelopes,
-    JsonEnvelopes,
-    /// What its content type says.
-    #[default]
-    Any,
-}
-
-impl From<WrittenContainer> for Option<Container> {
-    fn from(written: WrittenContainer) -> Self {
-        Some(match written {
-            WrittenContainer::Json => Container::Json,
-            WrittenContainer::Lines => Container::Lines,
-            WrittenContainer::Frames => Container::Frames,
-            WrittenContainer::Form => Container::Form,
-            WrittenContainer::Multipart => Container::Multipart,
-            WrittenContainer::Text => Container::Text,
-            WrittenContainer::File => Container::File,
-            WrittenContainer::Protobuf => Container::Protobuf,
-            WrittenContainer::ProtobufEnvelopes => Container::ProtobufEnvelopes,
-            WrittenContainer::JsonEnvelopes => Container::JsonEnvelopes,
-            WrittenContainer::Any => return None,
-        })
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum WrittenRole {
-    System,
-    User,
-    Assistant,
-    ToolArguments,
-    ToolResult,
-    ToolDefinition,
-    Other,
-}
-
-impl From<WrittenRole> for Role {
-    fn from(written: WrittenRole) -> Self {
-        match written {
-            WrittenRole::System => Self::System,
-            WrittenRole::User => Self::User,
-            WrittenRole::Assistant => Self::Assistant,
-            WrittenRole::ToolArguments => Self::ToolArguments,
-            WrittenRole::ToolResult => Self::ToolResult,
-            WrittenRole::ToolDefinition => Self::ToolDefinition,
-            WrittenRole::Other => Self::Other,
-        }
-    }
-}
-
-/// A body of a route and what has to be found in it.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Example {
-    #[serde(default)]
-    content_type: Option<String>,
-    body: String,
-    /// Some of the segments: each place with its role and text.
-    segments: Vec<Expected>,
-    /// Files, by place.
-    #[serde(default)]
-    files: Vec<String>,
-    /// The body once the texts of `segments` with `put` have been replaced by it.
-    #[serde(default)]
-    edited: Option<String>,
-    /// What the refusal's body holds.
-    #[serde(default)]
-    refusal: Option<String>,
-    #[serde(default)]
-    model: Option<String>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Expected {
-    place: String,
-    role: WrittenRole,
-    text: String,
-    #[serde(default)]
-    put: Option<String>,
-}
-
 impl DialectFile {
     /// The files that Cordon brings along: each with its name.
     pub const EMBEDDED: &'static [(&'static str, &'static str)] =
         include!(concat!(env!("OUT_DIR"), "/dialect_files.rs"));
+
+    /// The JSON schema of such a file.
+    pub const SCHEMA: &'static str = include_str!("../../../../policies/dialect.schema.json");
 
     /// Reads a file. The same text under the same name gives the same shapes again.
     ///
