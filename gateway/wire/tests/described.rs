@@ -303,17 +303,18 @@ fn streamed(endpoint: Endpoint, events: &[&str]) -> String {
     let mut editor = StreamEditor::new(endpoint, &Limits::default());
     let mut put_back = PutBackApart::default();
     let stream: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
-    let mut out = editor.push(stream.as_bytes(), &mut put_back).unwrap().to_vec();
-    out.extend(editor.finish(&mut put_back).unwrap());
+    let pushed = editor.push(stream.as_bytes(), &mut put_back);
+    let mut out = pushed.expect("the stream is within the limits").to_vec();
+    out.extend(editor.finish(&mut put_back).expect("so is its end"));
     assert!(editor.complete());
-    String::from_utf8(out).unwrap()
+    String::from_utf8(out).expect("the stream is text")
 }
 
 /// What the events of a stream of patches make of one place.
 fn made(out: &str, wanted: &str) -> String {
     let (mut text, mut last) = (String::new(), String::new());
     for event in out.lines().filter_map(|line| line.strip_prefix("data: ")) {
-        let event: serde_json::Value = serde_json::from_str(event).unwrap();
+        let event: serde_json::Value = serde_json::from_str(event).expect("an event is JSON");
         if let Some(path) = event["p"].as_str() {
             last = path.to_owned();
         }
