@@ -14,19 +14,22 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use aws_lc_rs::hmac;
 use zeroize::Zeroizing;
 
 /// The installation's key for commitments.
 #[derive(Clone)]
-pub struct CommitmentKey(Zeroizing<[u8; 32]>);
+pub struct CommitmentKey(hmac::Key);
 
 impl CommitmentKey {
     /// A key from bytes that the caller keeps elsewhere.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(Zeroizing::new(bytes))
+        Self::of(&Zeroizing::new(bytes))
+    }
+
+    fn of(bytes: &Zeroizing<[u8; 32]>) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, bytes.as_slice()))
     }
 
     /// The key in `path` (64 hex digits); a fresh one is made and kept there, readable by its
@@ -49,7 +52,7 @@ impl CommitmentKey {
         let mut bytes = Zeroizing::new([0; 32]);
         hex::decode_to_slice(text.trim_end(), bytes.as_mut())
             .map_err(|_| CommitmentKeyError::NotAKey { path: path.into() })?;
-        Ok(Self(bytes))
+        Ok(Self::of(&bytes))
     }
 
     fn create(path: &Path) -> Result<Self, CommitmentKeyError> {
@@ -80,7 +83,7 @@ impl CommitmentKey {
                 if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
                     File::open(parent).and_then(|dir| dir.sync_all()).map_err(io)?;
                 }
-                Ok(Self(bytes))
+                Ok(Self::of(&bytes))
             }
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                 let text = fs::read_to_string(path).map(Zeroizing::new).map_err(io)?;
@@ -126,13 +129,13 @@ pub fn commit(key: &CommitmentKey, bytes: &[u8]) -> String {
 
 /// A commitment to a body that goes by in pieces; however it is cut, it comes out as [`commit`] of the whole.
 #[derive(Clone)]
-pub struct Commitment(Hmac<Sha256>);
+pub struct Commitment(hmac::Context);
 
 impl Commitment {
     /// The commitment to no bytes yet.
     #[must_use]
     pub fn new(key: &CommitmentKey) -> Self {
-        let mut mac = Hmac::<Sha256>::new_from_slice(key.0.as_ref()).expect("HMAC takes keys of any length");
+        let mut mac = hmac::Context::with_key(&key.0);
         mac.update(b"cordon payload v1\0");
         Self(mac)
     }
@@ -145,7 +148,7 @@ impl Commitment {
     /// The commitment to all pieces so far, as 64 hex digits.
     #[must_use]
     pub fn written(&self) -> String {
-        hex::encode(self.0.clone().finalize().into_bytes())
+        hex::encode(self.0.clone().sign())
     }
 }
 

@@ -13,9 +13,9 @@
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, str::FromStr};
 
+use aws_lc_rs::digest;
 use cordon_domain::{Action, Actor, Dialect, Door, EntityType, ExchangeId, Source, UpstreamKind};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 mod canonical;
@@ -85,7 +85,9 @@ impl EntryHash {
     /// The hash of canonical bytes.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
-        Self(Sha256::digest(bytes).into())
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+        Self(hash)
     }
 
     /// The first eight hex digits, for people to compare.

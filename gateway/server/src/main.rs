@@ -31,6 +31,11 @@ use std::{io::Write as _, process::ExitCode};
 
 use clap::Parser;
 
+/// A request makes and drops hundreds of small values, often on another thread than the one that made them, which the
+/// system's allocator is slow at; docs/performance.md has the figures.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // A panic's message can quote the text that it stumbled over, so only its place is told.
     std::panic::set_hook(Box::new(|panic| {

@@ -5,6 +5,7 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
@@ -25,8 +26,9 @@ use crate::{
 const CONNECTIONS: u32 = 4;
 /// How long one writer waits for another, e.g. for a migration.
 const BUSY: Duration = Duration::from_secs(10);
-/// Rows of one INSERT; 16 values each stay below SQLite's limit of parameters.
-const ROWS: usize = 256;
+/// Rows of one INSERT, the most first; 16 values each stay below SQLite's limit of parameters. There are so few sizes
+/// that each is prepared once for a connection: preparing costs more than inserting.
+const ROWS: [usize; 4] = [256, 64, 16, 1];
 
 #[derive(Clone, Debug)]
 pub(super) struct Sqlite(SqlitePool);
@@ -103,23 +105,24 @@ impl Engine for Sqlite {
             .fetch_one(&mut *transaction)
             .await?;
         expect_at(writer, behind, link(&read(&row)?)?)?;
-        for chunk in records.chunks(ROWS) {
-            let mut query = sqlx::query(AssertSqlSafe(insert(chunk.len())));
-            for record in chunk {
-                for value in columns::row(record).map_err(|_| StoreError::Garbled("the spool"))? {
-                    query = match value {
-                        Value::Null => query.bind(None::<String>),
-                        Value::Int(number) => query.bind(number),
-                        Value::Text(text) => query.bind(text),
-                        Value::Uuid(id) => query.bind(id.to_string()),
-                    };
+        let mut rest = records;
+        for rows in ROWS {
+            let statement: Arc<str> = insert(rows).into();
+            while let Some((chunk, behind)) = rest.split_at_checked(rows) {
+                let mut query = sqlx::query(AssertSqlSafe(Arc::clone(&statement)));
+                for record in chunk {
+                    for value in columns::row(record).map_err(|_| StoreError::Garbled("the spool"))? {
+                        query = match value {
+                            Value::Null => query.bind(None::<String>),
+                            Value::Int(number) => query.bind(number),
+                            Value::Text(text) => query.bind(text),
+                            Value::Uuid(id) => query.bind(id.to_string()),
+                        };
+                    }
                 }
+                query.execute(&mut *transaction).await?;
+                rest = behind;
             }
-            // Statements differ with the number of rows; keeping them all prepared would only grow.
-            query
-                .persistent(chunk.len() == ROWS)
-                .execute(&mut *transaction)
-                .await?;
         }
         sqlx::query(MOVE_WRITER)
             .bind(writer.to_string())
