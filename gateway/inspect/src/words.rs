@@ -1,5 +1,8 @@
 //! All words of all detectors, found in one pass over a text by one automaton (Aho-Corasick).
 //!
+//! The automaton knows the first [`HEAD`] bytes of each word, and what follows is compared where they were seen: of whole
+//! words its table would be four times as large, and prose seldom begins as a word does and goes on otherwise.
+//!
 //! The automaton spends its time waiting for its table, which the nearest cache does not hold, and each byte's
 //! step needs the one before it. So the text is cut into [`LANES`] that are read side by side: while one waits
 //! the others go on, which is some three times as fast. Each lane reads on behind its end for the words that
@@ -7,7 +10,7 @@
 //!
 //! ASCII case does not matter; other scripts are compared byte by byte. Words may overlap.
 
-use std::array;
+use std::{array, collections::BTreeMap, ops::Range};
 
 use aho_corasick::{
     Anchored, BuildError, MatchKind, PatternID,
@@ -20,12 +23,25 @@ const LANES: usize = 6;
 /// Shorter texts are read in one lane.
 const LEAST_BYTES: usize = 64 * LANES;
 
+/// How much of a word the automaton knows, in bytes.
+const HEAD: usize = 5;
+
 /// A dictionary, numbered in the order that it was given.
 pub(crate) struct Words {
+    /// Of the heads, each of them once.
     automaton: DFA,
     start: StateID,
-    /// Bytes of the longest word.
-    longest: usize,
+    /// The words of each head: their place in `words`.
+    headed: Vec<Range<usize>>,
+    words: Vec<Word>,
+    /// What follows the heads, one behind the other.
+    tails: Vec<u8>,
+}
+
+/// A word by what follows its head.
+struct Word {
+    number: u16,
+    tail: Range<u32>,
 }
 
 impl Words {
@@ -34,18 +50,38 @@ impl Words {
     /// # Errors
     /// When they are too many for one automaton.
     pub(crate) fn new(words: &[String]) -> Result<Self, BuildError> {
+        let mut by_head: BTreeMap<&[u8], Vec<(u16, &[u8])>> = BTreeMap::new();
+        for (number, word) in (0u16..).zip(words) {
+            let (head, tail) = word.as_bytes().split_at(word.len().min(HEAD));
+            by_head.entry(head).or_default().push((number, tail));
+        }
         let automaton = DFA::builder()
             .ascii_case_insensitive(true)
             .match_kind(MatchKind::Standard)
-            .build(words)?;
+            .build(by_head.keys())?;
         let start = automaton
             .start_state(Anchored::No)
             .expect("it is built for searches that are not anchored");
-        Ok(Self {
+        let mut built = Self {
             automaton,
             start,
-            longest: words.iter().map(String::len).max().unwrap_or(0),
-        })
+            headed: Vec::with_capacity(by_head.len()),
+            words: Vec::with_capacity(words.len()),
+            tails: Vec::new(),
+        };
+        for headed in by_head.into_values() {
+            let first = built.words.len();
+            for (number, tail) in headed {
+                let from = built.tails.len() as u32;
+                built.tails.extend_from_slice(tail);
+                built.words.push(Word {
+                    number,
+                    tail: from..built.tails.len() as u32,
+                });
+            }
+            built.headed.push(first..built.words.len());
+        }
+        Ok(built)
     }
 
     /// Calls `found` with the number, the start and the end of each word in the text, in no order.
@@ -66,24 +102,24 @@ impl Words {
             }
             if special {
                 for (n, state) in states.iter().enumerate() {
-                    self.matches(*state, n * lane + at + 1, usize::MAX, &mut found);
+                    self.matches(*state, text, n * lane + at + 1, usize::MAX, &mut found);
                 }
             }
         }
         for (n, mut state) in states.into_iter().enumerate() {
             let border = (n + 1) * lane;
-            // The last lane goes on to the end of the text, the others as far as words from before their border.
+            // The last lane goes on to the end of the text, the others as far as heads from before their border.
             let (end, start_before) = if n + 1 == LANES {
                 (text.len(), usize::MAX)
             } else if lane == 0 {
                 continue;
             } else {
-                ((border + self.longest).min(text.len()), border)
+                ((border + HEAD).min(text.len()), border)
             };
             for (at, byte) in text[border..end].iter().enumerate() {
                 state = self.automaton.next_state(Anchored::No, state, *byte);
                 if self.automaton.is_special(state) {
-                    self.matches(state, border + at + 1, start_before, &mut found);
+                    self.matches(state, text, border + at + 1, start_before, &mut found);
                 }
             }
         }
@@ -93,6 +129,7 @@ impl Words {
     fn matches(
         &self,
         state: StateID,
+        text: &[u8],
         end: usize,
         start_before: usize,
         found: &mut impl FnMut(u16, usize, usize),
@@ -101,10 +138,17 @@ impl Words {
             return;
         }
         for nth in 0..self.automaton.match_len(state) {
-            let word: PatternID = self.automaton.match_pattern(state, nth);
-            let start = end - self.automaton.pattern_len(word);
-            if start < start_before {
-                found(word.as_u32() as u16, start, end);
+            let head: PatternID = self.automaton.match_pattern(state, nth);
+            let start = end - self.automaton.pattern_len(head);
+            if start >= start_before {
+                continue;
+            }
+            for word in &self.words[self.headed[head.as_usize()].clone()] {
+                let tail = &self.tails[word.tail.start as usize..word.tail.end as usize];
+                let follows = text.get(end..end + tail.len());
+                if follows.is_some_and(|follows| follows.eq_ignore_ascii_case(tail)) {
+                    found(word.number, start, end + tail.len());
+                }
             }
         }
     }
