@@ -159,8 +159,10 @@ fn said(head: &Head, body: &[u8], leaks: &AtomicU64) -> String {
 fn plain(said: &str) -> Vec<u8> {
     let reply = format!(
         "{{\"id\":\"chatcmpl-bench\",\"object\":\"chat.completion\",\"created\":1700000000,\"model\":\"bench\",\"choices\":[{{\"index\":0,\
-         \"message\":{{\"role\":\"assistant\",\"content\":\"Dear customer, about {said}: thank you. {}\"}},\"finish_reason\":\"stop\"}}],\
+         \"message\":{{\"role\":\"assistant\",\"content\":\"Dear customer, about {said}: thank you. {} {}\"}},\"finish_reason\":\"stop\"}}],\
          \"usage\":{{\"prompt_tokens\":420,\"completion_tokens\":210,\"total_tokens\":630}}}}",
+        // No two replies are the same, as in earnest.
+        stamp(),
         "All is on its way. ".repeat(40)
     );
     format!(

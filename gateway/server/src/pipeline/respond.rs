@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cordon_audit::Outcome;
-use cordon_domain::{Dialect, Edit, Finding, Role, Segment, Splice, Text, UpstreamKind};
+use cordon_domain::{Actor, Dialect, Edit, Finding, Role, Segment, Splice, Text, UpstreamKind};
 use cordon_intercept::{AnswerBody, content_encoding, decode_body, full_body, read_body, strip_reply};
 use cordon_policy::{Originals, Reidentifier};
 use cordon_wire::{Endpoint, Framing, Operation, ReplyBody, Usage};
@@ -238,12 +238,15 @@ async fn put_back(
 
 /// Counts what a reply says, for the seal.
 async fn look_at(rules: &Arc<Rules>, reply: ReplyBody, draft: &mut Draft) -> Result<ReplyBody, Cause> {
-    let rules = rules.clone();
+    let (rules, actor) = (rules.clone(), draft.actor.clone());
     // Fingerprints may wait for the disk.
     let quick = rules.inspector.fingerprints().is_none();
     let bytes: usize = reply.segments().iter().map(|segment| segment.text.len()).sum();
     let run = move || {
-        let findings = rules.inspector.inspect_all(reply.segments());
+        // What is answered comes back with the next turn of the conversation.
+        let (findings, _) = rules
+            .inspector
+            .inspect_again(&actor.user, reply.segments(), false, None);
         (reply, findings)
     };
     let (reply, findings) = if bytes <= INLINE_BYTES && quick {
@@ -291,7 +294,7 @@ pub(super) fn used(
 }
 
 /// Findings in a reply's text, for the seal's counts.
-pub(super) fn findings_in(rules: &Rules, texts: Vec<String>) -> Vec<Finding> {
+pub(super) fn findings_in(rules: &Rules, actor: &Actor, texts: Vec<String>) -> Vec<Finding> {
     let segments: Vec<Segment> = texts
         .into_iter()
         .map(|text| Segment {
@@ -300,7 +303,10 @@ pub(super) fn findings_in(rules: &Rules, texts: Vec<String>) -> Vec<Finding> {
             text: Text::from(text),
         })
         .collect();
-    rules.inspector.inspect_all(&segments)
+    rules
+        .inspector
+        .inspect_again(&actor.user, &segments, false, None)
+        .0
 }
 
 /// How a reply is streamed, if it is. Of what nobody knows, events and calls are passed on as they come.

@@ -8,10 +8,10 @@
 //! `stream_seconds` end it in any case. All of its text is inspected for the seal, [`INSPECTED_BYTES`] at a
 //! time; something that stands across the border of two such pieces can be missed.
 
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{collections::BTreeMap, io, pin::Pin, sync::Arc};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use cordon_audit::Outcome;
 use cordon_domain::{Dialect, Refusal};
 use cordon_intercept::{AnswerBody, strip_reply};
@@ -24,8 +24,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, header, response::Parts
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use tokio::{
-    sync::mpsc,
-    time::{Duration, Instant},
+    sync::mpsc::{self, error::TrySendError},
+    time::{Duration, Instant, Sleep, sleep_until},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::TaskTracker;
@@ -37,6 +37,7 @@ use crate::{
     pipeline::{
         audit::{self, Draft},
         call::{Call, Stopped},
+        decode::INLINE_BYTES,
         route::Form,
     },
     refusal::Cause,
@@ -46,6 +47,8 @@ use crate::{
 
 /// Pieces that may wait for a slow caller before the upstream is read no further.
 const WAITING_PIECES: usize = 16;
+/// How much of a stream in a hurry is written at a time: what fits one record of TLS (RFC 8446, 5.1).
+const GATHERED_BYTES: usize = 16 << 10;
 /// How much of a stream's text is gathered before it is inspected.
 const INSPECTED_BYTES: usize = 1 << 20;
 
@@ -106,6 +109,33 @@ fn kind_of(headers: &HeaderMap) -> Option<&str> {
 }
 
 type Piece = Result<Frame<Bytes>, io::Error>;
+
+/// What came of an upstream's body; none at its end.
+type Coming = Option<Result<Frame<Bytes>, hyper::Error>>;
+
+/// A frame's bytes and those of the frames that have come behind it, so that an upstream in a hurry costs a write for
+/// many of its chunks and not for each. It waits for none: where no other task has anything to do, nothing has come.
+async fn gathered(first: Bytes, body: &mut Incoming, ahead: &mut Option<Coming>) -> Bytes {
+    let mut all: Option<BytesMut> = None;
+    loop {
+        if all.as_ref().map_or(first.len(), BytesMut::len) >= GATHERED_BYTES {
+            break;
+        }
+        // The connection hands over one chunk at a time, and gets to the next while this task stands aside.
+        tokio::task::yield_now().await;
+        let Some(coming) = body.frame().now_or_never() else {
+            break;
+        };
+        let more = coming.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+        let Some(more) = more else {
+            *ahead = Some(coming);
+            break;
+        };
+        all.get_or_insert_with(|| BytesMut::from(&first[..]))
+            .extend_from_slice(more);
+    }
+    all.map_or(first, BytesMut::freeze)
+}
 
 struct Pump {
     gate: Arc<Gate>,
@@ -186,24 +216,22 @@ impl Pump {
 
     async fn pump(&mut self, body: &mut Incoming) -> End {
         let limits = &self.gate.config.limits;
-        let idle = limits.idle();
-        let until = Instant::now() + Duration::from_secs(limits.stream_seconds);
+        let mut patience = Patience::new(limits.idle(), Duration::from_secs(limits.stream_seconds));
+        let mut ahead = None;
         loop {
             if self.editor.gathered() >= INSPECTED_BYTES {
                 self.look_at_texts().await;
             }
-            let frame = tokio::select! {
-                biased;
-                () = self.pieces.closed() => return End::Left,
-                () = tokio::time::sleep_until(until) => return End::Broken(Cause::Reply("took longer than the limit")),
-                stopped = stopped(&mut self.call) => return End::Broken(Cause::Stopped(stopped)),
-                frame = tokio::time::timeout(idle, body.frame()) => frame,
+            let frame = match ahead.take() {
+                Some(frame) => frame,
+                None => match Self::next(&self.pieces, &mut self.call, body, &mut patience).await {
+                    Ok(frame) => frame,
+                    Err(end) => return end,
+                },
             };
             let bytes = match frame {
-                Err(_) if self.call.as_ref().is_some_and(|call| call.spoke_within(idle)) => continue,
-                Err(_) => return End::Broken(Cause::Reply("stalled")),
-                Ok(Some(Err(_))) => return self.broken_off().await,
-                Ok(None) => {
+                Some(Err(_)) => return self.broken_off().await,
+                None => {
                     self.learn();
                     return match self.editor.close() {
                         // What ends without its trailers broke off, however whole it looks.
@@ -219,7 +247,7 @@ impl Pump {
                         Err(cause) => End::Broken(cause),
                     };
                 }
-                Ok(Some(Ok(frame))) => match frame.into_data() {
+                Some(Ok(frame)) => match frame.into_data() {
                     Ok(bytes) => bytes,
                     Err(frame) => {
                         // Of anything but a call nobody awaits them.
@@ -232,6 +260,7 @@ impl Pump {
                     }
                 },
             };
+            let bytes = gathered(bytes, body, &mut ahead).await;
             let bytes = match &mut self.text {
                 Some(text) => match text.push(&bytes) {
                     Ok(bytes) => bytes.into(),
@@ -252,6 +281,47 @@ impl Pump {
         }
     }
 
+    /// The upstream's next frame, or why nobody waits for it any longer.
+    async fn next(
+        pieces: &mpsc::Sender<Piece>,
+        call: &mut Option<Call>,
+        body: &mut Incoming,
+        patience: &mut Patience,
+    ) -> Result<Coming, End> {
+        if pieces.is_closed() {
+            return Err(End::Left);
+        }
+        if let Some(stopped) = stopped(call).now_or_never() {
+            return Err(End::Broken(Cause::Stopped(stopped)));
+        }
+        // What is there already needs no timer, but a stream that never rests must end, too.
+        if let Some(frame) = body.frame().now_or_never() {
+            patience.something_came();
+            if patience.is_spent() {
+                return Err(End::Broken(Cause::Reply(TOO_LONG)));
+            }
+            return Ok(frame);
+        }
+        loop {
+            let cause = tokio::select! {
+                biased;
+                () = pieces.closed() => return Err(End::Left),
+                stopped = stopped(call) => return Err(End::Broken(Cause::Stopped(stopped))),
+                frame = body.frame() => {
+                    patience.something_came();
+                    return Ok(frame);
+                }
+                cause = patience.runs_out() => cause,
+            };
+            // In a call it may be the caller whose turn it is.
+            if cause == STALLED && call.as_ref().is_some_and(|call| call.spoke_within(patience.idle)) {
+                patience.something_came();
+                continue;
+            }
+            return Err(End::Broken(Cause::Reply(cause)));
+        }
+    }
+
     /// The upstream's connection died: what it had said is given, then the error.
     async fn broken_off(&mut self) -> End {
         if let Ok(rest) = self.editor.finish() {
@@ -266,9 +336,14 @@ impl Pump {
         }
         self.draft.reply_piece(&piece);
         let piece = self.written(piece);
+        let piece = match self.pieces.try_send(Ok(Frame::data(piece))) {
+            Ok(()) => return true,
+            Err(TrySendError::Closed(_)) => return false,
+            Err(TrySendError::Full(piece)) => piece,
+        };
         // A caller who takes nothing for so long has left, whatever its connection says: its place and
         // the upstream's are free for others.
-        let sent = self.pieces.send(Ok(Frame::data(piece)));
+        let sent = self.pieces.send(piece);
         matches!(
             tokio::time::timeout(self.gate.config.limits.idle(), sent).await,
             Ok(Ok(()))
@@ -322,8 +397,21 @@ impl Pump {
 
     /// Counts what the stream has said since the last time.
     async fn look_at_texts(&mut self) {
-        let (rules, texts) = (self.rules.clone(), self.editor.take_texts());
-        if let Ok(findings) = tokio::task::spawn_blocking(move || findings_in(&rules, texts)).await {
+        let (rules, actor, texts) = (
+            self.rules.clone(),
+            self.draft.actor.clone(),
+            self.editor.take_texts(),
+        );
+        // Fingerprints may wait for the disk.
+        let quick = rules.inspector.fingerprints().is_none();
+        let bytes: usize = texts.iter().map(String::len).sum();
+        let run = move || findings_in(&rules, &actor, texts);
+        let found = if bytes <= INLINE_BYTES && quick {
+            Ok(run())
+        } else {
+            tokio::task::spawn_blocking(run).await
+        };
+        if let Ok(findings) = found {
             self.draft.reply_findings(&findings);
         }
     }
@@ -343,6 +431,55 @@ fn as_trailers(told: Vec<(&'static str, String)>) -> HeaderMap {
     named
         .filter_map(|(name, value)| Some((HeaderName::from_static(name), HeaderValue::try_from(value).ok()?)))
         .collect()
+}
+
+const TOO_LONG: &str = "took longer than the limit";
+const STALLED: &str = "stalled";
+
+/// How long a stream may take in all, and how long without a byte. One timer serves both, and is set anew only when it
+/// goes off: a stream has thousands of frames, and each would move it.
+struct Patience {
+    idle: Duration,
+    last: Instant,
+    until: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Patience {
+    fn new(idle: Duration, whole: Duration) -> Self {
+        let now = Instant::now();
+        Self {
+            idle,
+            last: now,
+            until: now + whole,
+            timer: Box::pin(sleep_until(now + idle.min(whole))),
+        }
+    }
+
+    fn something_came(&mut self) {
+        self.last = Instant::now();
+    }
+
+    /// Whether what came last came too late.
+    fn is_spent(&self) -> bool {
+        self.last >= self.until
+    }
+
+    /// Returns when there is none left, with what the stream did.
+    async fn runs_out(&mut self) -> &'static str {
+        loop {
+            self.timer.as_mut().await;
+            let now = Instant::now();
+            if now >= self.until {
+                return TOO_LONG;
+            }
+            let due = self.last + self.idle;
+            if now >= due {
+                return STALLED;
+            }
+            self.timer.as_mut().reset(due.min(self.until));
+        }
+    }
 }
 
 /// Translation where needed, then originals back in.
@@ -518,7 +655,12 @@ impl Rewrite for Restore {
 
     fn push(&mut self, channel: &Channel, piece: &str, arguments: bool) -> String {
         self.kept += piece.len();
-        self.texts.entry(channel.clone()).or_default().push_str(piece);
+        match self.texts.get_mut(channel) {
+            Some(text) => text.push_str(piece),
+            None => {
+                self.texts.insert(channel.clone(), piece.to_owned());
+            }
+        }
         self.reidentifier.push(channel.as_str(), piece, arguments)
     }
 

@@ -535,7 +535,10 @@ impl Session {
         if texts.is_empty() {
             return;
         }
-        let found = tokio::task::spawn_blocking(move || respond::findings_in(&rules, texts)).await;
+        let Some(actor) = self.draft.as_ref().map(|draft| draft.actor.clone()) else {
+            return;
+        };
+        let found = tokio::task::spawn_blocking(move || respond::findings_in(&rules, &actor, texts)).await;
         if let (Ok(findings), Some(draft)) = (found, self.in_flight.of(None).or(self.draft.as_mut())) {
             draft.reply_findings(&findings);
         }
