@@ -4,6 +4,7 @@
 //! The pages' requests are in the shapes that `policies/dialects` describes; the recording upstream stands in the
 //! place of every application.
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use cordon_tests::{
     caller::{Caller, Door, Line, Reply},
     cordon::{Cordon, Home, OnPrem, Plan},
@@ -197,6 +198,64 @@ async fn a_refusal_has_the_form_that_the_page_shows() {
     }
     assert!(stage.upstream.seen().is_empty());
     stage.kept();
+}
+
+/// The token of a page, signed by nobody.
+fn token(email: &str) -> String {
+    let claims = json!({"https://api.openai.com/profile": {"email": email}}).to_string();
+    format!("Bearer e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims))
+}
+
+#[tokio::test]
+async fn whom_a_page_claims_to_speak_for_is_recorded_as_a_pseudonym_and_is_not_the_actor() {
+    let stage = Stage::new("block").await;
+    let ask = async |host: &str, path: &str, body: Value, claim: (&str, &str)| {
+        let headers = [("content-type", "application/json"), claim];
+        let body = body.to_string().into_bytes();
+        let answer = stage.line(host).await.begin("POST", path, body, &headers).await;
+        let reply = Reply::read(answer.expect("Cordon answers")).await;
+        let reply = reply.expect("the answer can be read");
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let record = stage.home.record(reply.exchange()).await;
+        let text = record.to_string();
+        assert!(
+            !text.contains("ann@corp.example") && !text.contains("sid01"),
+            "{text}"
+        );
+        let body = record["opening"]["body"].clone();
+        assert_eq!(body["actor"]["user"], "ada", "{record:#}");
+        assert!(
+            body["actor"]["identity"]["api_key"]["key"].is_string(),
+            "{record:#}"
+        );
+        let pseudonym = |name: &str| {
+            let told = body["claims"][name].as_str().unwrap_or_default().to_owned();
+            let hex = told.bytes().all(|byte| byte.is_ascii_hexdigit());
+            assert!(hex && (told.is_empty() || told.len() == 32), "{record:#}");
+            told
+        };
+        (pseudonym("user"), pseudonym("conversation"))
+    };
+    let chatgpt = |conversation: &str| {
+        json!({"conversation_id": conversation, "messages": [
+            {"author": {"role": "user"}, "content": {"content_type": "text", "parts": ["hello"]}}]})
+    };
+    let path = "/backend-api/f/conversation";
+    let ann = token("ann@corp.example");
+    let first = ask("chatgpt.com", path, chatgpt("one"), ("authorization", &ann)).await;
+    assert!(!first.0.is_empty() && !first.1.is_empty());
+    let again = ask("chatgpt.com", path, chatgpt("two"), ("authorization", &ann)).await;
+    assert!(first.0 == again.0 && first.1 != again.1, "{first:?} {again:?}");
+    let bob = token("bob@corp.example");
+    let other = ask("chatgpt.com", path, chatgpt("one"), ("authorization", &bob)).await;
+    assert!(first.0 != other.0 && first.1 == other.1, "{first:?} {other:?}");
+    let claude = |id: &str| format!("/api/organizations/o1/chat_conversations/{id}/completion");
+    let prompt = json!({"prompt": "hello"});
+    let cookie = ("cookie", "a=b; sessionKey=sk-ant-sid01-abc; c=d");
+    let signed_in = ask("claude.ai", &claude("c1"), prompt.clone(), cookie).await;
+    assert!(!signed_in.0.is_empty() && !signed_in.1.is_empty());
+    let nobody = ask("claude.ai", &claude("c1"), prompt, ("x-note", "none")).await;
+    assert!(nobody.0.is_empty() && nobody.1 == signed_in.1, "{nobody:?}");
 }
 
 #[tokio::test]

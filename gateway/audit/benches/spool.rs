@@ -39,6 +39,7 @@ fn intent(exchange: ExchangeId) -> Intent {
         questions: Vec::new(),
         request_bytes: 2048,
         request_commitment: Some("b".repeat(64)),
+        claims: None,
     }
 }
 

@@ -14,13 +14,13 @@
 
 mod record;
 pub use record::{
-    Answer, Asked, Body, ENTRY_VERSION, Entry, EntryError, EntryHash, Event, Intent, InvalidHash,
+    Answer, Asked, Body, Claims, ENTRY_VERSION, Entry, EntryError, EntryHash, Event, Intent, InvalidHash,
     MAX_ENTRY_BYTES, Outcome, PolicyReloaded, Refused, Seal, Started, Stopped, Trust, TrustPart,
     TrustReloaded, TunnelClosed, TunnelOpened, Uninspected, WriterId,
 };
 
 mod commitment;
-pub use commitment::{Commitment, CommitmentKey, CommitmentKeyError, commit};
+pub use commitment::{Commitment, CommitmentKey, CommitmentKeyError, commit, pseudonym};
 
 mod recorder;
 pub use recorder::{AuditConfig, AuditMetrics, OpenError, Recorder, Shipping, open};

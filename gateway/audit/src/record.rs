@@ -327,6 +327,21 @@ pub struct Intent {
     /// Keyed commitment to that body, by [`commit`](crate::commit).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_commitment: Option<String>,
+    /// What a web application's page says of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claims: Option<Box<Claims>>,
+}
+
+/// What a web application's page says of itself, as [`pseudonyms`](crate::pseudonym). These are hints of the request's own: nobody
+/// has verified them, and the user is not the actor.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claims {
+    /// Who is signed in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The conversation that it goes on with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<String>,
 }
 
 /// One question that the on-prem model was asked about an exchange's texts.
@@ -739,6 +754,10 @@ pub(crate) mod samples {
             stream: true,
             request_bytes: 2048,
             request_commitment: Some("b".repeat(64)),
+            claims: Some(Box::new(Claims {
+                user: Some("c".repeat(32)),
+                conversation: Some("d".repeat(32)),
+            })),
         }
     }
 

@@ -54,7 +54,7 @@ pub struct Accepted<B = Incoming> {
     pub path: String,
     /// Path and query as sent.
     pub path_and_query: String,
-    /// Headers as they came, for identify alone.
+    /// Headers as they came, for identify and for what a page claims alone.
     pub presented: HeaderMap,
     /// End-to-end headers without any credentials.
     pub headers: HeaderMap,

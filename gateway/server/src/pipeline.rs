@@ -64,7 +64,9 @@ async fn pass(
         identify::identify(&rules, &arrival, &accepted)
     })?;
     draft.take_share(gate)?;
+    draft.claims(gate, &accepted.presented);
     let mut decoded = decode::decode(gate, &rules, &arrival, accepted, left, draft).await?;
+    draft.conversation(gate, &decoded);
     let mut found = inspect::inspect(gate, &rules, &decoded, draft).await?;
     ask::ask(gate, &rules, &decoded, &mut found, left, draft).await?;
     let decision = decide::decide(gate, &rules, &decoded, &found, draft)?;

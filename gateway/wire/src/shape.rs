@@ -16,6 +16,9 @@ use crate::Container;
 mod patterns;
 pub(crate) use patterns::{Patterns, States};
 
+mod claims;
+pub(crate) use claims::{Claim, Conversation};
+
 mod written;
 
 mod file;
@@ -33,6 +36,10 @@ pub struct Shape {
     pub(crate) pieces: Vec<String>,
     /// How a stream's events say where their pieces go, if they are patches.
     pub(crate) patches: Option<Patches>,
+    /// Where a request says who is signed in.
+    pub(crate) claims: Vec<Claim>,
+    /// Where the id of a conversation stands.
+    pub(crate) conversation: Option<Conversation>,
     /// The place of the model's name.
     pub(crate) model: Option<String>,
     pub(crate) refusal: Option<RefusalForm>,

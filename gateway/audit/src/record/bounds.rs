@@ -56,6 +56,7 @@ impl Body {
                 stream: _,
                 request_bytes,
                 request_commitment,
+                claims,
             }) => {
                 bound_actor(actor);
                 bound_request(method, host.as_mut(), path);
@@ -69,6 +70,10 @@ impl Body {
                 bound_opt(model.as_mut(), MODEL_BYTES);
                 bound_number(request_bytes);
                 bound_opt(request_commitment.as_mut(), NAME_BYTES);
+                if let Some(claims) = claims {
+                    bound_opt(claims.user.as_mut(), NAME_BYTES);
+                    bound_opt(claims.conversation.as_mut(), NAME_BYTES);
+                }
             }
             Self::Seal(Seal {
                 exchange: _,
@@ -297,7 +302,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{
-        super::{Entry, EntryHash, MAX_ENTRY_BYTES, samples},
+        super::{Claims, Entry, EntryHash, MAX_ENTRY_BYTES, samples},
         *,
     };
 
@@ -348,6 +353,10 @@ mod tests {
         ] {
             *text = Some(long.clone());
         }
+        intent.claims = Some(Box::new(Claims {
+            user: Some(long.clone()),
+            conversation: Some(long.clone()),
+        }));
         let body = Body::Intent(intent).bounded();
         let entry: Entry = samples::entry(1, EntryHash::GENESIS, body);
         assert!(entry.canonical_bytes().len() < MAX_ENTRY_BYTES);

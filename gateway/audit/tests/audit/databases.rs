@@ -213,6 +213,7 @@ pub(crate) fn intent_by(user: &str, exchange: ExchangeId) -> Intent {
         questions: Vec::new(),
         request_bytes: 2048,
         request_commitment: Some("b".repeat(64)),
+        claims: None,
     }
 }
 

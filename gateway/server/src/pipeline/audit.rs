@@ -15,7 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use cordon_audit::{Asked, Commitment, Event, Intent, Outcome, Refused, Seal, Uninspected};
+use cordon_audit::{Asked, Claims, Commitment, Event, Intent, Outcome, Refused, Seal, Uninspected};
 use cordon_domain::{
     Action, Actor, Decision, Dialect, Door, EntityType, ExchangeId, Fault, Finding, Identity, Refusal,
     Source, UpstreamKind,
@@ -32,6 +32,8 @@ use crate::{
     refusal::{Cause, page},
     rules::Rules,
 };
+
+mod claims;
 
 /// The header that names the exchange to its caller.
 pub const EXCHANGE_HEADER: HeaderName = HeaderName::from_static("x-cordon-exchange");
@@ -90,6 +92,7 @@ pub struct Draft {
     path: String,
     request_bytes: u64,
     request_commitment: Option<String>,
+    claims: Claims,
     entities: BTreeMap<EntityType, u64>,
     questions: Vec<Asked>,
     /// Set and file that were recognised, and how much of the file at most.
@@ -216,6 +219,7 @@ impl Draft {
             path: String::new(),
             request_bytes: 0,
             request_commitment: None,
+            claims: Claims::default(),
             entities: BTreeMap::new(),
             questions: Vec::new(),
             sources: BTreeMap::new(),
@@ -355,6 +359,7 @@ impl Draft {
             stream: self.stream,
             request_bytes: self.request_bytes,
             request_commitment: self.request_commitment.clone(),
+            claims: (self.claims != Claims::default()).then(|| Box::new(self.claims.clone())),
         }
     }
 

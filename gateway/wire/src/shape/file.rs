@@ -17,7 +17,7 @@ use cordon_domain::{Action, Dialect, DialectName, Edit, ExchangeId, Fault, Refus
 use serde_saphyr::{Location, Spanned};
 
 use super::{
-    Patterns, RefusalForm, Shape,
+    Claim, Conversation, Patterns, RefusalForm, Shape,
     written::{
         Example, Written, WrittenContainer, WrittenOperation, WrittenRefusal, WrittenRole, WrittenRoute,
     },
@@ -203,7 +203,7 @@ impl Reader<'_> {
         let routes = written
             .routes
             .into_iter()
-            .filter_map(|route| self.route(dialect, route, refusal.as_ref()))
+            .filter_map(|route| self.route(dialect, route, refusal.as_ref(), &written.claims))
             .collect();
         Some(DialectFile {
             file: self.file.to_owned(),
@@ -247,6 +247,7 @@ impl Reader<'_> {
         dialect: Dialect,
         written: Spanned<WrittenRoute>,
         refusal: Option<&RefusalForm>,
+        claims: &[Claim],
     ) -> Option<Route> {
         let (at, route) = (written.referenced, written.value);
         let methods = route.methods.value;
@@ -285,6 +286,16 @@ impl Reader<'_> {
         if route.socket {
             self.socket(at, &methods, route.body);
         }
+        let conversation = route.conversation.and_then(|conversation| {
+            let found = Conversation::new(&conversation.value, &paths);
+            if found.is_none() {
+                self.wrong(
+                    conversation.referenced,
+                    "a conversation is named by a JSON pointer, or by `{x}` of one of the paths",
+                );
+            }
+            found
+        });
         let own = route.refusal.map(|refusal| self.refusal(refusal));
         if !self.faults.is_empty() {
             return None;
@@ -297,6 +308,8 @@ impl Reader<'_> {
             reply,
             pieces,
             patches: route.reply.patches,
+            claims: claims.to_vec(),
+            conversation,
             model: route.model,
             refusal: own.unwrap_or_else(|| refusal.cloned()),
         }));

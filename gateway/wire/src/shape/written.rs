@@ -9,7 +9,7 @@ use cordon_domain::Role;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use super::Patches;
+use super::{Claim, Patches};
 use crate::Container;
 
 /// A dialect of Cordon's that is spoken on some hosts: where text lies in its bodies, and how a refusal looks.
@@ -30,6 +30,11 @@ pub(super) struct Written {
     /// The status that a WebSocket is refused with on these hosts where no route describes it.
     #[cfg_attr(test, schemars(with = "Option<u16>"))]
     pub(super) sockets: Option<Spanned<u16>>,
+    /// Where a request says who is signed in; the first that is there counts. It is recorded as a pseudonym beside the actor, and
+    /// nobody is let in by it.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(with = "Vec<super::claims::WrittenClaim>"))]
+    pub(super) claims: Vec<Claim>,
     /// Routes; the first that matches counts, except that those with `/**` come last.
     #[serde(default)]
     #[cfg_attr(test, schemars(with = "Vec<WrittenRoute>"))]
@@ -61,6 +66,9 @@ pub(super) struct WrittenRoute {
     /// number, and `#` goes into a string that holds JSON.
     #[cfg_attr(test, schemars(with = "Option<BTreeMap<String, WrittenRole>>"))]
     pub(super) text: Option<Spanned<BTreeMap<String, WrittenRole>>>,
+    /// Where the id of a conversation stands: a place in the body, or `{x}` of the paths. It is recorded as a pseudonym.
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    pub(super) conversation: Option<Spanned<String>>,
     /// The place of the model's name.
     pub(super) model: Option<String>,
     /// Whether the reply is a stream.
