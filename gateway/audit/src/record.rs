@@ -754,10 +754,7 @@ pub(crate) mod samples {
             stream: true,
             request_bytes: 2048,
             request_commitment: Some("b".repeat(64)),
-            claims: Some(Box::new(Claims {
-                user: Some("c".repeat(32)),
-                conversation: Some("d".repeat(32)),
-            })),
+            claims: None,
         }
     }
 
@@ -822,19 +819,25 @@ mod tests {
     fn what_a_model_was_asked_reads_back_and_leaves_other_records_as_they_were() {
         let exchange = ExchangeId::from(Uuid::from_u128(1));
         let plain = entry(1, EntryHash::GENESIS, Body::Intent(intent(exchange)));
-        assert!(
-            !std::str::from_utf8(&plain.canonical_bytes())
-                .unwrap()
-                .contains("questions")
-        );
+        let plain = String::from_utf8(plain.canonical_bytes()).unwrap();
+        assert!(!plain.contains("questions") && !plain.contains("claims"));
         let asked = Intent {
             questions: vec![samples::asked()],
+            claims: Some(Box::new(Claims {
+                user: Some("5f1c".to_owned()),
+                conversation: None,
+            })),
             ..intent(exchange)
         };
         let entry = entry(1, EntryHash::GENESIS, Body::Intent(asked));
         let bytes = entry.canonical_bytes();
         assert_eq!(Entry::parse(&bytes).unwrap(), entry);
         assert!(std::str::from_utf8(&bytes).unwrap().contains(r#""answer":"yes""#));
+        assert!(
+            std::str::from_utf8(&bytes)
+                .unwrap()
+                .contains(r#""claims":{"user":"5f1c"}"#)
+        );
     }
 
     #[test]
