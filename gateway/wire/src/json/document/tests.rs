@@ -301,7 +301,10 @@ proptest! {
         let at = at.index(written.len());
         if cut { written.truncate(at) } else { written[at] = byte }
         let ours = decode(CHAT, Bytes::from(written.clone()), &Limits::default());
-        if serde_json::from_slice::<Value>(&written).is_err() {
+        // A number that no 64-bit float holds is JSON (RFC 8259, 6); it passes as it is written.
+        let refused = serde_json::from_slice::<Value>(&written)
+            .is_err_and(|error| !error.to_string().starts_with("number out of range"));
+        if refused {
             prop_assert!(ours.is_err());
         }
         if let Ok(body) = ours {
