@@ -495,7 +495,8 @@ async fn who_leaves_while_a_message_is_inspected_is_noticed_and_nothing_is_sent(
     assert!(stage.cloud.messages().is_empty());
 }
 
-/// What Codex reads: the message as an item, once it is whole. It says the placeholders that it got.
+/// What Codex reads: the message as an item, once it is whole. It says the address's placeholder: Codex sends numbers of its
+/// own along, such as times, and now and then one of them has the checksum of somebody's number.
 fn to_codex(message: &str) -> Vec<Option<String>> {
     let asked: Value = serde_json::from_str(message).unwrap_or_default();
     let response = |status: &str| {
@@ -506,7 +507,13 @@ fn to_codex(message: &str) -> Vec<Option<String>> {
     let mut events = vec![json!({"type": "response.created", "response": response("in_progress")})];
     if asked["generate"] != false {
         let named = placeholders(message);
-        let text = format!("PONG about {}.", named.last().map_or("nobody", String::as_str));
+        let text = format!(
+            "PONG about {}.",
+            named
+                .iter()
+                .rfind(|name| name.starts_with("[EMAIL_"))
+                .map_or("nobody", String::as_str)
+        );
         let item = |text: &str, status: &str| {
             json!({"id": "msg_1", "type": "message", "role": "assistant", "status": status,
                 "content": [{"type": "output_text", "text": text, "annotations": []}]})
