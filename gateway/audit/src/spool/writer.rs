@@ -7,6 +7,8 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, atomic::Ordering::Relaxed},
+    thread,
+    time::{Duration, Instant},
 };
 
 use cordon_domain::{Clock, ExchangeId};
@@ -25,6 +27,14 @@ use crate::{
 const GROUP: usize = 256;
 /// Bytes that share one write.
 const GROUP_BYTES: u64 = 1 << 20;
+/// From so many entries in [`BEAT`] on, some more are waited for before each sync. Below that, whoever asks would wait for nobody.
+const FAST: usize = 64;
+/// How long entries are counted.
+const BEAT: Duration = Duration::from_millis(50);
+/// How long more entries are waited for, and how many are enough.
+const GATHERING: (Duration, usize) = (Duration::from_millis(2), 32);
+/// How long the thread sleeps before it looks whether they are enough.
+const NAP: Duration = Duration::from_micros(500);
 /// Zeros written at a time when space is reserved.
 const ZEROS: usize = 1 << 20;
 
@@ -80,6 +90,46 @@ struct Waiting {
     closes: Option<ExchangeId>,
 }
 
+/// How fast entries come. A sync costs the processor as much as some twenty entries, so when they come fast, few
+/// to a sync would take it from those who ask.
+struct Pulse {
+    since: Instant,
+    count: usize,
+    is_fast: bool,
+}
+
+impl Pulse {
+    fn new(now: Instant) -> Self {
+        Self {
+            since: now,
+            count: 0,
+            is_fast: false,
+        }
+    }
+
+    fn count(&mut self, entries: usize) {
+        self.count += entries;
+    }
+
+    fn is_fast(&mut self, now: Instant) -> bool {
+        let past = now.duration_since(self.since);
+        if past >= BEAT {
+            // What came long ago says nothing of now.
+            self.is_fast = past < 2 * BEAT && self.count >= FAST;
+            (self.since, self.count) = (now, 0);
+        }
+        self.is_fast
+    }
+}
+
+/// Waits for more entries, but not long.
+fn gather(asks: &mpsc::Receiver<Ask>) {
+    let begun = Instant::now();
+    while asks.len() < GATHERING.1 && begun.elapsed() < GATHERING.0 && !asks.is_closed() {
+        thread::sleep(NAP);
+    }
+}
+
 impl<D: Disk> Writer<D> {
     pub(crate) fn new(
         disk: D,
@@ -122,13 +172,18 @@ impl<D: Disk> Writer<D> {
     pub(crate) fn run(mut self, mut asks: mpsc::Receiver<Ask>) {
         let alive = Alive(Arc::clone(&self.shared));
         let mut waiting = Vec::with_capacity(GROUP);
+        let mut pulse = Pulse::new(Instant::now());
         while let Some(ask) = asks.blocking_recv() {
             waiting.push(ask);
+            if pulse.is_fast(Instant::now()) {
+                gather(&asks);
+            }
             while waiting.len() < GROUP
                 && let Ok(ask) = asks.try_recv()
             {
                 waiting.push(ask);
             }
+            pulse.count(waiting.len());
             let mut closing = false;
             let mut group = Group::default();
             for ask in waiting.drain(..) {
