@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// Records of one transaction.
-const BATCH: usize = 1000;
+const BATCH: usize = 400;
 /// How long the store may take for one.
 const ANSWER: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
