@@ -25,7 +25,7 @@ use crate::{
     normalise::normalise,
     opaque, organization,
     overlap::{self, Claim},
-    remembered::{Asked, Remembered},
+    remembered::{Asked, Known, Remembered},
     scan, table,
     view::View,
 };
@@ -61,6 +61,23 @@ pub struct Inspector {
     regions: Vec<bool>,
     disguises: Disguises,
     remembered: Remembered,
+}
+
+/// The texts of a body with what is known of them from before.
+pub struct Recalled {
+    /// What each is known by, and what was found in it.
+    texts: Vec<(Option<Known>, Option<Vec<Finding>>)>,
+    /// Whether the token classifier is asked about the others.
+    names: bool,
+    unknown_bytes: usize,
+}
+
+impl Recalled {
+    /// Bytes of texts that have to be inspected.
+    #[must_use]
+    pub fn unknown_bytes(&self) -> usize {
+        self.unknown_bytes
+    }
 }
 
 impl Inspector {
@@ -156,7 +173,11 @@ impl Inspector {
         segments: &[Segment],
         until: Option<Instant>,
     ) -> (Vec<Finding>, Option<Missed>) {
-        self.inspect_each(segments, self.ner.as_deref(), until, None)
+        self.inspect_recalled(
+            segments,
+            self.recall_of(None, segments, self.ner.is_some()),
+            until,
+        )
     }
 
     /// The same for somebody whose texts are remembered: what was found in one before is known again, unless there
@@ -169,38 +190,70 @@ impl Inspector {
         names: bool,
         until: Option<Instant>,
     ) -> (Vec<Finding>, Option<Missed>) {
-        let ner = self.ner.as_deref().filter(|_| names);
-        let whose = Some(whose).filter(|_| self.fingerprints.is_none());
-        self.inspect_each(segments, ner, until, whose)
+        self.inspect_recalled(segments, self.recall(whose, segments, names), until)
     }
 
-    fn inspect_each(
-        &self,
-        segments: &[Segment],
-        ner: Option<&Ner>,
-        until: Option<Instant>,
-        whose: Option<&str>,
-    ) -> (Vec<Finding>, Option<Missed>) {
-        let mut missed = None;
-        let mut findings = Vec::new();
-        let mut across = self.across(segments);
-        for (index, segment) in (0..).zip(segments) {
-            let ner = ner.filter(|_| missed.is_none());
-            let claims = across.remove(&index).unwrap_or_default();
-            // What goes on in a neighbour depends on more than the text itself.
-            let known = whose.filter(|_| claims.is_empty()).and_then(|whose| {
+    /// What is known of the texts of a body from before, as the first half of [`inspect_again`](Self::inspect_again).
+    #[must_use]
+    pub fn recall(&self, whose: &str, segments: &[Segment], names: bool) -> Recalled {
+        let whose = Some(whose).filter(|_| self.fingerprints.is_none());
+        self.recall_of(whose, segments, names && self.ner.is_some())
+    }
+
+    fn recall_of(&self, whose: Option<&str>, segments: &[Segment], names: bool) -> Recalled {
+        let mut unknown_bytes = 0;
+        let texts = (0..).zip(segments).map(|(index, segment)| {
+            let known = whose.and_then(|whose| {
                 self.remembered.known(&Asked {
                     whose,
                     role: segment.role,
                     moment: is_moment(segment),
-                    names: ner.is_some(),
+                    names,
                     text: segment.text.as_str(),
                 })
             });
-            if let Some(found) = known.and_then(|known| self.remembered.findings(known, index)) {
+            let found = known.and_then(|known| self.remembered.findings(known, index));
+            if found.is_none() {
+                unknown_bytes += segment.text.len();
+            }
+            (known, found)
+        });
+        Recalled {
+            texts: texts.collect(),
+            names,
+            unknown_bytes,
+        }
+    }
+
+    /// Everything found in those segments, whose texts were recalled: the second half of
+    /// [`inspect_again`](Self::inspect_again).
+    ///
+    /// # Panics
+    /// When they are not the segments that were recalled.
+    #[must_use]
+    pub fn inspect_recalled(
+        &self,
+        segments: &[Segment],
+        recalled: Recalled,
+        until: Option<Instant>,
+    ) -> (Vec<Finding>, Option<Missed>) {
+        assert_eq!(
+            segments.len(),
+            recalled.texts.len(),
+            "other segments were recalled"
+        );
+        let mut missed = None;
+        let mut findings = Vec::new();
+        let mut across = self.across(segments);
+        for (index, (segment, (known, found))) in segments.iter().zip(recalled.texts).enumerate() {
+            let claims = across.remove(&index).unwrap_or_default();
+            // What goes on in a neighbour depends on more than the text itself.
+            let known = known.filter(|_| claims.is_empty());
+            if let Some(found) = found.filter(|_| known.is_some()) {
                 findings.extend(found);
                 continue;
             }
+            let ner = self.ner.as_deref().filter(|_| recalled.names && missed.is_none());
             let mut ask = |text: &str, unspoken: Unspoken<'_>| -> Arc<[Mention]> {
                 let Some(ner) = ner else { return Arc::default() };
                 ner.mentions(text, unspoken, until).unwrap_or_else(|why| {
@@ -209,6 +262,7 @@ impl Inspector {
                 })
             };
             let found = self.inspect_segment(segment, index, claims, &mut ask);
+            // Without its names a text is not known.
             if let Some(known) = known.filter(|_| missed.is_none()) {
                 self.remembered.remember(known, &found);
             }

@@ -11,7 +11,7 @@
 //! past a limit the answer covers more, never less.
 
 mod inspector;
-pub use inspector::{Inspector, MAX_FINDINGS};
+pub use inspector::{Inspector, MAX_FINDINGS, Recalled};
 
 mod remembered;
 

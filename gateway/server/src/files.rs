@@ -31,7 +31,10 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub use self::child::{Report, Request};
 use self::memory::Memory;
-use crate::{config, pipeline::decode::INLINE_BYTES};
+use crate::{
+    config,
+    offload::{Work, offload},
+};
 
 /// What a file says.
 #[derive(Clone, Debug)]
@@ -229,11 +232,9 @@ enum First {
 
 /// Looks at a file, a large one off the asynchronous threads.
 async fn first(whose: &str, name: &str, bytes: &Bytes) -> Result<First, Fault> {
-    if bytes.len() <= INLINE_BYTES {
-        return look_at(whose, name, bytes);
-    }
     let (whose, name, bytes) = (whose.to_owned(), name.to_owned(), bytes.clone());
-    tokio::task::spawn_blocking(move || look_at(&whose, &name, &bytes))
+    // A plain text is read at once, whatever else it is is only recognised.
+    offload(Work::Read(bytes.len()), move || look_at(&whose, &name, &bytes))
         .await
         .unwrap_or_else(|_| Err(Fault::Unread("its reader gave up".to_owned())))
 }

@@ -23,7 +23,14 @@ use super::{
     files::{self, Attached},
     identify::Caller,
 };
-use crate::{accept::Accepted, gate::Gate, metrics::Stage, refusal::Cause, rules::Rules};
+use crate::{
+    accept::Accepted,
+    gate::Gate,
+    metrics::Stage,
+    offload::{Work, offload},
+    refusal::Cause,
+    rules::Rules,
+};
 
 /// A request that can be inspected, or one that the policy passes unread.
 pub struct Decoded {
@@ -300,10 +307,6 @@ fn acknowledged(presented: &http::HeaderMap) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Bodies up to this size are parsed and inspected where they are; larger ones leave the
-/// asynchronous threads, so that one large prompt does not delay other callers.
-pub const INLINE_BYTES: usize = 16 << 10;
-
 /// Reads a body of that content type.
 pub async fn parse(
     endpoint: Endpoint,
@@ -311,13 +314,9 @@ pub async fn parse(
     bytes: Bytes,
     limits: Limits,
 ) -> Result<RequestBody, Cause> {
-    let length = bytes.len();
+    let work = Work::Read(bytes.len());
     let read = move || cordon_wire::decode_as(endpoint, kind.as_deref(), bytes, &limits);
-    if length <= INLINE_BYTES {
-        return Ok(read()?);
-    }
-    let parsed = tokio::task::spawn_blocking(read).await;
-    Ok(parsed.map_err(|_| Cause::Internal)??)
+    Ok(offload(work, read).await.map_err(|_| Cause::Internal)??)
 }
 
 /// The wire room's limits as configured.

@@ -12,13 +12,20 @@ use std::{
 };
 
 use cordon_domain::{EntityType, Finding, Role, Segment, Splice};
+use cordon_inspect::Recalled;
 use cordon_policy::{Late, SpliceHead};
 
 use super::{
     audit::Draft,
-    decode::{Content, Decoded, INLINE_BYTES},
+    decode::{Content, Decoded},
 };
-use crate::{gate::Gate, metrics::Stage, refusal::Cause, rules::Rules};
+use crate::{
+    gate::Gate,
+    metrics::Stage,
+    offload::{GaveUp, Work, offload},
+    refusal::Cause,
+    rules::Rules,
+};
 
 /// What was found.
 pub struct Found {
@@ -60,45 +67,30 @@ pub async fn inspect(
         .chain(&head)
         .map(|segment| segment.role)
         .collect();
-    let bytes: usize = body
-        .iter()
-        .flat_map(|body| body.segments())
-        .map(|segment| segment.text.len())
-        .sum();
-
+    let whose = draft.actor.user.as_str();
+    let of_body = rules
+        .inspector
+        .recall(whose, body.as_ref().map_or(&[], |body| body.segments()), true);
+    let of_head = rules.inspector.recall(whose, &head, false);
+    let work = work_of(rules, &of_body, true);
     let late = rules.policy.late();
     let deadline = Duration::from_millis(gate.config.ner.deadline_ms);
     let until = (late != Late::Wait).then(|| started + deadline);
     let run = {
-        let (rules, actor) = (rules.clone(), draft.actor.clone());
+        let rules = rules.clone();
         move || {
-            let whose = actor.user.as_str();
-            let (mut findings, missed) = body.as_ref().map_or_else(Default::default, |body| {
-                rules.inspector.inspect_again(whose, body.segments(), true, until)
-            });
-            let before = body.as_ref().map_or(0, |body| body.segments().len());
-            findings.extend(
-                rules
-                    .inspector
-                    .inspect_again(whose, &head, false, None)
-                    .0
-                    .into_iter()
-                    .map(|finding| Finding {
-                        segment: finding.segment + before,
-                        ..finding
-                    }),
-            );
+            let segments = body.as_ref().map_or(&[][..], |body| body.segments());
+            let (mut findings, missed) = rules.inspector.inspect_recalled(segments, of_body, until);
+            let (in_head, _) = rules.inspector.inspect_recalled(&head, of_head, None);
+            findings.extend(in_head.into_iter().map(|finding| Finding {
+                segment: finding.segment + segments.len(),
+                ..finding
+            }));
             (findings, missed)
         }
     };
-    // A panic of a detector is caught on either path: it must refuse this exchange, not end the process.
-    // Fingerprints may wait for the disk.
-    let quick = rules.inspector.ner().is_none() && rules.inspector.fingerprints().is_none();
-    let outcome = if bytes <= INLINE_BYTES && quick {
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).map_err(|_| ())
-    } else {
-        tokio::task::spawn_blocking(run).await.map_err(|_| ())
-    };
+    // A panic of a detector must refuse this exchange, not end the process.
+    let outcome = offload(work, run).await;
     draft.metrics.stage(Stage::Inspect, started.elapsed());
     match outcome {
         Ok((_, Some(missed))) if late != Late::StructuredOnly => Err(Cause::NamesMissed(missed)),
@@ -116,14 +108,24 @@ pub async fn inspect(
                 failed_open: false,
             })
         }
-        Err(()) if rules.policy.fail_open() => Ok(Found {
+        Err(GaveUp) if rules.policy.fail_open() => Ok(Found {
             findings: Vec::new(),
             roles,
             unanswered: Vec::new(),
             reasons: Vec::new(),
             failed_open: true,
         }),
-        Err(()) => Err(Cause::Inspection),
+        Err(GaveUp) => Err(Cause::Inspection),
+    }
+}
+
+/// The work that is left of an inspection. The token classifier lets its callers wait, and fingerprints may wait for the disk.
+pub(super) fn work_of(rules: &Rules, recalled: &Recalled, names: bool) -> Work {
+    let waits = (names && rules.inspector.ner().is_some()) || rules.inspector.fingerprints().is_some();
+    match recalled.unknown_bytes() {
+        0 => Work::Inspect(0),
+        _ if waits => Work::Waits,
+        bytes => Work::Inspect(bytes),
     }
 }
 

@@ -24,10 +24,18 @@ use tokio_util::sync::CancellationToken;
 use super::{
     audit::{self, Draft},
     call::Call,
-    decode::{INLINE_BYTES, wire_limits},
+    decode::wire_limits,
+    inspect::work_of,
     route::{Form, Reply},
 };
-use crate::{gate::Gate, metrics::Stage, refusal::Cause, rules::Rules, upstream::Upstream};
+use crate::{
+    gate::Gate,
+    metrics::Stage,
+    offload::{GaveUp, offload},
+    refusal::Cause,
+    rules::Rules,
+    upstream::Upstream,
+};
 
 mod stream;
 pub(super) use stream::Restore;
@@ -238,24 +246,15 @@ async fn put_back(
 
 /// Counts what a reply says, for the seal.
 async fn look_at(rules: &Arc<Rules>, reply: ReplyBody, draft: &mut Draft) -> Result<ReplyBody, Cause> {
-    let (rules, actor) = (rules.clone(), draft.actor.clone());
-    // Fingerprints may wait for the disk.
-    let quick = rules.inspector.fingerprints().is_none();
-    let bytes: usize = reply.segments().iter().map(|segment| segment.text.len()).sum();
-    let run = move || {
-        // What is answered comes back with the next turn of the conversation.
-        let (findings, _) = rules
-            .inspector
-            .inspect_again(&actor.user, reply.segments(), false, None);
+    // What is answered comes back with the next turn of the conversation.
+    let recalled = rules.inspector.recall(&draft.actor.user, reply.segments(), false);
+    let (work, rules) = (work_of(rules, &recalled, false), rules.clone());
+    let (reply, findings) = offload(work, move || {
+        let (findings, _) = rules.inspector.inspect_recalled(reply.segments(), recalled, None);
         (reply, findings)
-    };
-    let (reply, findings) = if bytes <= INLINE_BYTES && quick {
-        run()
-    } else {
-        tokio::task::spawn_blocking(run)
-            .await
-            .map_err(|_| Cause::Internal)?
-    };
+    })
+    .await
+    .map_err(|_| Cause::Internal)?;
     draft.reply_findings(&findings);
     Ok(reply)
 }
@@ -294,7 +293,11 @@ pub(super) fn used(
 }
 
 /// Findings in a reply's text, for the seal's counts.
-pub(super) fn findings_in(rules: &Rules, actor: &Actor, texts: Vec<String>) -> Vec<Finding> {
+pub(super) async fn findings_in(
+    rules: &Arc<Rules>,
+    actor: &Actor,
+    texts: Vec<String>,
+) -> Result<Vec<Finding>, GaveUp> {
     let segments: Vec<Segment> = texts
         .into_iter()
         .map(|text| Segment {
@@ -303,10 +306,12 @@ pub(super) fn findings_in(rules: &Rules, actor: &Actor, texts: Vec<String>) -> V
             text: Text::from(text),
         })
         .collect();
-    rules
-        .inspector
-        .inspect_again(&actor.user, &segments, false, None)
-        .0
+    let recalled = rules.inspector.recall(&actor.user, &segments, false);
+    let (work, rules) = (work_of(rules, &recalled, false), rules.clone());
+    offload(work, move || {
+        rules.inspector.inspect_recalled(&segments, recalled, None).0
+    })
+    .await
 }
 
 /// How a reply is streamed, if it is. Of what nobody knows, events and calls are passed on as they come.

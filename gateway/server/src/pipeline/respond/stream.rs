@@ -37,7 +37,6 @@ use crate::{
     pipeline::{
         audit::{self, Draft},
         call::{Call, Stopped},
-        decode::INLINE_BYTES,
         route::Form,
     },
     refusal::Cause,
@@ -402,16 +401,7 @@ impl Pump {
             self.draft.actor.clone(),
             self.editor.take_texts(),
         );
-        // Fingerprints may wait for the disk.
-        let quick = rules.inspector.fingerprints().is_none();
-        let bytes: usize = texts.iter().map(String::len).sum();
-        let run = move || findings_in(&rules, &actor, texts);
-        let found = if bytes <= INLINE_BYTES && quick {
-            Ok(run())
-        } else {
-            tokio::task::spawn_blocking(run).await
-        };
-        if let Ok(findings) = found {
+        if let Ok(findings) = findings_in(&rules, &actor, texts).await {
             self.draft.reply_findings(&findings);
         }
     }

@@ -20,12 +20,17 @@ use super::{
     super::{
         audit::Draft,
         clear,
-        decode::{self, Decoded, INLINE_BYTES, wire_limits},
+        decode::{self, Decoded, wire_limits},
         identify,
     },
     Opening,
 };
-use crate::{metrics::Stage, refusal::Cause, rules::Rules};
+use crate::{
+    metrics::Stage,
+    offload::{Work, offload},
+    refusal::Cause,
+    rules::Rules,
+};
 
 /// A message that may go on.
 pub(super) struct Passed {
@@ -110,9 +115,7 @@ pub(super) async fn read(
 
 async fn parse(opening: &Opening, endpoint: Endpoint, bytes: Bytes) -> Result<ClientMessage, Cause> {
     let limits = wire_limits(&opening.gate.config.limits);
-    if bytes.len() <= INLINE_BYTES {
-        return Ok(decode_message(endpoint, bytes, &limits)?);
-    }
-    let parsed = tokio::task::spawn_blocking(move || decode_message(endpoint, bytes, &limits)).await;
-    Ok(parsed.map_err(|_| Cause::Internal)??)
+    let work = Work::Read(bytes.len());
+    let read = move || decode_message(endpoint, bytes, &limits);
+    Ok(offload(work, read).await.map_err(|_| Cause::Internal)??)
 }

@@ -538,7 +538,7 @@ impl Session {
         let Some(actor) = self.draft.as_ref().map(|draft| draft.actor.clone()) else {
             return;
         };
-        let found = tokio::task::spawn_blocking(move || respond::findings_in(&rules, &actor, texts)).await;
+        let found = respond::findings_in(&rules, &actor, texts).await;
         if let (Ok(findings), Some(draft)) = (found, self.in_flight.of(None).or(self.draft.as_mut())) {
             draft.reply_findings(&findings);
         }
