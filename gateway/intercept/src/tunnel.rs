@@ -14,20 +14,23 @@
 //! with the bytes counted in every case.
 
 use std::{
+    future::poll_fn,
     io,
+    mem::MaybeUninit,
     net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll},
+    task::{Poll, ready},
     time::Duration,
 };
 
+use bytes::{Buf, Bytes};
 use cordon_domain::Door;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, split},
     sync::OwnedSemaphorePermit,
     time::{Instant, sleep, sleep_until},
 };
@@ -43,7 +46,7 @@ use crate::{
     serving::turned_away,
 };
 
-/// Bytes read at a time while the first flight is looked at.
+/// Bytes read at a time.
 const CHUNK: usize = 16 * 1024;
 
 /// What tunnels are permitted.
@@ -291,16 +294,41 @@ async fn pass(caller: Line, mut upstream: Stream, first: Vec<u8>, meter: &Meter)
         return;
     }
     meter.add_up(first.len());
-    let mut caller = Metered {
-        io: caller,
-        written: |count| meter.add_down(count),
-    };
-    let mut upstream = Metered {
-        io: upstream,
-        written: |count| meter.add_up(count),
-    };
+    drop(first);
+    let (from_caller, to_caller) = split(caller);
+    let (from_upstream, to_upstream) = split(upstream);
     // Either side may reset at any time; the counts say how far it came.
-    let _ = copy_bidirectional(&mut caller, &mut upstream).await;
+    let _ = tokio::try_join!(
+        pump(from_caller, to_upstream, |count| meter.add_up(count)),
+        pump(from_upstream, to_caller, |count| meter.add_down(count)),
+    );
+}
+
+/// Passes on what comes until it ends. While nothing comes it holds no buffer, since most tunnels rest most of the time.
+async fn pump(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    passed: impl Fn(usize),
+) -> io::Result<()> {
+    loop {
+        let mut piece = poll_fn(|cx| {
+            let mut space = [const { MaybeUninit::uninit() }; CHUNK];
+            let mut space = ReadBuf::uninit(&mut space);
+            ready!(Pin::new(&mut from).poll_read(cx, &mut space))?;
+            Poll::Ready(io::Result::Ok(Bytes::copy_from_slice(space.filled())))
+        })
+        .await?;
+        if piece.is_empty() {
+            return to.shutdown().await;
+        }
+        while piece.has_remaining() {
+            match to.write_buf(&mut piece).await? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                count => passed(count),
+            }
+        }
+        to.flush().await?;
+    }
 }
 
 /// Bytes passed, and when last.
@@ -350,40 +378,6 @@ impl Meter {
             }
             sleep_until(until).await;
         }
-    }
-}
-
-/// A stream that tells how much was written to it.
-struct Metered<IO, F> {
-    io: IO,
-    written: F,
-}
-
-impl<IO: AsyncRead + Unpin, F: Unpin> AsyncRead for Metered<IO, F> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
-    }
-}
-
-impl<IO: AsyncWrite + Unpin, F: Fn(usize) + Unpin> AsyncWrite for Metered<IO, F> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.io).poll_write(cx, buf);
-        if let Poll::Ready(Ok(count)) = polled {
-            (self.written)(count);
-        }
-        polled
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
 
