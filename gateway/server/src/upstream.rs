@@ -51,6 +51,8 @@ use signing::Signer;
 pub use signing::region;
 pub use socket::{SocketReply, UpstreamSocket, UpstreamWriter};
 
+/// How much of a reply is read from a connection ahead of whoever takes it.
+const READ_AHEAD: usize = 64 << 10;
 /// How long the engine may take to say that it is well.
 const HEALTH_LIMIT: Duration = Duration::from_secs(5);
 
@@ -594,6 +596,8 @@ fn pooled() -> hyper_util::client::legacy::Builder {
     builder
         .pool_timer(TokioTimer::new())
         .timer(TokioTimer::new())
+        // A stream needs no more, and a whole reply is read as it comes.
+        .http1_max_buf_size(READ_AHEAD)
         .pool_idle_timeout(Duration::from_secs(60));
     builder
 }
