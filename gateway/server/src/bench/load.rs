@@ -31,6 +31,8 @@ const PACERS: u32 = 4;
 const AWAKE: Duration = Duration::from_micros(150);
 /// The longest that anything may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The end of a stream that is kept.
+const TAIL: usize = 8 << 10;
 /// Connections that are opened at once where thousands are to be held.
 const OPENED_AT_ONCE: usize = 64;
 
@@ -185,11 +187,10 @@ impl Load {
                 tail.extend_from_slice(&text);
                 break;
             }
-            tail.clear();
-            tail.extend_from_slice(&text[..read]);
-            text.drain(..read);
+            tail.extend(text.drain(..read));
+            tail.drain(..tail.len().saturating_sub(TAIL));
         }
-        // The chunk with the originals is the last one; what was read before it is not kept.
+        // The originals are in the last chunk but the closing ones; what was read before is not kept.
         ensure!(has_originals(&tail), "an original did not come back in a stream");
         ensure!(
             memchr::memmem::find(&tail, b"data: [DONE]").is_some(),
