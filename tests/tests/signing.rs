@@ -1,7 +1,7 @@
 //! Requests to Amazon that Cordon signs with the company's credentials: what was edited stands there as if its caller had
 //! written it so. `boto3` asks, and `botocore` itself says whether what the provider got is signed as it must be.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use cordon_tests::{
@@ -41,19 +41,27 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
+        let keys = format!(
+            "access_key_id: {}, secret_access_key: '${{file:aws-secret}}'",
+            OURS.0
+        );
+        Self::with(&keys, POLICY).await
+    }
+
+    /// With these credentials of the company's.
+    async fn with(keys: &str, policy: &str) -> Self {
         let (cloud, on_prem) = (Upstream::behind_tls().await, Upstream::in_place_of_engine().await);
         let home = Home::new(&Plan {
             hosts: &[(BEDROCK, "bedrock-converse")],
-            policy: Some(POLICY.to_owned()),
+            policy: Some(policy.to_owned()),
             ..Plan::with_cloud(OnPrem::StandIn(&on_prem), &cloud)
         });
+        home.write("aws-id", &format!("{}\n", OURS.0));
         home.write("aws-secret", &format!("{}\n", OURS.1));
+        home.write("aws-token", "the-first-session\n");
         let config = home.path().join("cordon.yaml");
         let written = fs::read_to_string(&config).expect("the configuration is there");
-        let aws = format!(
-            "dialects: [bedrock-converse], aws: {{ access_key_id: {}, secret_access_key: '${{file:aws-secret}}' }} }}",
-            OURS.0
-        );
+        let aws = format!("dialects: [bedrock-converse], aws: {{ {keys} }} }}");
         home.write(
             "cordon.yaml",
             &written.replace("dialects: [bedrock-converse] }", &aws),
@@ -120,6 +128,10 @@ fn echo(seen: &Seen) -> Answer {
 
 /// What `botocore` says about the signature of a request that came to Bedrock.
 async fn checked(seen: &Seen, body: &[u8]) -> Ran {
+    checked_by(OURS, seen, body).await
+}
+
+async fn checked_by((id, secret): (&str, &str), seen: &Seen, body: &[u8]) -> Ran {
     let headers: Vec<_> = seen
         .headers
         .iter()
@@ -132,7 +144,7 @@ async fn checked(seen: &Seen, body: &[u8]) -> Ran {
         "body": STANDARD.encode(body),
     })
     .to_string();
-    let arguments = [OURS.0, OURS.1, "us-east-1", "bedrock", &request];
+    let arguments = [id, secret, "us-east-1", "bedrock", &request];
     Program::python("check_signature.py", &arguments).run().await
 }
 
@@ -168,4 +180,50 @@ async fn an_edited_request_is_signed_again_with_the_companys_credentials() {
     }
     let log = scene.home.log();
     assert!(!log.contains(OURS.0) && !log.contains(OURS.1), "{log}");
+}
+
+/// Temporary credentials end, and whoever fetches them writes others into their files.
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_are_taken_up_from_their_files_when_they_change() {
+    const NEXT: (&str, &str) = ("NEXTKEYID", "the/next+secret");
+    let keys = "access_key_id: '${file:aws-id}', secret_access_key: '${file:aws-secret}', session_token: '${file:aws-token}'";
+    let scene = Scene::with(keys, POLICY).await;
+    let asked = async || {
+        let ran = scene.ask(Door::Gateway, "plain", "hello").await;
+        assert_eq!(ran.code, 0, "{ran:?}\n{}", scene.cordon.log());
+        scene.cloud.seen().pop().expect("the provider was asked")
+    };
+    let seen = asked().await;
+    assert_eq!(
+        seen.header("x-amz-security-token"),
+        Some(&b"the-first-session"[..])
+    );
+    assert_eq!(checked(&seen, &seen.body).await.code, 0);
+
+    scene.home.write("aws-id", NEXT.0);
+    scene.home.write("aws-secret", NEXT.1);
+    scene.home.write("aws-token", "the-next-session");
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    let seen = loop {
+        let seen = asked().await;
+        if seen.header("x-amz-security-token") == Some(&b"the-next-session"[..]) {
+            break seen;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{}", scene.home.log());
+    };
+    let fits = checked_by(NEXT, &seen, &seen.body).await;
+    assert_eq!((fits.code, fits.stdout.trim()), (0, "fits"), "{fits:?}");
+
+    // What cannot be read leaves them in force, and is told of without a word of theirs.
+    fs::remove_file(scene.home.path().join("aws-secret")).expect("it is there");
+    while !scene.home.log().contains("cannot be read again") {
+        assert!(tokio::time::Instant::now() < deadline, "{}", scene.home.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let seen = asked().await;
+    assert_eq!(checked_by(NEXT, &seen, &seen.body).await.code, 0);
+    let log = scene.home.log();
+    for secret in [OURS.1, NEXT.0, NEXT.1, "-session"] {
+        assert!(!log.contains(secret), "{log}");
+    }
 }

@@ -11,13 +11,9 @@ mod files;
 mod hosts;
 mod limits;
 mod read;
+mod setting;
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use cordon_domain::{Dialect, UpstreamKind};
 use cordon_intercept::{Revocation, RevocationError};
@@ -28,6 +24,7 @@ pub use self::{
     doors::{Hidden, IdentityConfig, Intercept, Listen, Others, Permission},
     files::{Files, Ocr},
     limits::Limits,
+    setting::{Aws, Setting},
 };
 
 /// The whole configuration.
@@ -121,7 +118,7 @@ impl Default for Config {
                     ),
                 ),
             ]),
-            store: Setting("sqlite".to_owned()),
+            store: Setting::from("sqlite"),
             identity: IdentityConfig::default(),
             limits: Limits::default(),
             log: Log::default(),
@@ -310,7 +307,7 @@ pub struct Upstream {
 }
 
 fn passthrough() -> Setting {
-    Setting("passthrough".to_owned())
+    Setting::from("passthrough")
 }
 
 fn chat_only() -> Vec<Dialect> {
@@ -331,29 +328,6 @@ impl Upstream {
             model: None,
         }
     }
-}
-
-/// The company's credentials for Amazon.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Aws {
-    /// Access key id, as `${env:NAME}` or `${file:PATH}`.
-    pub access_key_id: Setting,
-    /// Its secret, as `${env:NAME}` or `${file:PATH}`.
-    pub secret_access_key: Setting,
-    /// The token of temporary credentials. They are read at the start, so they should last.
-    #[serde(default)]
-    pub session_token: Option<Setting>,
-    /// The region that is signed for; that of the host when absent.
-    #[serde(default)]
-    pub region: Option<String>,
-    /// The service that is signed for.
-    #[serde(default = "bedrock")]
-    pub service: String,
-}
-
-fn bedrock() -> String {
-    "bedrock".to_owned()
 }
 
 /// Logs, which go to standard error and hold no request text.
@@ -383,48 +357,6 @@ pub enum LogFormat {
     Pretty,
     /// One JSON object a line.
     Json,
-}
-
-/// A value that may be a secret: plain text, `${env:NAME}` or `${file:PATH}`.
-#[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub struct Setting(String);
-
-impl Setting {
-    /// The value, once resolved.
-    pub fn value(&self) -> &str {
-        &self.0
-    }
-
-    fn resolve(&mut self, base: &Path) -> Result<(), String> {
-        let Some(inside) = self.0.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) else {
-            return Ok(());
-        };
-        let value = match inside.split_once(':') {
-            Some(("env", name)) => std::env::var(name)
-                .map_err(|_| format!("environment variable {name} is not set or not UTF-8"))?,
-            Some(("file", path)) => {
-                let path = base.join(path);
-                std::fs::read_to_string(&path)
-                    .map_err(|error| format!("cannot read {}: {}", path.display(), error.kind()))?
-            }
-            _ => return Err("a reference is written ${env:NAME} or ${file:PATH}".to_owned()),
-        };
-        self.0 = value.trim().to_owned();
-        Ok(())
-    }
-}
-
-impl From<&str> for Setting {
-    fn from(value: &str) -> Self {
-        Self(value.to_owned())
-    }
-}
-
-impl fmt::Debug for Setting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Setting(..)")
-    }
 }
 
 impl Config {
@@ -567,6 +499,11 @@ pub fn hub_endpoint() -> String {
 /// `DATABASE_URL`, which `cordon up` and the commands on its state folder honour.
 pub fn database_url() -> Option<String> {
     std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty())
+}
+
+/// A variable that the configuration names; none where it is not set or no UTF-8.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 /// The file that `CORDON_BASELINE_KEY` names: the key of the baseline of `cordon scan`.

@@ -48,7 +48,7 @@ use crate::{
     site::AdminSite,
     supervise::{self, EngineState},
     trust,
-    upstream::{Credentials, Spoken, Upstream, UpstreamClient, Upstreams, WayOut},
+    upstream::{self, Credentials, Spoken, Upstream, UpstreamClient, Upstreams, WayOut},
 };
 
 /// Time the spool gets at shutdown to ship what it holds; the rest ships at the next start.
@@ -278,6 +278,7 @@ impl Server {
             stop_last.clone().cancelled_owned(),
         ));
         services.spawn(rules::keep_fresh(gate.clone(), config_file, stop.clone()));
+        services.spawn(upstream::keep_credentials_fresh(gate.clone(), stop.clone()));
         Ok(Self {
             gate,
             running,

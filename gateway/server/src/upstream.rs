@@ -48,7 +48,7 @@ use connect::{Connect, Reach};
 pub use connect::{Spoken, WayOut};
 pub use feed::{Feed, FeedSender, Sent};
 use signing::Signer;
-pub use signing::region;
+pub use signing::{keep_fresh as keep_credentials_fresh, region};
 pub use socket::{SocketReply, UpstreamSocket, UpstreamWriter};
 
 /// How much of a reply is read from a connection ahead of whoever takes it.

@@ -117,8 +117,7 @@ impl Config {
                 fault(name, format!("credentials of upstream `{name}`: {message}"));
             }
             if let Some(aws) = &mut upstream.aws {
-                let settings = [&mut aws.access_key_id, &mut aws.secret_access_key];
-                for setting in settings.into_iter().chain(&mut aws.session_token) {
+                for setting in aws.settings() {
                     if let Err(message) = setting.resolve(base) {
                         fault(name, format!("`aws` of upstream `{name}`: {message}"));
                     }

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use super::{read::Located, *};
 
 fn parse(source: &str) -> Result<Config, Vec<Located>> {

@@ -10,8 +10,11 @@
 //!
 //! On failure: an [`UpstreamError::Unsendable`]; nothing is sent.
 
-use std::fmt::Write as _;
+mod keys;
 
+use std::{fmt::Write as _, sync::Arc};
+
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, HeaderValue, Request, Uri, header, uri::PathAndQuery};
@@ -19,6 +22,8 @@ use sha2::{Digest, Sha256};
 use time::{OffsetDateTime, macros::format_description};
 use zeroize::Zeroizing;
 
+use self::keys::Keys;
+pub use self::keys::keep_fresh;
 use super::UpstreamError;
 use crate::config;
 
@@ -26,11 +31,9 @@ const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const DATE: &str = "x-amz-date";
 const TOKEN: &str = "x-amz-security-token";
 
-/// The company's credentials for Amazon. It has no `Debug`, since it is a secret.
+/// Signs by the company's credentials of the moment.
 pub struct Signer {
-    access_key_id: String,
-    secret_access_key: Zeroizing<String>,
-    session_token: Option<HeaderValue>,
+    keys: ArcSwap<Keys>,
     region: Option<String>,
     service: String,
 }
@@ -38,18 +41,17 @@ pub struct Signer {
 impl Signer {
     /// The signer that the configuration describes.
     pub fn new(configured: &config::Aws) -> Result<Self, UpstreamError> {
-        let token = configured.session_token.as_ref().map(|token| {
-            let mut token = HeaderValue::from_str(token.value())?;
-            token.set_sensitive(true);
-            Ok::<_, header::InvalidHeaderValue>(token)
-        });
         Ok(Self {
-            access_key_id: configured.access_key_id.value().to_owned(),
-            secret_access_key: Zeroizing::new(configured.secret_access_key.value().to_owned()),
-            session_token: token.transpose().map_err(|_| UpstreamError::Unsendable)?,
+            keys: ArcSwap::from_pointee(Keys::new(configured)?),
             region: configured.region.clone(),
             service: configured.service.clone(),
         })
+    }
+
+    /// Signs by these credentials from now on.
+    fn take_up(&self, fresh: &config::Aws) -> Result<(), UpstreamError> {
+        self.keys.store(Arc::new(Keys::new(fresh)?));
+        Ok(())
     }
 
     /// Signs a request that is written but for that. What its caller may have signed it with goes.
@@ -77,7 +79,9 @@ impl Signer {
             .map_err(|_| UpstreamError::Unsendable)?;
         let value = HeaderValue::from_str(&moment).map_err(|_| UpstreamError::Unsendable)?;
         headers.insert(DATE, value);
-        if let Some(token) = &self.session_token {
+        // Token and signature are of the same moment.
+        let keys = self.keys.load();
+        if let Some(token) = &keys.session_token {
             headers.insert(TOKEN, token.clone());
         }
         let request = Canonical {
@@ -90,7 +94,7 @@ impl Signer {
             headers: covered(headers, &host)?,
             body: &body,
         };
-        let authorization = self.authorization(&request, &moment, region);
+        let authorization = self.authorization(&keys, &request, &moment, region);
         let mut value = HeaderValue::from_str(&authorization).map_err(|_| UpstreamError::Unsendable)?;
         value.set_sensitive(true);
         headers.insert(header::AUTHORIZATION, value);
@@ -98,19 +102,19 @@ impl Signer {
     }
 
     /// The value of `authorization`.
-    fn authorization(&self, request: &Canonical<'_>, moment: &str, region: &str) -> String {
+    fn authorization(&self, keys: &Keys, request: &Canonical<'_>, moment: &str, region: &str) -> String {
         let (date, service) = (&moment[..moment.len().min(8)], &self.service);
         let scope = format!("{date}/{region}/{service}/aws4_request");
         let hashed = hex::encode(Sha256::digest(request.canonical()));
         let to_sign = format!("{ALGORITHM}\n{moment}\n{scope}\n{hashed}");
-        let mut key = Zeroizing::new(format!("AWS4{}", self.secret_access_key.as_str()).into_bytes());
+        let mut key = Zeroizing::new(format!("AWS4{}", keys.secret_access_key.as_str()).into_bytes());
         for part in [date, region, service, "aws4_request"] {
             key = mac(&key, part);
         }
         let signature = hex::encode(mac(&key, &to_sign).as_slice());
         format!(
             "{ALGORITHM} Credential={}/{scope}, SignedHeaders={}, Signature={signature}",
-            self.access_key_id,
+            keys.access_key_id,
             request.names()
         )
     }
@@ -237,13 +241,21 @@ mod tests {
     use super::*;
 
     fn signer(service: &str, token: Option<&'static str>) -> Signer {
-        Signer {
+        let keys = Keys {
             access_key_id: "AKIDEXAMPLE".into(),
             secret_access_key: Zeroizing::new("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY".into()),
             session_token: token.map(HeaderValue::from_static),
+        };
+        Signer {
+            keys: ArcSwap::from_pointee(keys),
             region: None,
             service: service.into(),
         }
+    }
+
+    fn authorization(request: &Canonical<'_>, moment: &str, region: &str) -> String {
+        let signer = signer("service", None);
+        signer.authorization(&signer.keys.load(), request, moment, region)
     }
 
     /// Name, first line, headers beside host and date, and the signature.
@@ -373,7 +385,7 @@ mod tests {
                 headers,
                 body: b"",
             };
-            let made = signer("service", None).authorization(&request, "20150830T123600Z", "us-east-1");
+            let made = authorization(&request, "20150830T123600Z", "us-east-1");
             assert!(
                 made.ends_with(&format!("Signature={signature}")),
                 "{name}: {made}"
@@ -402,7 +414,7 @@ mod tests {
                 .to_vec(),
             body,
         };
-        let made = signer("service", None).authorization(&request, "20150830T123600Z", "us-east-1");
+        let made = authorization(&request, "20150830T123600Z", "us-east-1");
         assert_eq!(
             made,
             "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request, \
