@@ -6,6 +6,7 @@ use std::{fs, time::Duration};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use cordon_tests::{
     caller::Door,
+    calls,
     cordon::{Cordon, Home, OnPrem, Plan},
     coverage::framing::framed,
     program::{Program, Ran},
@@ -226,4 +227,17 @@ async fn credentials_are_taken_up_from_their_files_when_they_change() {
     for secret in [OURS.1, NEXT.0, NEXT.1, "-session"] {
         assert!(!log.contains(secret), "{log}");
     }
+}
+
+/// A signature covers the whole body, and a call is said message by message.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_to_a_provider_whose_requests_are_signed_is_refused_and_says_why() {
+    let keys = format!("access_key_id: {}, secret_access_key: {}", OURS.0, OURS.1);
+    let scene = Scene::with(&keys, &POLICY.replace("unknown: block", "unknown: inspect")).await;
+    let lines = calls::call(&scene.cordon, &scene.key, BEDROCK, "Say", &["hello"]).await;
+    let last = lines.last().expect("it ends");
+    assert_eq!(last["code"], "INVALID_ARGUMENT", "{lines:?}");
+    let details = last["details"].as_str().expect("it says why");
+    assert!(details.contains("Cordon signs whole requests"), "{details}");
+    assert!(scene.cloud.seen().is_empty());
 }

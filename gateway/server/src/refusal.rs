@@ -250,6 +250,7 @@ impl Cause {
             ),
             Self::Upstream(UpstreamError::TimedOut) => told(504, Fault::Upstream, "cordon_upstream_timeout", "The provider did not answer in time.".into()),
             Self::Upstream(UpstreamError::Unsendable) => told(400, Fault::Shape, "cordon_unsendable", "A header or the path of this request is no valid HTTP.".into()),
+            Self::Upstream(UpstreamError::Unsignable) => told(400, Fault::Shape, "cordon_call_not_signable", "Cordon signs whole requests to this provider (`aws` of the upstream), so it sends no call whose messages follow one another (gRPC, streams of Connect). Use the provider's API of single requests, or ask your administrator to route such calls elsewhere.".into()),
             Self::Upstream(UpstreamError::Certificate(fault)) => told(502, Fault::Upstream, fault.code(), format!(
                 "Cordon refused the connection to the provider: its certificate {}. Nothing was sent. Tell your administrator; trying again does not help until the certificate is mended.", fault.what()
             )),

@@ -86,6 +86,9 @@ pub enum UpstreamError {
     /// What was to be sent is no valid request (a header or path that HTTP does not permit).
     #[error("the request cannot be written as HTTP")]
     Unsendable,
+    /// Requests to it are signed as a whole, and this is a call, which is said message by message.
+    #[error("a call cannot be signed before all of it was said")]
+    Unsignable,
 }
 
 /// One upstream, ready to be asked.
@@ -466,7 +469,7 @@ impl UpstreamClient {
     ) -> Result<Response<Incoming>, UpstreamError> {
         let limit = match &feed {
             // A signature covers the whole body.
-            Some(_) if self.signer.is_some() => return Err(UpstreamError::Unsendable),
+            Some(_) if self.signer.is_some() => return Err(UpstreamError::Unsignable),
             Some(_) => self.call_limit,
             None => self.reply_limit,
         };
