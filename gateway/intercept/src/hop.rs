@@ -1,7 +1,8 @@
 //! Hop-by-hop headers (RFC 9110, 7.6.1), which belong to one connection and never travel on.
 //!
 //! Everything that `Connection` names goes, and everything that begins with `proxy-`, so that the
-//! credentials a caller shows us are never shown to a provider.
+//! credentials a caller shows us are never shown to a provider. `Alt-Svc` goes with them: it names another way to the
+//! server (HTTP/3), which would lead past us, and is told of our own connections only by us.
 
 use http::{HeaderMap, HeaderName, header};
 
@@ -14,6 +15,7 @@ const ALWAYS: &[&str] = &[
     "transfer-encoding",
     "upgrade",
     "http2-settings",
+    "alt-svc",
 ];
 
 /// Removes what must not go from a caller to an upstream. `Expect` goes too: it was answered here.
@@ -70,6 +72,8 @@ mod tests {
             ("TE", "trailers"),
             ("Upgrade", "websocket"),
             ("Expect", "100-continue"),
+            ("Alt-Svc", "h3=\":443\"; ma=86400"),
+            ("alt-svc", "h3=\"quic.example:443\""),
             ("Authorization", "Bearer x"),
             ("Content-Type", "application/json"),
         ]);

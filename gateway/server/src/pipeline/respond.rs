@@ -65,8 +65,6 @@ pub async fn respond(
     let (mut parts, body) = response.into_parts();
     strip_reply(&mut parts.headers);
     parts.headers.remove(header::CONTENT_LENGTH);
-    // Another way to the provider (HTTP/3) would lead past us.
-    parts.headers.remove(header::ALT_SVC);
     if upstream.kind != UpstreamKind::Cloud {
         let kind = parts.headers.remove(header::CONTENT_TYPE);
         parts.headers = HeaderMap::new();
