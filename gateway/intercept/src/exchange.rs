@@ -244,7 +244,8 @@ pub enum Reason {
     TunnelTimeout,
     /// More connections of one address than may be open at a time.
     AddressLimit,
-    /// A connection whose caller gave up one request after the other, or went on after its last.
+    /// A connection whose caller gave up one request after the other, went on after its last, or sent frames that ask for
+    /// nothing without end.
     ConnectionAbused,
     /// A request's target is longer than permitted.
     TargetTooLong,
@@ -389,7 +390,9 @@ impl Reason {
             Self::AddressLimit => {
                 "Your address has as many connections open as Cordon is configured for. Close some, or ask your administrator to raise limits.connections_per_address."
             }
-            Self::ConnectionAbused => "The connection gave up too many of its requests and was cut.",
+            Self::ConnectionAbused => {
+                "The connection gave up too many of its requests, or sent too many frames that ask for nothing, and was cut."
+            }
             Self::TargetTooLong => "The request's URL is longer than Cordon is configured to take.",
             Self::TooManyHeaders => "The request has more header fields than Cordon is configured to take.",
             Self::TransferCoding => {

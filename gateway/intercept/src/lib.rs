@@ -37,6 +37,8 @@ mod intercepted;
 
 mod serving;
 
+mod control;
+
 mod exchange;
 pub use exchange::{
     AnswerBody, Arrival, ConnectAnswer, ConnectAsk, Exchanges, Reason, ServeSocket, SocketAnswer,

@@ -36,6 +36,8 @@ pub struct ListenerLimits {
     pub max_stream_errors: usize,
     /// Requests of one connection that a caller may give up within a minute, before they are answered.
     pub max_given_up: u32,
+    /// Frames of HTTP/2 within a minute that ask for nothing; one more for each 4 KiB that was sent.
+    pub max_control_frames: u32,
     /// How often a silent HTTP/2 peer is pinged, and how long it may take to answer.
     pub ping: Duration,
     /// Time that exchanges in flight get to finish at shutdown.
@@ -60,6 +62,7 @@ impl Default for ListenerLimits {
             max_pending_resets: 20,
             max_stream_errors: 256,
             max_given_up: 200,
+            max_control_frames: 10_000,
             ping: Duration::from_secs(30),
             drain: Duration::from_secs(60),
         }

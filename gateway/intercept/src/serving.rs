@@ -3,8 +3,8 @@
 //! Every request gets an answer: a panic while answering becomes a 500, and a connection that is
 //! told to drain finishes what it began.
 //!
-//! Limits: header time, idle time, header size and count, length of the target, requests, streams and
-//! their resets, write stall (in [`Watched`](crate::watched::Watched)).
+//! Limits: header time, idle time, header size and count, length of the target, requests, streams,
+//! their resets and control frames (in [`ControlFrames`]), write stall (in [`Watched`](crate::watched::Watched)).
 //!
 //! After a chunked request of HTTP/1 the connection is closed: hyper reads one that has a length as well by
 //! its chunks alone and does not tell, and whoever stands before us may have read it by its length (RFC
@@ -37,6 +37,7 @@ use tokio::{
 };
 
 use crate::{
+    control::ControlFrames,
     exchange::{AnswerBody, Arrival, Exchanges, Reason, SocketAnswer, TurnedAway, empty_body, plain},
     limits::ListenerLimits,
     listen::{Interceptor, Lease},
@@ -80,7 +81,6 @@ where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Fn(Request<Incoming>) -> Answering + Send + Sync + 'static,
 {
-    let io = TokioIo::new(io);
     let (noted, bounds) = (Arc::clone(&pulse), Arc::clone(&limits));
     let held = lease.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
@@ -120,12 +120,15 @@ where
     };
     match speaks {
         Speaks::Http1 => {
-            let connection = http1().serve_connection(io, service).with_upgrades();
+            let connection = http1()
+                .serve_connection(TokioIo::new(io), service)
+                .with_upgrades();
             let finish =
                 |connection: Pin<&mut http1::UpgradeableConnection<_, _>>| connection.graceful_shutdown();
             Box::pin(drive(connection, finish, false, pulse, limits, lease))
         }
         Speaks::Http2 => {
+            let io = ControlFrames::new(io, Arc::clone(&pulse), limits.max_control_frames);
             let connection = http2::Builder::new(Tracked(lease.clone()))
                 .timer(TokioTimer::new())
                 .max_concurrent_streams(limits.max_streams)
@@ -135,7 +138,7 @@ where
                 .max_header_list_size(u32::try_from(header_bytes).unwrap_or(u32::MAX))
                 .keep_alive_interval(limits.ping)
                 .keep_alive_timeout(limits.ping)
-                .serve_connection(io, service);
+                .serve_connection(TokioIo::new(io), service);
             let finish = |connection: Pin<&mut http2::Connection<_, _, _>>| connection.graceful_shutdown();
             Box::pin(drive(connection, finish, true, pulse, limits, lease))
         }
@@ -170,8 +173,8 @@ async fn drive<C: Future>(
         let wake = due.map_or(now + glance, |due| due.min(now + glance));
         tokio::select! {
             biased;
-            // An error here is the peer's: it left, or spoke no HTTP. hyper has answered what it could.
-            _ = connection.as_mut() => return None,
+            // An error here is the peer's: it left, spoke no HTTP, or is read no further. hyper has answered what it could.
+            _ = connection.as_mut() => return pulse.is_abused().then_some(Reason::ConnectionAbused),
             () = lease.cut.cancelled() => return None,
             enough = pulse.enough() => match enough {
                 Enough::Abused => return Some(Reason::ConnectionAbused),

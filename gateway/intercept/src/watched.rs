@@ -43,7 +43,7 @@ pub(crate) enum Wait {
 pub(crate) enum Enough {
     /// It has had all the requests that it gets.
     Served,
-    /// Its caller goes on past that, or gives up one request after the other.
+    /// Its caller goes on past that, gives up one request after the other, or asks for nothing without end.
     Abused,
 }
 
@@ -143,15 +143,22 @@ impl Pulse {
                 state.given_up = (now, 0);
             }
             state.given_up.1 = state.given_up.1.saturating_add(1);
-            let abused = state.given_up.1 > most;
-            if abused {
-                state.enough = Some(Enough::Abused);
-            }
-            abused
+            state.given_up.1 > most
         });
         if abused {
-            self.enough.notify_one();
+            self.abused();
         }
+    }
+
+    /// The connection is to be cut.
+    pub(crate) fn abused(&self) {
+        self.with(|state| state.enough = Some(Enough::Abused));
+        self.enough.notify_one();
+    }
+
+    /// Whether it is to be cut.
+    pub(crate) fn is_abused(&self) -> bool {
+        self.with(|state| state.enough == Some(Enough::Abused))
     }
 
     /// Returns once the connection is to end, and why.

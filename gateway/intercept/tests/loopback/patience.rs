@@ -207,6 +207,40 @@ async fn a_caller_that_gives_up_one_request_after_the_other_is_cut() {
     assert_eq!(stage.reasons(), [Reason::ConnectionAbused]);
 }
 
+/// Each is a few bytes to the caller and work to us, the last of them for every open stream.
+#[tokio::test]
+async fn a_caller_that_sends_frames_that_ask_for_nothing_is_cut() {
+    const PING: &[u8] = &[0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+    const WINDOW: &[u8] = &[0, 0, 4, 8, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    const PRIORITY: &[u8] = &[0, 0, 5, 2, 0, 0, 0, 0, 3, 0, 0, 0, 0, 16];
+    const UNKNOWN: &[u8] = &[0, 0, 0, 0xa, 0, 0, 0, 0, 0];
+    const SETTINGS: &[u8] = &[0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0xff, 0xff];
+    let limits = ListenerLimits {
+        max_control_frames: 100,
+        ..ListenerLimits::default()
+    };
+    let stage = Stage::with(limits, loopback_rules(), false).await;
+    for frame in [PING, WINDOW, PRIORITY, UNKNOWN, SETTINGS] {
+        let mut stream = stage.tls(HOST, stage.trusting(&["h2"])).await;
+        let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+        stream.write_all(preface).await.unwrap();
+        stream.write_all(&frame.repeat(50)).await.unwrap();
+        stream.flush().await.unwrap();
+        let mut first = [0; 9];
+        stream.read_exact(&mut first).await.unwrap();
+        let (mut hears, mut says) = tokio::io::split(stream);
+        let more =
+            async { while says.write_all(&frame.repeat(50)).await.is_ok() && says.flush().await.is_ok() {} };
+        let heard = async {
+            // A close with bytes unread may arrive as a reset, which is a close too.
+            let _ = hears.read_to_end(&mut Vec::new()).await;
+        };
+        let cut = tokio::time::timeout(Duration::from_secs(20), async { tokio::join!(more, heard) }).await;
+        assert!(cut.is_ok(), "frames of kind {} are taken without end", frame[3]);
+    }
+    assert_eq!(stage.reasons(), [Reason::ConnectionAbused; 5]);
+}
+
 #[tokio::test]
 async fn what_hyper_lets_through_is_looked_at() {
     let limits = ListenerLimits {

@@ -63,6 +63,9 @@ pub struct Limits {
     pub stream_errors: usize,
     /// Requests of one connection that a caller may give up within a minute before they are answered.
     pub given_up_per_minute: u32,
+    /// Frames of HTTP/2 within a minute that ask for nothing (SETTINGS, PING and the like) before their connection is closed; one
+    /// more for each 4 KiB that the caller was sent.
+    pub control_frames_per_minute: u32,
     /// Seconds that a request's body may take to begin, rest, or lag behind `body_bytes_per_second`.
     pub body_grace_seconds: u64,
     /// The slowest rate of a request's body, once that time is used up.
@@ -110,6 +113,7 @@ impl Default for Limits {
             pending_resets: 20,
             stream_errors: 256,
             given_up_per_minute: 200,
+            control_frames_per_minute: 10_000,
             body_grace_seconds: 30,
             body_bytes_per_second: 1024,
             connect_seconds: 10,
@@ -156,13 +160,14 @@ impl Limits {
             max_pending_resets: self.pending_resets,
             max_stream_errors: self.stream_errors,
             max_given_up: self.given_up_per_minute,
+            max_control_frames: self.control_frames_per_minute,
             drain: Duration::from_secs(self.drain_seconds),
             ..ListenerLimits::default()
         }
     }
 
     /// The keys that must not be nought: with one of them nothing at all would be let through.
-    pub(super) fn at_least_one(&self) -> [(&'static str, bool); 23] {
+    pub(super) fn at_least_one(&self) -> [(&'static str, bool); 24] {
         [
             ("body_bytes", self.body_bytes > 0),
             ("reply_bytes", self.reply_bytes > 0),
@@ -185,6 +190,7 @@ impl Limits {
             ("requests_per_connection", self.requests_per_connection > 0),
             ("streams", self.streams > 0),
             ("given_up_per_minute", self.given_up_per_minute > 0),
+            ("control_frames_per_minute", self.control_frames_per_minute > 0),
             ("body_grace_seconds", self.body_grace_seconds > 0),
             ("body_bytes_per_second", self.body_bytes_per_second > 0),
         ]
