@@ -124,3 +124,79 @@ pub(super) async fn open(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use cordon_intercept::{Outbound, Revocation, upstream_tls};
+    use http_body_util::BodyExt as _;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+    use crate::upstream::{Spoken, WayOut, connect::Reach};
+
+    #[tokio::test]
+    async fn a_drain_waits_until_a_refusal_was_read() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let way = WayOut {
+            tls: Arc::new(upstream_tls(&[], &Revocation::default()).unwrap()),
+            outbound: Outbound::default(),
+            spoken: Arc::new(Spoken::new()),
+            limit: Duration::from_secs(10),
+        };
+        let connect = Connect {
+            way,
+            reach: Reach::Address(address),
+            only_http1: true,
+        };
+        let handshake = SocketHandshake::new();
+        let asked = Asked {
+            request: Request::get(format!("http://{address}/socket"))
+                .body(Full::new(Bytes::new()))
+                .unwrap(),
+            handshake: &handshake,
+            protocols: &[],
+        };
+        let limits = SocketLimits {
+            message: 1 << 16,
+            ratio: 20,
+            idle: Duration::from_secs(10),
+            stall: Duration::from_secs(10),
+        };
+        let tasks = TaskTracker::new();
+        let answering = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            let begun = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 4\r\n\r\nno";
+            stream.write_all(begun).await.unwrap();
+            stream
+        };
+        let opening = open(connect, asked, Duration::from_secs(10), limits, &tasks);
+        let (reply, mut stream) = tokio::join!(opening, answering);
+        let Ok(SocketReply::Refused(response)) = reply else {
+            panic!("a 403 is a refusal");
+        };
+        tasks.close();
+        let drained = tasks.wait();
+        tokio::pin!(drained);
+        assert!(
+            futures_util::poll!(drained.as_mut()).is_pending(),
+            "half of the refusal is yet to come"
+        );
+        stream.write_all(b"w.").await.unwrap();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(&body[..], b"now.");
+        drop(stream);
+        tokio::time::timeout(Duration::from_secs(10), drained)
+            .await
+            .expect("it waits for no more than that");
+    }
+}
