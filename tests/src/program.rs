@@ -83,6 +83,14 @@ impl Program {
         Self::new(&[Places::python(), binary], &["-m", "gpt-4o-mini", prompt])
     }
 
+    /// `schemathesis run ...`, which makes up requests from a description of an API.
+    #[must_use]
+    pub fn schemathesis(arguments: &[&str]) -> Self {
+        let binary = Places::python().with_file_name("schemathesis");
+        let arguments = [&["run", "--no-color", "--warnings", "off"], arguments].concat();
+        Self::new(&[Places::python(), binary], &arguments)
+    }
+
     /// `aider --message PROMPT`, which edits nothing and asks nobody.
     #[must_use]
     pub fn aider(prompt: &str) -> Self {
