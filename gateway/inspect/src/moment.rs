@@ -79,12 +79,17 @@ pub(crate) fn is_key_of_moment(pointer: &str) -> bool {
 /// Whether the last word of a label is one of time: `exp`, `created_at`, `lastUpdatedAt`, `start time`, `ts_ms`.
 fn names_moment(label: &str) -> bool {
     let mut words = words(label);
+    let all = words.len();
     while words.len() > 1 && words.last().is_some_and(|word| UNITS.contains(&word.as_str())) {
         words.pop();
     }
     match words.split_last() {
         // `at` by itself is a word of sentences: "call me at ...".
         Some((last, others)) if last == "at" => !others.is_empty() && !label.contains(' '),
+        // The epoch behind a unit or a word of its own label (`sent_unix_ms`, `created_unix`), and not the system that a sentence is about.
+        Some((last, others)) if last == "unix" => {
+            words.len() < all || (!others.is_empty() && !label.contains(' '))
+        }
         Some((last, _)) => MOMENTS.contains(&last.as_str()),
         None => false,
     }
@@ -135,6 +140,7 @@ mod tests {
             format!("| provider | created |\n|---|---|\n| x | {NPI} |\n"),
             format!("<patient><updatedAt>{NHS}</updatedAt></patient>"),
             format!("{{\"patient\":\"x\",\"last_seen_at\":\"{NHS}\"}}"),
+            format!("{{\"patient\":\"x\",\"started_unix_s\":\"{NHS}\"}}"),
         ] {
             assert!(found(&text).is_empty(), "{text}: {:?}", found(&text));
         }
@@ -146,6 +152,22 @@ mod tests {
         assert_eq!(found(&format!("NHS number to date: {NHS}")), ["UK_NHS"]);
         assert_eq!(found(&format!("created by provider {NPI}")), ["US_NPI"]);
         assert_eq!(found("exp 2031-01-01, patient 943 476 5919"), ["UK_NHS"]);
+    }
+
+    #[test]
+    fn the_epoch_hides_no_number_of_another_kind() {
+        // `unix` elsewhere in a label, or by itself, says nothing of the number.
+        for label in ["patient_unix_user", "patient on unix"] {
+            assert_eq!(found(&format!("{label}: {NHS}")), ["UK_NHS"], "{label}");
+        }
+        // No time of these years begins as a card does.
+        for label in ["sent_unix_ms", "unix_card"] {
+            assert_eq!(
+                found(&format!("{label}: 4222222222222")),
+                ["CREDIT_CARD"],
+                "{label}"
+            );
+        }
     }
 
     #[test]
@@ -164,6 +186,8 @@ mod tests {
         assert_eq!(count("/messages/0/content#/created"), 0);
         assert_eq!(count("/messages/0/content#/times/createdAt"), 0);
         assert_eq!(count("/messages/0/content#/timestamps/3"), 0);
+        assert_eq!(count("/client_metadata/turn_started_at_unix_s"), 0);
+        assert_eq!(count("/client_metadata/unix_user"), 1);
         assert_eq!(count("/messages/0/content#/id"), 1);
         assert_eq!(count("/messages/0/content#/created/by"), 1);
     }
@@ -177,6 +201,10 @@ mod tests {
             "start time",
             "ts_ms",
             "x-timestamp",
+            "turn_started_at_unix_ms",
+            "sentUnixMs",
+            "unix seconds",
+            "created_unix",
         ] {
             assert!(names_moment(label), "{label}");
         }
@@ -189,6 +217,11 @@ mod tests {
             "",
             "parts",
             "runtime",
+            "unix",
+            "runs on unix",
+            "unix_card",
+            "unix_ms_card",
+            "unixms",
         ] {
             assert!(!names_moment(label), "{label}");
         }
