@@ -17,6 +17,8 @@ mod containers;
 mod decode;
 #[path = "../fuzz/properties/restore.rs"]
 mod restore;
+#[path = "../fuzz/properties/same.rs"]
+mod same;
 #[path = "../fuzz/properties/socket.rs"]
 mod socket;
 #[path = "../fuzz/properties/stream.rs"]

@@ -2,6 +2,8 @@
 
 #![no_main]
 
+#[path = "../properties/same.rs"]
+mod same;
 #[path = "../properties/stream.rs"]
 mod stream;
 

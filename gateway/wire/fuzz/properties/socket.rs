@@ -4,30 +4,10 @@
 use bytes::Bytes;
 use cordon_domain::{Dialect, Splice as _};
 use cordon_wire::{
-    Channel, Earlier, Endpoint, Limits, Operation, Rewrite, StreamEditor, decode_message, error_message,
-    message_to_body,
+    Earlier, Endpoint, Limits, Operation, StreamEditor, decode_message, error_message, message_to_body,
 };
 
-/// Changes nothing, and keeps nothing back.
-struct Same;
-
-impl Rewrite for Same {
-    fn whole(&mut self, text: &str, _: bool) -> String {
-        text.to_owned()
-    }
-
-    fn push(&mut self, _: &Channel, piece: &str, _: bool) -> String {
-        piece.to_owned()
-    }
-
-    fn holds(&self, _: &Channel) -> bool {
-        false
-    }
-
-    fn finish(&mut self, _: &Channel) -> String {
-        String::new()
-    }
-}
+use super::same::Same;
 
 /// The first byte picks the dialect; messages are set apart by line feeds, which JSON can do without.
 pub(crate) fn run(input: &[u8]) {

@@ -3,30 +3,10 @@
 
 use cordon_domain::Dialect;
 use cordon_wire::{
-    Asked, Channel, Endpoint, EventMessages, Framing, Limits, Operation, Rewrite, Spoken, StreamEditor,
-    StreamTranslator,
+    Asked, Endpoint, EventMessages, Framing, Limits, Operation, Spoken, StreamEditor, StreamTranslator,
 };
 
-/// Changes nothing, and keeps nothing back.
-struct Same;
-
-impl Rewrite for Same {
-    fn whole(&mut self, text: &str, _: bool) -> String {
-        text.to_owned()
-    }
-
-    fn push(&mut self, _: &Channel, piece: &str, _: bool) -> String {
-        piece.to_owned()
-    }
-
-    fn holds(&self, _: &Channel) -> bool {
-        false
-    }
-
-    fn finish(&mut self, _: &Channel) -> String {
-        String::new()
-    }
-}
+use super::same::Same;
 
 /// A message of a binary event stream around a payload.
 fn message(payload: &[u8]) -> Vec<u8> {
