@@ -8,8 +8,11 @@
 //!
 //! On failure: a [`JsonError`] that holds an offset and a kind, never content.
 
+mod tree;
+pub(crate) use tree::{Kind, Tree, Value};
+
 mod scan;
-pub(crate) use scan::{Bounds, Kind, Tree, Value, scan};
+pub(crate) use scan::{Bounds, scan};
 
 mod text;
 pub(crate) use text::{OffsetMap, escape};
