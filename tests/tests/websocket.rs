@@ -15,6 +15,8 @@ const HOST: &str = "api.openai.com";
 const RESPONSES: &str = "/v1/responses";
 /// A web application whose frames a file describes.
 const APP: &str = "m365.cloud.microsoft";
+/// Another, whose messages are bare JSON.
+const CONSUMERS: &str = "copilot.microsoft.com";
 const COPILOT: &str = "api.githubcopilot.com";
 const CANARY: &str = "carla.canary@corp.example";
 
@@ -38,7 +40,7 @@ impl Stage {
         on_prem.answer(|seen| say(seen, "PONG from the building", Deltas::Of(3)));
         let home = Home::new(&Plan {
             policy,
-            apps: &[APP],
+            apps: &[APP, CONSUMERS],
             hosts: &[(COPILOT, "")],
             ..Plan::with_cloud(OnPrem::StandIn(&on_prem), &cloud)
         });
@@ -459,6 +461,83 @@ async fn frames_that_a_file_describes_are_inspected_both_ways() {
     let opening = &blocked[0]["opening"]["body"];
     assert_eq!(opening["dialect"], "copilot-m365");
     assert!(opening["connection"].is_string());
+}
+
+/// Copilot's side: it says what it was told in two pieces, and then that it is done.
+fn copilot(message: &str) -> Vec<Option<String>> {
+    let message: Value = serde_json::from_str(message).unwrap_or_default();
+    if message["event"] != "send" {
+        return Vec::new();
+    }
+    let text = message["content"][0]["text"].as_str().unwrap_or_default();
+    let (first, last) = text.split_at(text.find('_').unwrap_or(text.len() / 2));
+    let piece =
+        |text: &str| json!({"event": "appendText", "messageId": "m-1", "partId": "p-1", "text": text});
+    [
+        json!({"event": "received", "conversationId": message["conversationId"]}),
+        json!({"event": "startMessage", "conversationId": message["conversationId"], "messageId": "m-1"}),
+        piece(first),
+        piece(last),
+        json!({"event": "partCompleted", "messageId": "m-1", "partId": "p-1"}),
+        json!({"event": "done", "messageId": "m-1"}),
+    ]
+    .map(|event| Some(event.to_string()))
+    .into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn copilot_for_consumers_is_inspected_both_ways() {
+    let stage = Stage::requested().await;
+    stage.cloud.speak(copilot);
+    let cordon = stage.home.serve().await;
+    let opened = Socket::open(&stage.caller(&cordon), CONSUMERS, "/c/api/chat?api-version=2")
+        .await
+        .unwrap();
+    let mut socket = opened.unwrap_or_else(|refused| panic!("{refused:?}\n{}", cordon.log()));
+    let ask = |text: &str| {
+        json!({"event": "send", "conversationId": "c-1", "mode": "chat",
+            "content": [{"type": "text", "text": text}]})
+    };
+    let options = json!({"event": "setOptions", "supportedFeatures": ["partial-generated-images"]});
+    socket.say(&options).await.unwrap();
+    // It ends in what could be the beginning of a placeholder; nothing waits for more.
+    for text in [
+        format!("write to {CANARY} today"),
+        format!("{CANARY} is in names["),
+    ] {
+        socket.say(&ask(&text)).await.unwrap();
+        let mut said = String::new();
+        loop {
+            let event = socket.hear().await.unwrap();
+            said.push_str(event["text"].as_str().unwrap_or_default());
+            if event["event"] == "done" {
+                break;
+            }
+        }
+        assert_eq!(said, text);
+    }
+    socket
+        .say(&ask(&format!("is {} valid?", secret())))
+        .await
+        .unwrap();
+    let told = socket.hear().await.unwrap();
+    assert_eq!(
+        (&told["event"], &told["errorCode"]),
+        (&json!("error"), &json!("cordon_policy_block")),
+        "{told}"
+    );
+    assert!(
+        told["message"].as_str().unwrap().contains("secrets-stay"),
+        "{told}"
+    );
+    assert!(!stage.cloud.knows(CANARY) && !stage.cloud.knows(&secret()));
+    let blocked = stage
+        .home
+        .searched_until(&["--decision", "block"], |all| !all.is_empty())
+        .await;
+    let opening = &blocked[0]["opening"]["body"];
+    assert_eq!(opening["dialect"], "copilot-web");
+    assert!(opening["claims"]["conversation"].is_string(), "{opening:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

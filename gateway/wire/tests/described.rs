@@ -207,6 +207,71 @@ fn described_messages_of_an_upstream_are_edited_as_their_body_says() {
     assert_eq!(edited("text", &["42 [A_1]", "not [A"]), ["42 hunter2", "not [A"]);
 }
 
+/// What an upstream says on a socket of that host, message by message, with originals back.
+fn heard(host: &str, path: &str, messages: &[String]) -> Vec<Vec<String>> {
+    let all = shipped();
+    let endpoint = all.socket(Some(host), path).expect("a file describes it");
+    let mut editor = StreamEditor::new(endpoint, &Limits::default());
+    let mut put_back = PutBack::default();
+    let mut take = |message: &String| {
+        let given = editor
+            .message(Bytes::from(message.clone()), &mut put_back)
+            .unwrap();
+        given
+            .into_iter()
+            .map(|message| String::from_utf8(message.into()).unwrap())
+            .collect()
+    };
+    messages.iter().map(&mut take).collect()
+}
+
+#[test]
+fn copilots_answer_has_originals_back_piece_by_piece_and_is_let_go_at_its_end() {
+    let said = |event: &str, text: &str| {
+        serde_json::json!({"event": event, "messageId": "m", "partId": "p", "text": text}).to_string()
+    };
+    let done = || r#"{"event":"done","messageId":"m"}"#.to_owned();
+    let heard = heard(
+        "copilot.microsoft.com",
+        "/c/api/chat",
+        &[
+            r#"{"event":"received","conversationId":"c"}"#.to_owned(),
+            said("appendText", "it is [A"),
+            said("appendText", "_1] in arr["),
+            r#"{"event":"partCompleted","messageId":"m","partId":"p"}"#.to_owned(),
+            done(),
+            r#"{"event":"titleUpdate","title":"About [A_1]"}"#.to_owned(),
+        ],
+    );
+    let together: String = heard
+        .iter()
+        .flatten()
+        .filter_map(|message| {
+            serde_json::from_str::<serde_json::Value>(message).unwrap()["text"]
+                .as_str()
+                .map(str::to_owned)
+        })
+        .collect();
+    assert_eq!(together, "it is hunter2 in arr[", "{heard:?}");
+    assert_eq!(
+        heard[4].last(),
+        Some(&done()),
+        "nothing waits past the end: {heard:?}"
+    );
+    assert_eq!(heard[5], [r#"{"event":"titleUpdate","title":"About hunter2"}"#]);
+
+    let update = |text: &str| {
+        format!("{{\"type\":1,\"target\":\"update\",\"arguments\":[{{\"writeAtCursor\":\"{text}\"}}]}}\u{1e}")
+    };
+    let end = "{\"type\":2,\"item\":{}}\u{1e}".to_owned();
+    let heard = self::heard(
+        "m365.cloud.microsoft",
+        "/m365Copilot/Chathub/1",
+        &[update("arr["), end.clone()],
+    );
+    assert_eq!(heard[1].concat(), update("arr[") + &end);
+}
+
 #[test]
 fn the_same_text_gives_the_same_shapes_and_a_later_file_counts() {
     let (name, source) = DialectFile::EMBEDDED

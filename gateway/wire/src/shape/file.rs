@@ -283,6 +283,15 @@ impl Reader<'_> {
             }
             None => Vec::new(),
         };
+        let ends = match route.reply.ends {
+            Some(ends) => {
+                if ends.value.keys().any(|pointer| !pointer.starts_with('/')) {
+                    self.wrong(ends.referenced, "what ends an answer is named by a JSON pointer");
+                }
+                ends.value
+            }
+            None => BTreeMap::new(),
+        };
         if route.socket {
             self.socket(at, &methods, route.body);
         }
@@ -307,6 +316,7 @@ impl Reader<'_> {
             request,
             reply,
             pieces,
+            ends,
             patches: route.reply.patches,
             claims: claims.to_vec(),
             conversation,

@@ -3,11 +3,13 @@
 //! A text's stand-in can lie across two events only where a piece is named. Any other string is rewritten
 //! event by event, which is right where an event repeats all of the text so far.
 //!
+//! What is held of the pieces goes out with the event that the file says ends an answer.
+//!
 //! An event can be a patch, which says where its text goes, or hold several: what is appended to one place is one
 //! text. An event that does not say where goes on from the last one.
 
 use super::{
-    Facts, Step,
+    Facts, Scope, Step,
     read::{other_member, others, piece},
 };
 use crate::{
@@ -44,6 +46,12 @@ pub(super) fn read(root: Value<'_>, shape: &Shape, facts: &mut Facts, steps: &mu
         _ => false,
     };
     steps.extend(all.into_iter().filter(|step| !is_piece(step)));
+    let ends = |(pointer, wanted): (&String, &String)| {
+        at(root, pointer).is_some_and(|value| value.is_text(wanted) || value.raw() == wanted)
+    };
+    if shape.ends.iter().any(ends) {
+        steps.push(Step::End(Scope::All));
+    }
 }
 
 /// Operations after which a place holds the text that they carry and nothing else: those of RFC 6902, and DeepSeek's.
