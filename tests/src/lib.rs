@@ -7,6 +7,7 @@
 //! - [`coverage`] has a request of each dialect with a mark in each position.
 //! - [`caller`] speaks HTTP through Cordon's doors; [`events`] reads what comes back.
 //! - [`documents`] writes files as office programs, mailers and cameras do.
+//! - [`encodings`] compresses bodies as servers do.
 //! - [`sockets`] speaks WebSocket through the doors, by a library that is not Cordon's.
 //! - [`calls`] is a service of gRPC by the package of that name, and its calls.
 //! - [`namespaces`] puts a test into a network of its own, with callers behind a router.
@@ -19,6 +20,7 @@ pub mod calls;
 pub mod cordon;
 pub mod coverage;
 pub mod documents;
+pub mod encodings;
 pub mod engine;
 pub mod events;
 pub mod frames;

@@ -4,11 +4,12 @@
 //! Every body here carries [`MARK`], which must show up neither in the answer nor in the log nor in
 //! the records.
 
-use std::{io::Write as _, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use cordon_tests::{
     caller::{Caller, Door, Reply},
     cordon::{Cordon, Home, OnPrem, Plan},
+    encodings::{self, encoded},
     events,
     replies::{Deltas, Talk, say},
     upstream::{Answer, Piece, Upstream},
@@ -200,12 +201,7 @@ async fn limits_and_encodings_are_kept() {
         .into_bytes();
 
     // What is understood passes, in each encoding, and arrives plainly.
-    for (encoding, body) in [
-        ("gzip", gzip(&good)),
-        ("deflate", zlib(&good)),
-        ("br", brotli(&good)),
-        ("zstd", zstd(&good)),
-    ] {
+    for (encoding, body) in encodings::ALL.map(|name| (name, encoded(name, &good))) {
         scene.cloud.forget();
         let reply = caller
             .post_bytes(talk, body, &[("content-encoding", encoding)])
@@ -220,14 +216,19 @@ async fn limits_and_encodings_are_kept() {
 
     let cases: [(&str, Vec<u8>, &str, &[u16]); 9] = [
         ("oversize", big.clone(), "identity", &[413]),
-        ("oversize in gzip", gzip(&big), "gzip", &[413]),
-        ("a bomb in gzip", gzip(&bomb), "gzip", &[413]),
-        ("a bomb in zstd", zstd(&bomb), "zstd", &[413]),
-        ("a bomb in br", brotli(&bomb), "br", &[413]),
+        ("oversize in gzip", encoded("gzip", &big), "gzip", &[413]),
+        ("a bomb in gzip", encoded("gzip", &bomb), "gzip", &[413]),
+        ("a bomb in zstd", encoded("zstd", &bomb), "zstd", &[413]),
+        ("a bomb in br", encoded("br", &bomb), "br", &[413]),
         ("an unknown encoding", good.clone(), "compress", &[415]),
         ("a made-up encoding", good.clone(), "zebra", &[415]),
         ("no gzip at all", good.clone(), "gzip", &[400]),
-        ("half of a gzip", gzip(&good)[..40].to_vec(), "gzip", &[400]),
+        (
+            "half of a gzip",
+            encoded("gzip", &good)[..40].to_vec(),
+            "gzip",
+            &[400],
+        ),
     ];
     for (what, body, encoding, status) in cases {
         let reply = caller
@@ -610,32 +611,4 @@ async fn it_ends_in_good_order_when_asked_to() {
         home.record(reply.exchange()).await["closing"]["body"]["outcome"],
         "completed"
     );
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder
-        .write_all(bytes)
-        .and_then(|()| encoder.finish())
-        .expect("memory takes all bytes")
-}
-
-fn zlib(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder
-        .write_all(bytes)
-        .and_then(|()| encoder.finish())
-        .expect("memory takes all bytes")
-}
-
-fn brotli(bytes: &[u8]) -> Vec<u8> {
-    let mut encoded = Vec::new();
-    let mut encoder = brotli::CompressorWriter::new(&mut encoded, 65_536, 1, 20);
-    encoder.write_all(bytes).expect("memory takes all bytes");
-    drop(encoder);
-    encoded
-}
-
-fn zstd(bytes: &[u8]) -> Vec<u8> {
-    zstd::encode_all(bytes, 1).expect("memory takes all bytes")
 }

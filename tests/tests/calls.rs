@@ -4,7 +4,8 @@ use cordon_tests::{
     caller::{Caller, Door, Reply},
     calls::{Mirror, Service, Spoken, call, enveloped},
     cordon::{Home, OnPrem, POLICY_REQUESTED, Plan},
-    upstream::{Upstream, placeholders},
+    encodings::{self, encoded},
+    upstream::{Answer, Upstream, placeholders},
 };
 use serde_json::{Value, json};
 
@@ -340,6 +341,40 @@ async fn each_protocol_is_answered_and_refused_in_its_own_form() {
     let got = String::from_utf8_lossy(&mirror.got()).into_owned();
     assert_eq!(got.matches("Write to [EMAIL_").count(), 5, "{got:?}");
     assert!(!got.contains(CANARIES[1]) && !got.contains(&secret()), "{got:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_have_originals_back_whatever_their_messages_are_compressed_with() {
+    const NOTES: &str = "notes.example";
+    let cloud = Upstream::behind_tls().await;
+    let on_prem = Upstream::in_place_of_engine().await;
+    let home = Home::new(&Plan {
+        policy: Some(POLICY_REQUESTED.replace("unknown: block", "unknown: inspect")),
+        hosts: &[(NOTES, "")],
+        ..Plan::with_cloud(OnPrem::StandIn(&on_prem), &cloud)
+    });
+    let key = home.key("ann", "staff");
+    let cordon = home.serve().await;
+    let caller = Caller::new(&cordon, Door::Proxy, &key);
+    let text = format!("Write to {} today.", CANARIES[1]);
+    let kind = "application/connect+proto";
+    for encoding in encodings::ALL {
+        cloud.answer(move |seen| {
+            let message = encoded(encoding, &seen.body[5..]);
+            let length = u32::try_from(message.len()).unwrap_or_default();
+            let envelope = [&[1][..], &length.to_be_bytes(), &message].concat();
+            let end = [&[2, 0, 0, 0, 2][..], b"{}"].concat();
+            Answer::new(200, kind, [envelope, end].concat()).with_header("connect-content-encoding", encoding)
+        });
+        let begun = Spoken::begin(&caller, NOTES, "/notes.Notes/Talk", kind, &enveloped(&text)).await;
+        let mut spoken = begun.unwrap_or_else(|error| panic!("{encoding}: {error}\n{}", cordon.log()));
+        spoken.end();
+        let heard = spoken.hear().await.unwrap();
+        assert_eq!(heard, Some((0, enveloped(&text)[5..].to_vec())), "{encoding}");
+        let seen = cloud.seen().pop().expect("it was asked");
+        assert_eq!(seen.header("connect-accept-encoding"), Some(&b"gzip"[..]));
+        assert!(!cloud.knows(CANARIES[1]), "{encoding}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,8 +7,9 @@
 use cordon_tests::{
     caller::{Caller, Door},
     cordon::{Home, OnPrem, Plan},
+    encodings::{self, encoded},
     replies::{Deltas, Talk, call_tool, echo_divided, say},
-    upstream::{Upstream, placeholders},
+    upstream::{Answer, Piece, Upstream, placeholders},
 };
 use serde_json::{Value, json};
 
@@ -354,4 +355,66 @@ async fn a_value_keeps_its_placeholder_and_a_lookalike_stays_itself() {
         }
     }
     assert!(!cloud.knows(&person.email), "the address arrived upstream");
+}
+
+/// Nobody asks for an encoding, but servers and what stands before them compress all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_comes_back_with_originals_whatever_it_was_compressed_with() {
+    let cloud = Upstream::behind_tls().await;
+    let on_prem = Upstream::in_place_of_engine().await;
+    let home = Home::new(&Plan::with_cloud(OnPrem::StandIn(&on_prem), &cloud));
+    let key = home.key("ann", "staff");
+    let cordon = home.serve().await;
+    let caller = Caller::new(&cordon, Door::Proxy, &key);
+    let person = Person::number(1);
+    for encoding in encodings::ALL {
+        cloud.answer(move |seen| {
+            assert_eq!(seen.header("accept-encoding"), Some(&b"identity"[..]));
+            let mut answer = echo_divided(seen, Deltas::Of(3)).with_header("content-encoding", encoding);
+            for piece in &mut answer.pieces {
+                if let Piece::Bytes(bytes) = piece {
+                    *bytes = encoded(encoding, bytes).into();
+                }
+            }
+            answer
+        });
+        let ask = |stream: bool| {
+            Talk::Chat
+                .request(&person.told(), stream)
+                .to_string()
+                .into_bytes()
+        };
+        let asks_for_it = [
+            ("accept-encoding", encoding),
+            ("content-type", "application/json"),
+        ];
+        let reply = caller
+            .post_bytes(Talk::Chat, ask(false), &asks_for_it)
+            .await
+            .expect("Cordon answers");
+        assert_eq!(reply.status, 200, "{encoding}: {}", reply.text());
+        assert!(reply.headers.get("content-encoding").is_none(), "{encoding}");
+        for original in person.originals() {
+            assert!(reply.text().contains(original), "{encoding}: {}", reply.text());
+        }
+        // A stream that is compressed cannot be edited as it comes: an error, and no placeholders.
+        let reply = caller
+            .post_bytes(Talk::Chat, ask(true), &asks_for_it)
+            .await
+            .expect("Cordon answers");
+        assert_eq!(reply.status, 502, "{encoding}: {}", reply.text());
+    }
+    // What unpacks beyond the limits is none.
+    cloud.answer(|_| {
+        let zeros = json!({"choices": [{"message": {"content": " ".repeat(40 << 20)}}]}).to_string();
+        Answer::new(200, "application/json", encoded("zstd", zeros.as_bytes()))
+            .with_header("content-encoding", "zstd")
+    });
+    let body = Talk::Chat.request("Ping.", false).to_string().into_bytes();
+    let reply = caller
+        .post_bytes(Talk::Chat, body, &[("content-type", "application/json")])
+        .await
+        .expect("Cordon answers");
+    assert_eq!(reply.status, 502);
+    assert!(reply.body.len() < 4096);
 }

@@ -136,6 +136,18 @@ fn malformed<T>(what: &'static str) -> Result<T, DecodeError> {
     Err(DecodeError::Malformed { what })
 }
 
+/// One envelope with its message uncompressed by `unpack`; `None` where it is not compressed, or cannot be read.
+pub(crate) fn unpacked(envelope: &Bytes, unpack: &impl Fn(Bytes) -> Option<Bytes>) -> Option<Bytes> {
+    let flags = *envelope.first()?;
+    if flags & COMPRESSED == 0 || envelope.len() < HEAD {
+        return None;
+    }
+    let message = unpack(envelope.slice(HEAD..))?;
+    let length = u32::try_from(message.len()).ok()?;
+    let head = [&[flags & !COMPRESSED][..], &length.to_be_bytes()].concat();
+    Some([&head[..], &message[..]].concat().into())
+}
+
 /// A body with each message as it is written uncompressed.
 pub(crate) fn uncompressed(body: &Bytes, limits: &Limits) -> Result<Bytes, DecodeError> {
     let envelopes = split(body)?;

@@ -53,7 +53,7 @@ mod sse;
 mod event_stream;
 
 mod stream;
-pub use stream::{Channel, Framing, Rewrite, StreamEditor, StreamError, error_event};
+pub use stream::{Channel, Framing, Rewrite, StreamEditor, StreamError, Unpack, error_event};
 
 mod socket;
 pub use socket::{

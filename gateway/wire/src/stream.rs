@@ -37,6 +37,7 @@ use frame::{Frame, Parser, Unframed};
 
 mod array;
 mod enveloped;
+pub use enveloped::Unpack;
 mod lines;
 mod message;
 
@@ -210,6 +211,13 @@ impl StreamEditor {
     #[must_use]
     pub fn without_usage(mut self) -> Self {
         self.keep_usage = false;
+        self
+    }
+
+    /// Undoes the compression of messages in envelopes by that, and not as gzip. A message that is edited goes on uncompressed.
+    #[must_use]
+    pub fn unpacking(mut self, unpack: Unpack) -> Self {
+        self.parser.unpack(unpack);
         self
     }
 

@@ -288,6 +288,34 @@ fn a_placeholder_that_comes_in_several_messages_is_put_back_in_any_split_of_the_
     }
 }
 
+#[test]
+fn a_message_that_is_compressed_otherwise_is_put_right_where_the_caller_of_ours_can_read_it() {
+    // Stands for any compression but gzip.
+    let turned = |message: &[u8]| message.iter().rev().copied().collect::<Vec<u8>>();
+    let came = [
+        envelope(1, &turned(&around("[PERSON_1]"))),
+        envelope(1, &turned(&around("nobody"))),
+        envelope(1, b"broken"),
+    ];
+    let framing = Framing::of(endpoint(), "application/grpc").expect("a stream");
+    let edited = |unpacks: bool| {
+        let mut editor = StreamEditor::framed(endpoint(), framing, &Limits::default());
+        if unpacks {
+            editor = editor.unpacking(Box::new(move |message| {
+                (message != "broken").then(|| turned(&message).into())
+            }));
+        }
+        let mut names = PutBack::default();
+        let mut out = editor.push(&came.concat(), &mut names).unwrap().to_vec();
+        out.extend_from_slice(&editor.finish(&mut names).unwrap());
+        out
+    };
+    assert_eq!(edited(false), came.concat());
+    // What needs no edit, or cannot be read, stays as it came.
+    let expected = [envelope(0, &around("Jane Doe")), came[1].clone(), came[2].clone()];
+    assert_eq!(edited(true), expected.concat());
+}
+
 /// The texts at `/3/1/2` of a stream's messages, one behind another.
 fn stream_text(stream: &[u8]) -> String {
     let read = decode("application/connect+proto", stream);

@@ -1,7 +1,8 @@
 //! Envelopes of gRPC and Connect as frames: each message is decoded by itself, and its texts are pieces.
 //!
 //! A placeholder can come in pieces, a few letters a message: texts at the same place of successive messages
-//! are one channel. A message that cannot be decoded goes on as it came, so nothing is put back in it.
+//! are one channel. A message that cannot be decoded goes on as it came, so nothing is put back in it. One that is
+//! compressed goes on as it came, too, but uncompressed where something is put back in it.
 //!
 //! On failure: as its sibling framings.
 
@@ -80,7 +81,11 @@ pub(super) struct Parser {
     container: Container,
     limits: Limits,
     cutter: EnvelopeCutter,
+    unpack: Option<Unpack>,
 }
+
+/// Undoes the compression of one message; `None` where that cannot be done.
+pub type Unpack = Box<dyn Fn(Bytes) -> Option<Bytes> + Send>;
 
 impl Parser {
     pub(super) fn new(container: Container, max_message: usize) -> Self {
@@ -93,7 +98,13 @@ impl Parser {
             container,
             limits,
             cutter: EnvelopeCutter::new(max_message),
+            unpack: None,
         }
+    }
+
+    /// Undoes compression by that, and not as gzip.
+    pub(super) fn unpack(&mut self, unpack: Unpack) {
+        self.unpack = Some(unpack);
     }
 
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<Vec<Frame>, Unframed> {
@@ -107,7 +118,12 @@ impl Parser {
 
     fn frame(&self, raw: Bytes) -> Frame {
         let endpoint = Endpoint::new(Dialect::Unknown, Operation::Generate);
-        let document = request::reply_in(self.container, endpoint, raw.clone(), &self.limits).ok();
+        let unpacked = self
+            .unpack
+            .as_ref()
+            .and_then(|unpack| envelopes::unpacked(&raw, unpack));
+        let plain = unpacked.unwrap_or_else(|| raw.clone());
+        let document = request::reply_in(self.container, endpoint, plain, &self.limits).ok();
         Frame::Enveloped(Enveloped {
             ends: raw.first().is_some_and(|flags| envelopes::ends(*flags)),
             raw,

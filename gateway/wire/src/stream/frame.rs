@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 
-use super::{array, enveloped, lines, message};
+use super::{Unpack, array, enveloped, lines, message};
 use crate::{Container, Endpoint, request::MediaType, sse};
 use cordon_domain::Dialect;
 
@@ -194,6 +194,13 @@ impl Parser {
             Framing::JsonEnvelopes => {
                 Self::Envelopes(enveloped::Parser::new(Container::JsonEnvelopes, max_frame))
             }
+        }
+    }
+
+    /// How the compression of messages in envelopes is undone, other than as gzip.
+    pub(super) fn unpack(&mut self, unpack: Unpack) {
+        if let Self::Envelopes(parser) = self {
+            parser.unpack(unpack);
         }
     }
 

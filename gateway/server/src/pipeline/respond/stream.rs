@@ -17,7 +17,8 @@ use cordon_domain::{Dialect, Refusal};
 use cordon_intercept::{AnswerBody, strip_reply};
 use cordon_policy::{Originals, Reidentifier};
 use cordon_wire::{
-    Base64Reader, Channel, Endpoint, Framing, Rewrite, Rpc, StreamEditor, StreamTranslator, error_event,
+    Base64Reader, Channel, Endpoint, Framing, Rewrite, Rpc, StreamEditor, StreamTranslator, Unpack,
+    error_event,
 };
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header, response::Parts};
@@ -78,6 +79,9 @@ pub fn open(
     }
     audit::mark(&mut parts.headers, draft.exchange, draft.action());
     let mut editor = Editor::new(gate, form, framing, &draft, originals);
+    if let Some(unpack) = unpacking(gate, &parts.headers) {
+        editor.unpack(unpack);
+    }
     editor.restore_message(&mut parts.headers);
     let (pieces, caller) = mpsc::channel(WAITING_PIECES);
     let pump = Pump {
@@ -96,6 +100,22 @@ pub fn open(
     tasks.spawn(pump.run(body));
     let body = StreamBody::new(ReceiverStream::new(caller));
     Response::from_parts(parts, BodyExt::boxed(body))
+}
+
+/// How the messages of a call are compressed, where it is not as we asked for: servers answer so all the same. What is
+/// compressed in a way that nobody here knows goes on as it came.
+fn unpacking(gate: &Gate, headers: &HeaderMap) -> Option<Unpack> {
+    let named = ["grpc-encoding", "connect-content-encoding"]
+        .into_iter()
+        .find_map(|name| headers.get(name)?.to_str().ok())?;
+    if ["gzip", "identity"].contains(&named) {
+        return None;
+    }
+    let (named, limits) = (named.to_owned(), &gate.config.limits);
+    let (most, ratio) = (wire_limits(limits).max_body, limits.expansion_ratio);
+    Some(Box::new(move |message| {
+        cordon_intercept::decode_body(&named, message, most, ratio).ok()
+    }))
 }
 
 /// How a call of gRPC went, in its trailers.
@@ -511,6 +531,11 @@ impl Editor {
             restore,
             raw_ended: false,
         }
+    }
+
+    /// Has the compression of its messages undone by that.
+    fn unpack(&mut self, unpack: Unpack) {
+        self.editor = self.editor.take().map(|editor| editor.unpacking(unpack));
     }
 
     fn push(&mut self, bytes: &[u8]) -> Result<Bytes, Cause> {
