@@ -157,6 +157,24 @@ impl Caller {
         vec![("authorization", format!("Bearer {key}"))]
     }
 
+    /// Posts a JSON body to a path of that host on a connection of its own, over HTTP/1.1. The gateway is its own host.
+    ///
+    /// # Panics
+    /// When Cordon does not answer.
+    pub async fn post_to(&self, host: &str, target: &str, body: &Value) -> Reply {
+        let host = if self.door == Door::Gateway {
+            "localhost"
+        } else {
+            host
+        };
+        let mut line = self.line(host, false).await.expect("Cordon takes connections");
+        let answer = line
+            .begin("POST", target, body.to_string().into_bytes(), &[])
+            .await
+            .expect("Cordon answers");
+        Reply::read(answer).await.expect("the answer can be read")
+    }
+
     /// Posts a JSON body in a dialect on a connection of its own, over HTTP/1.1.
     pub async fn post(&self, talk: Talk, body: &Value) -> Result<Reply> {
         self.post_bytes(talk, body.to_string().into_bytes(), &[]).await

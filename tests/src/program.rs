@@ -34,6 +34,15 @@ impl Ran {
         format!("{}\n{}", self.stdout, self.stderr)
     }
 
+    /// Fails unless it ended well and printed just that; `log` is Cordon's.
+    ///
+    /// # Panics
+    /// When it did not.
+    pub fn assert_said(&self, said: &str, what: &str, log: &str) {
+        assert_eq!(self.code, 0, "{what}: {self:?}\n{log}");
+        assert_eq!(self.stdout.trim_end(), said, "{what}: {self:?}");
+    }
+
     /// How often both outputs together hold a text.
     #[must_use]
     pub fn shows(&self, text: &str) -> usize {

@@ -86,20 +86,13 @@ impl Scene {
     }
 
     async fn post(&self, group: &str, target: &str, body: &Value) -> Reply {
-        let mut line = Caller::new(&self.cordon, Door::Gateway, &self.keys[group])
-            .line("localhost", false)
+        Caller::new(&self.cordon, Door::Gateway, &self.keys[group])
+            .post_to("localhost", target, body)
             .await
-            .expect("Cordon takes connections");
-        let answer = line
-            .begin("POST", target, body.to_string().into_bytes(), &[])
-            .await
-            .expect("Cordon answers");
-        Reply::read(answer).await.expect("the answer can be read")
     }
 
     fn assert_said(&self, ran: &Ran, said: &str, what: &str) {
-        assert_eq!(ran.code, 0, "{what}: {ran:?}\n{}", self.cordon.log());
-        assert_eq!(ran.stdout.trim_end(), said, "{what}: {ran:?}");
+        ran.assert_said(said, what, &self.cordon.log());
     }
 
     fn last(&self) -> Seen {
@@ -302,6 +295,111 @@ async fn a_caller_of_a_third_dialect_is_answered_by_anthropic() {
         .collect();
     assert_eq!(said, format!("About {EMAIL}: done."), "{}", reply.text());
     assert_eq!(scene.last().path(), "/v1/messages");
+    assert!(!scene.cloud.knows(EMAIL), "the address left");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn llm_tokens_are_counted_by_who_has_counts() {
+    let scene = Scene::new().await;
+    let asks = format!("Write to {EMAIL}.");
+    scene
+        .cloud
+        .answer(|_| Answer::new(200, "application/json", r#"{"input_tokens":12}"#));
+    let body = json!({"contents": [{"role": "user", "parts": [{"text": asks}]}]});
+    let counted = scene
+        .post("staff", "/v1beta/models/gemini-x:countTokens", &body)
+        .await;
+    assert_eq!(counted.json()["totalTokens"], 12, "{}", counted.text());
+    let seen = scene.last();
+    assert_eq!(seen.target, "/v1/messages/count_tokens");
+    assert_eq!(seen.header("anthropic-version"), Some(&b"2023-06-01"[..]));
+    assert_eq!(seen.json()["model"], "gemini-x");
+    assert!(seen.json().get("max_tokens").is_none());
+
+    scene
+        .cloud
+        .answer(|_| Answer::new(200, "application/json", r#"{"totalTokens":13}"#));
+    let body = json!({"model": "claude-test", "system": "Be brief.", "messages": [{"role": "user", "content": asks}]});
+    let counted = scene.post("google", "/v1/messages/count_tokens", &body).await;
+    assert_eq!(counted.json(), json!({"input_tokens": 13}), "{}", counted.text());
+    let seen = scene.last();
+    assert_eq!(seen.target, "/v1beta/models/gemini-2.5-pro:countTokens");
+    let asked = &seen.json()["generateContentRequest"];
+    assert_eq!(asked["systemInstruction"]["parts"][0]["text"], "Be brief.");
+    assert!(!scene.cloud.knows(EMAIL), "the address left");
+
+    // A number that is none is no count, and whoever has no counts says so.
+    scene
+        .cloud
+        .answer(|_| Answer::new(200, "application/json", r#"{"totalTokens":"many"}"#));
+    let counted = scene.post("google", "/v1/messages/count_tokens", &body).await;
+    assert_eq!(counted.status, 502, "{}", counted.text());
+    let refused = scene.post("cohere", "/v1/messages/count_tokens", &body).await;
+    assert_eq!(refused.status, 400, "{}", refused.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thoughts_come_back_to_the_caller_and_go_to_no_provider_that_did_not_sign_them() {
+    let scene = Scene::new().await;
+    let thinks = |seen: &Seen| {
+        let about = seen.placeholders().join(" and ");
+        let (first, last) = about.split_at(about.len().min(4));
+        gemini(
+            seen,
+            &[
+                json!({"text": format!("They mean {first}"), "thought": true}),
+                json!({"text": format!("{last}."), "thought": true, "thoughtSignature": "c2lnbmVk"}),
+                json!({"text": "Done."}),
+            ],
+        )
+    };
+    scene.cloud.answer(thinks);
+    let mut body = json!({"model": "claude-test", "max_tokens": 4096, "thinking": {"type": "enabled", "budget_tokens": 2048},
+        "messages": [{"role": "user", "content": format!("Write to {EMAIL}.")}]});
+    let reply = scene.post("google", "/v1/messages", &body).await;
+    let content = reply.json()["content"].clone();
+    assert_eq!(
+        (&content[0]["thinking"], &content[1]["text"]),
+        (&json!(format!("They mean {EMAIL}.")), &json!("Done.")),
+        "{}",
+        reply.text()
+    );
+    assert_eq!(
+        scene.last().json()["generationConfig"]["thinkingConfig"],
+        json!({"thinkingBudget": 1024, "includeThoughts": true})
+    );
+
+    body["stream"] = true.into();
+    let streamed = scene.post("google", "/v1/messages", &body).await;
+    assert!(streamed.complete, "{}", streamed.text());
+    let mut thought = String::new();
+    let mut kinds = Vec::new();
+    for event in streamed
+        .text()
+        .lines()
+        .filter_map(|line| line.strip_prefix("data: "))
+    {
+        let event: Value = serde_json::from_str(event).expect("an event is JSON");
+        let kind = event.pointer("/delta/type").and_then(Value::as_str);
+        kinds.extend(kind.map(str::to_owned));
+        thought.push_str(event["delta"]["thinking"].as_str().unwrap_or_default());
+    }
+    assert_eq!(thought, format!("They mean {EMAIL}."));
+    kinds.dedup();
+    assert_eq!(kinds, ["thinking_delta", "signature_delta", "text_delta"]);
+
+    // The next turn goes to Anthropic itself, in the caller's own dialect.
+    scene.cloud.answer(|seen| say(seen, "Hello", Deltas::Of(3)));
+    let turns = json!([body["messages"][0], {"role": "assistant", "content": content}, {"role": "user", "content": "Thanks."}]);
+    let next = json!({"model": "claude-test", "max_tokens": 9, "messages": turns});
+    let reply = scene.post("staff", "/v1/messages", &next).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let seen = scene.last().json();
+    assert_eq!(
+        seen["messages"][1],
+        json!({"role": "assistant", "content": [{"type": "text", "text": "Done."}]})
+    );
+    assert_eq!(seen["messages"][2], turns[2]);
     assert!(!scene.cloud.knows(EMAIL), "the address left");
 }
 

@@ -87,20 +87,13 @@ impl Scene {
     }
 
     async fn post(&self, target: &str, body: &Value) -> Reply {
-        let mut line = Caller::new(&self.cordon, Door::Gateway, &self.key)
-            .line("localhost", false)
+        Caller::new(&self.cordon, Door::Gateway, &self.key)
+            .post_to("localhost", target, body)
             .await
-            .expect("Cordon takes connections");
-        let answer = line
-            .begin("POST", target, body.to_string().into_bytes(), &[])
-            .await
-            .expect("Cordon answers");
-        Reply::read(answer).await.expect("the answer can be read")
     }
 
     fn assert_said(&self, ran: &Ran, said: &str, what: &str) {
-        assert_eq!(ran.code, 0, "{what}: {ran:?}\n{}", self.cordon.log());
-        assert_eq!(ran.stdout.trim_end(), said, "{what}: {ran:?}");
+        ran.assert_said(said, what, &self.cordon.log());
     }
 }
 

@@ -45,15 +45,7 @@ impl OnPremOnly {
 }
 
 async fn post(cordon: &Cordon, key: &str, door: Door, host: &str, target: &str, body: &Value) -> Reply {
-    let mut line = Caller::new(cordon, door, key)
-        .line(host, false)
-        .await
-        .expect("Cordon takes connections");
-    let answer = line
-        .begin("POST", target, body.to_string().into_bytes(), &[])
-        .await
-        .expect("Cordon answers");
-    Reply::read(answer).await.expect("the answer can be read")
+    Caller::new(cordon, door, key).post_to(host, target, body).await
 }
 
 fn gemini(text: &str) -> Value {
@@ -240,4 +232,39 @@ async fn originals_come_back_through_a_translation() {
         !format!("{records:?}").contains("hanbit-semi"),
         "a record holds what was found"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_on_prem_model_gets_its_thoughts_back() {
+    let scene = OnPremOnly::new().await;
+    scene.engine.answer(|_| {
+        let call = json!({"id": "call_1", "type": "function", "function": {"name": "send", "arguments": "{}"}});
+        let message =
+            json!({"role": "assistant", "content": null, "reasoning": "I have to send it.", "tool_calls": [call]});
+        let reply = json!({"id": "chatcmpl-1", "created": 1, "model": "m",
+            "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}],
+            "usage": {"prompt_tokens": 3, "completion_tokens": 9}});
+        Answer::new(200, "application/json", reply.to_string())
+    });
+    let tools =
+        json!([{"type": "function", "name": "send", "parameters": {"type": "object", "properties": {}}}]);
+    let user = json!({"role": "user", "content": "Send it."});
+    let ask = |input: &[Value]| json!({"model": "m", "store": false, "tools": tools, "input": input});
+    let reply = scene
+        .post("/v1/responses", &ask(std::slice::from_ref(&user)))
+        .await;
+    let output = reply.json()["output"].as_array().cloned().expect("a response");
+    assert_eq!(
+        (&output[0]["type"], &output[0]["summary"][0]["text"]),
+        (&json!("reasoning"), &json!("I have to send it.")),
+        "{}",
+        reply.text()
+    );
+    let result = json!({"type": "function_call_output", "call_id": "call_1", "output": "sent"});
+    let input: Vec<Value> = [user].into_iter().chain(output).chain([result]).collect();
+    scene.post("/v1/responses", &ask(&input)).await;
+    let asked = scene.engine.asked().pop().expect("the model was asked").json();
+    let turn = &asked["messages"][1];
+    assert_eq!(turn["reasoning"], "I have to send it.", "{asked:#}");
+    assert_eq!(turn["tool_calls"][0]["id"], "call_1");
 }

@@ -304,6 +304,10 @@ pub struct Upstream {
     /// or `gemini`.
     #[serde(default)]
     pub model: Option<String>,
+    /// Whether its `openai-chat` takes `reasoning_effort`. Then a translated request tells how much its caller wants the model to
+    /// think; servers that do not know it may refuse the request.
+    #[serde(default)]
+    pub reasoning_effort: bool,
 }
 
 fn passthrough() -> Setting {
@@ -326,6 +330,7 @@ impl Upstream {
             dialects: dialects.to_vec(),
             aws: None,
             model: None,
+            reasoning_effort: false,
         }
     }
 }

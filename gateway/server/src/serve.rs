@@ -401,6 +401,7 @@ fn upstreams(config: &Config, engine: &supervise::Engine, way: &WayOut) -> Resul
         kind: UpstreamKind::Engine,
         dialects: vec![Dialect::OpenaiChat],
         model: Some(engine.alias.clone()),
+        takes_effort: false,
         credentials: Credentials::None,
         client: engine.client.clone(),
     };

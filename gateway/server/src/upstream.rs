@@ -101,6 +101,8 @@ pub struct Upstream {
     pub dialects: Vec<Dialect>,
     /// Model name to ask for instead of the caller's.
     pub model: Option<Arc<str>>,
+    /// Whether its `openai-chat` takes `reasoning_effort`.
+    pub takes_effort: bool,
     /// Whose key is sent.
     pub credentials: Credentials,
     /// The connection pool.
@@ -175,6 +177,7 @@ impl Upstreams {
                     kind: entry.kind,
                     dialects: entry.dialects.clone(),
                     model: entry.model.as_deref().map(Arc::from),
+                    takes_effort: entry.reasoning_effort,
                     credentials,
                     client,
                 }),
@@ -195,6 +198,7 @@ impl Upstreams {
                     kind: UpstreamKind::Cloud,
                     dialects: Vec::new(),
                     model: None,
+                    takes_effort: false,
                     credentials: Credentials::Passthrough,
                     client: UpstreamClient::over_tls(
                         &format!("https://{host}"),

@@ -62,8 +62,8 @@ pub use socket::{
 
 mod translate;
 pub use translate::{
-    Asked, Spoken, StreamTranslator, TranslateError, rename_in_target, rename_model, reply_from_chat,
-    request_from_chat, request_to_chat, translate_reply,
+    Asked, Spoken, StreamTranslator, TranslateError, count_from_chat, rename_in_target, rename_model,
+    reply_from_chat, request_from_chat, request_to_chat, translate_reply, without_made,
 };
 
 mod models;

@@ -2,13 +2,13 @@
 //! the engine and most servers in a building do.
 //!
 //! What carries meaning is carried over: instructions, turns, tools and their results, sampling,
-//! structured output; on the way back texts, tool calls, stop reasons and usage. Hints that no local
-//! server knows (caching, service tiers, reasoning effort, metadata) are left out. What would change
+//! structured output; on the way back texts, reasoning, tool calls, stop reasons and usage. Hints that no local
+//! server knows (caching, service tiers, metadata) are left out. What would change
 //! the answer if left out (images, state on the provider's side) is refused with advice, except that
 //! tools which the provider would run itself are simply not offered on. `docs/translation.md` has the list.
 //!
-//! Reasoning is left out both ways. A provider signs its own and refuses a conversation that holds
-//! reasoning it did not sign, so a caller whose next turn goes to the cloud could not go on.
+//! Reasoning that we put into a caller's dialect is marked as ours, so that a conversation can go on wherever its next
+//! turn goes (`translate/reasoning.rs`).
 //!
 //! `openai-chat` to `openai-chat` is no translation: the bytes stay, but for the model's name and the
 //! wish for usage in a stream.
@@ -20,6 +20,9 @@ use cordon_domain::Dialect;
 
 mod asked;
 pub use asked::Asked;
+
+mod reasoning;
+pub use reasoning::without_made;
 
 mod request;
 
@@ -40,7 +43,9 @@ mod stream;
 pub use stream::StreamTranslator;
 
 mod spoken;
-pub use spoken::{Spoken, rename_in_target, rename_model, request_from_chat, translate_reply};
+pub use spoken::{
+    Spoken, count_from_chat, rename_in_target, rename_model, request_from_chat, translate_reply,
+};
 
 /// Why a body cannot be carried over. It quotes nothing of the body.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -112,7 +117,7 @@ pub fn request_to_chat(asked: Asked, body: &Bytes, model: &str) -> Result<Bytes,
     asked.check()?;
     let counting = asked.is_counting();
     let body = &request::object(body)?;
-    let chat = match asked.endpoint.dialect {
+    let mut chat = match asked.endpoint.dialect {
         Dialect::AnthropicMessages => messages::request::to_chat(body, model, counting),
         Dialect::OpenaiResponses => responses::request::to_chat(body, model),
         Dialect::OpenaiCompletions => completions::request::to_chat(body, model),
@@ -122,6 +127,9 @@ pub fn request_to_chat(asked: Asked, body: &Bytes, model: &str) -> Result<Bytes,
         Dialect::Ollama => ollama::request::to_chat(body, model, asked),
         other => Err(TranslateError::Dialect(other)),
     }?;
+    if !asked.tells_effort() {
+        chat.without_effort();
+    }
     Ok(chat.into_bytes())
 }
 

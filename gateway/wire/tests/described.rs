@@ -216,10 +216,10 @@ fn heard(host: &str, path: &str, messages: &[String]) -> Vec<Vec<String>> {
     let mut take = |message: &String| {
         let given = editor
             .message(Bytes::from(message.clone()), &mut put_back)
-            .unwrap();
+            .expect("the message is within the limits");
         given
             .into_iter()
-            .map(|message| String::from_utf8(message.into()).unwrap())
+            .map(|message| String::from_utf8(message.into()).expect("the message is text"))
             .collect()
     };
     messages.iter().map(&mut take).collect()

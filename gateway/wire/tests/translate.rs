@@ -116,10 +116,16 @@ fn a_responses_stream_agrees_with_itself() {
                 .filter(|event| event["output_index"] == index)
                 .filter_map(|event| event["delta"].as_str())
                 .collect();
-            let holds = ["/content/0/text", "/content/0/refusal", "/arguments", "/input"]
-                .iter()
-                .find_map(|pointer| item.pointer(pointer))
-                .unwrap();
+            let holds = [
+                "/summary/0/text",
+                "/content/0/text",
+                "/content/0/refusal",
+                "/arguments",
+                "/input",
+            ]
+            .iter()
+            .find_map(|pointer| item.pointer(pointer))
+            .unwrap();
             assert_eq!(holds, &said, "{}", path.display());
         }
     }

@@ -99,7 +99,7 @@ pub async fn respond(
     };
     let body = match form {
         Form::Unknown => body,
-        Form::Count(_) | Form::Translated(..) | Form::Same(_) if !parts.status.is_success() => {
+        Form::Count(..) | Form::Translated(..) | Form::Same(_) if !parts.status.is_success() => {
             upstream_error(
                 gate,
                 rules,
@@ -112,8 +112,8 @@ pub async fn respond(
             )
             .await?
         }
-        Form::Count(asked) => {
-            let endpoint = Endpoint::new(Dialect::AnthropicMessages, Operation::CountTokens);
+        Form::Count(asked, dialect) => {
+            let endpoint = Endpoint::new(dialect, Operation::CountTokens);
             let counted = read_reply(gate, endpoint, &parts.headers, body)?;
             asked.count(counted.usage().ok_or(Cause::Reply("is not a count"))?.input)
         }
@@ -224,7 +224,7 @@ async fn upstream_error(
                 Err(_) => Ok(body),
             }
         }
-        Form::Translated(..) | Form::Count(_) | Form::Unknown => Err(Cause::UpstreamStatus(status.as_u16())),
+        Form::Translated(..) | Form::Count(..) | Form::Unknown => Err(Cause::UpstreamStatus(status.as_u16())),
     }
 }
 
@@ -316,7 +316,7 @@ pub(super) async fn findings_in(
 fn framing(form: Form, headers: &HeaderMap) -> Option<Framing> {
     let unknown = Endpoint::new(Dialect::Unknown, Operation::Generate);
     match form {
-        Form::Count(_) => None,
+        Form::Count(..) => None,
         Form::Same(endpoint) => Framing::of(endpoint, kind(headers)),
         Form::Translated(..) => {
             Framing::of(unknown, kind(headers)).filter(|framing| *framing == Framing::Events)

@@ -55,8 +55,8 @@ pub enum Form {
     Same(Endpoint),
     /// It is in what the upstream speaks, the caller's dialect is another.
     Translated(Asked, Spoken),
-    /// It is the engine's count of LLM tokens, for what was asked.
-    Count(Asked),
+    /// It is a count of LLM tokens in that dialect, for what was asked.
+    Count(Asked, Dialect),
     /// Nobody knows; it passes as it is.
     Unknown,
 }
@@ -198,7 +198,13 @@ fn address(
         if !matches!(endpoint.operation, Operation::Generate | Operation::CountTokens) {
             return Err(NOT_THERE);
         }
-        Some(Spoken::among(&upstream.dialects).ok_or(Cause::NotSpoken(endpoint.dialect))?)
+        let spoken = Spoken::among(&upstream.dialects).ok_or(Cause::NotSpoken(endpoint.dialect))?;
+        // `openai-chat` has no counts; where the upstream speaks what has, it is asked in that.
+        Some(if endpoint.operation == Operation::CountTokens {
+            Spoken::counting(&upstream.dialects).unwrap_or(spoken)
+        } else {
+            spoken
+        })
     };
     // The header that a key goes in is that of the dialect which is sent, not of the caller's.
     let sent = spoken.map_or(endpoint.dialect, Spoken::dialect);
@@ -206,7 +212,7 @@ fn address(
         let extra = credentials(gate, upstream, decoded, sent)?;
         return match spoken {
             None => named(upstream, decoded, asked, cleared, draft, extra),
-            Some(_) if endpoint.operation == Operation::CountTokens => Err(NO_COUNTS),
+            Some(Spoken::Chat) if endpoint.operation == Operation::CountTokens => Err(NO_COUNTS),
             Some(spoken) => translated(upstream, decoded, asked, spoken, cleared, draft, extra),
         };
     }
@@ -233,11 +239,11 @@ fn address(
             let addressed = translated(upstream, decoded, asked, Spoken::Chat, cleared, draft, extra)?;
             Ok(Addressed {
                 target: Target::Path("/count".into()),
-                form: Form::Count(asked),
+                form: Form::Count(asked, Dialect::AnthropicMessages),
                 ..addressed
             })
         }
-        (Operation::CountTokens, Some(_)) => Err(NO_COUNTS),
+        (Operation::CountTokens, Some(Spoken::Chat)) => Err(NO_COUNTS),
         (_, Some(spoken)) => translated(upstream, decoded, asked, spoken, cleared, draft, extra),
         (Operation::Generate, None) if endpoint.dialect == Dialect::OpenaiChat => {
             translated(upstream, decoded, asked, Spoken::Chat, cleared, draft, extra)
@@ -273,12 +279,14 @@ fn address(
 const NOT_THERE: Cause = Cause::NotOffered(
     "this endpoint; have your administrator route it to an upstream that speaks its dialect",
 );
-const NO_COUNTS: Cause = Cause::NotOffered("counts of LLM tokens");
+const NO_COUNTS: Cause = Cause::NotOffered(
+    "counts of LLM tokens: the upstream's dialect has none; count in your program, or have your administrator route them elsewhere",
+);
 const IN_JSON: (HeaderName, HeaderValue) =
     (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
 
-/// A request in a dialect that the upstream speaks. The name of a language model that is configured stands in place of the
-/// caller's.
+/// A request in a dialect that the upstream speaks, without what we gave the caller as its model's reasoning: no provider signed
+/// that. The name of a language model that is configured stands in place of the caller's.
 fn named(
     upstream: &Upstream,
     decoded: &Decoded,
@@ -287,6 +295,10 @@ fn named(
     draft: &Draft,
     extra: Vec<(HeaderName, HeaderValue)>,
 ) -> Result<Addressed, Cause> {
+    let cleared = cleared.translate(
+        |body, dialect: Dialect| cordon_wire::without_made(dialect, body),
+        asked.endpoint.dialect,
+    )?;
     let model = upstream
         .model
         .as_deref()
@@ -331,15 +343,27 @@ fn translated(
         Some(configured) => configured.to_string(),
         None => asked_model(decoded, &cleared, draft).unwrap_or_else(|| "default".to_owned()),
     };
+    let asked = asked.telling_effort(spoken != Spoken::Chat || upstream.takes_effort);
     let chat = cleared.translate(
         |body, (asked, model): (Asked, String)| cordon_wire::request_to_chat(asked, body, &model),
         (asked, model.clone()),
     )?;
-    let target = Target::Path(spoken.target(chat.body(), &model).into());
-    let cleared = chat.translate(
-        |chat, (spoken, model): (Spoken, String)| cordon_wire::request_from_chat(spoken, chat, &model),
-        (spoken, model),
-    )?;
+    let counts = asked.endpoint.operation == Operation::CountTokens;
+    let (target, cleared) = if counts {
+        let put = |chat: &Bytes, (spoken, model): (Spoken, String)| {
+            cordon_wire::count_from_chat(spoken, chat, &model)
+        };
+        (spoken.count_target(&model), chat.translate(put, (spoken, model))?)
+    } else {
+        let put = |chat: &Bytes, (spoken, model): (Spoken, String)| {
+            cordon_wire::request_from_chat(spoken, chat, &model)
+        };
+        (
+            spoken.target(chat.body(), &model),
+            chat.translate(put, (spoken, model))?,
+        )
+    };
+    let target = Target::Path(target.into());
     extra.push(IN_JSON);
     extra.extend(
         spoken
@@ -348,6 +372,7 @@ fn translated(
             .map(|&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))),
     );
     let form = match (asked.endpoint.dialect, spoken) {
+        _ if counts => Form::Count(asked, spoken.dialect()),
         (Dialect::OpenaiChat, Spoken::Chat) => Form::Same(asked.endpoint),
         _ => Form::Translated(asked, spoken),
     };

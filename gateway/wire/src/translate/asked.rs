@@ -13,6 +13,7 @@ pub struct Asked {
     /// Dialect and operation.
     pub endpoint: Endpoint,
     manner: Manner,
+    tells_effort: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +46,19 @@ impl Asked {
             Dialect::Cohere if !path.ends_with("/v2/chat") => Manner::Other,
             _ => Manner::Usual,
         };
-        Self { endpoint, manner }
+        Self {
+            endpoint,
+            manner,
+            tells_effort: false,
+        }
+    }
+
+    /// Whether who is asked takes a wish for how much a model is to think. Many servers refuse what they do not know, so
+    /// it is left out otherwise.
+    #[must_use]
+    pub fn telling_effort(mut self, tells: bool) -> Self {
+        self.tells_effort = tells;
+        self
     }
 
     /// `content-type` of a streamed answer.
@@ -112,6 +125,11 @@ impl Asked {
     /// Whether only a count of LLM tokens is wanted.
     pub(super) fn is_counting(self) -> bool {
         self.endpoint.operation == Operation::CountTokens
+    }
+
+    /// Whether the wish for how much the model is to think goes along.
+    pub(super) fn tells_effort(self) -> bool {
+        self.tells_effort && !self.is_counting()
     }
 
     /// Whether the path asks for a stream.

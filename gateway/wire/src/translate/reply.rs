@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::TranslateError;
+use super::{TranslateError, reasoning::Reasoning};
 
 /// A plain reply, or the error object that came in its place.
 pub(super) enum Answer {
@@ -13,6 +13,7 @@ pub(super) enum Answer {
 /// What a plain reply says.
 pub(super) struct Reply {
     pub(super) head: Head,
+    pub(super) reasoning: Reasoning,
     pub(super) text: String,
     pub(super) refusal: String,
     pub(super) calls: Vec<Call>,
@@ -112,6 +113,7 @@ impl Answer {
         let stop = Stop::read(choice, !calls.is_empty(), !refusal.is_empty()).unwrap_or(Stop::End);
         Ok(Self::Reply(Reply {
             head,
+            reasoning: Reasoning::of(message),
             text: content(message),
             refusal,
             calls,
@@ -271,16 +273,6 @@ pub(super) fn content(message: &Value) -> String {
         Some(Value::Array(parts)) => parts.iter().map(|part| string(part, "text")).collect(),
         _ => string(message, "content"),
     }
-}
-
-/// Whether a delta holds reasoning, by either of the two names that servers have for it.
-pub(super) fn reasons(delta: &Value) -> bool {
-    ["reasoning_content", "reasoning"].iter().any(|name| {
-        delta
-            .get(name)
-            .and_then(Value::as_str)
-            .is_some_and(|text| !text.is_empty())
-    })
 }
 
 /// A tool call's id, in the letters that every provider takes it back in.

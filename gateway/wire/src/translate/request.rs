@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use super::TranslateError;
+use super::{
+    TranslateError,
+    reasoning::{Effort, Reasoning},
+};
 
 pub(super) type Object = Map<String, Value>;
 
@@ -86,7 +89,7 @@ pub(super) fn as_object<'v>(value: &'v Value, place: &str) -> Result<&'v Object,
 ///
 /// Chat templates of small models take one system message at the start and turns that alternate, so
 /// what belongs together is put together: leading instructions, successive texts of one side, and an
-/// assistant's words with the tool calls that follow them.
+/// assistant's words with the tool calls that follow them, and what it thought before them.
 #[derive(Default)]
 pub(super) struct Turns {
     messages: Vec<Turn>,
@@ -95,8 +98,15 @@ pub(super) struct Turns {
 enum Turn {
     System(String),
     User(String),
-    Assistant { text: String, calls: Vec<Value> },
+    Assistant(Assistant),
     Result { call: String, text: String },
+}
+
+#[derive(Default)]
+struct Assistant {
+    reasoning: Reasoning,
+    text: String,
+    calls: Vec<Value>,
 }
 
 impl Turns {
@@ -115,12 +125,16 @@ impl Turns {
     }
 
     pub(super) fn assistant(&mut self, text: &str) {
-        match self.messages.last_mut() {
-            Some(Turn::Assistant { text: before, .. }) => join(before, text),
-            _ => self.messages.push(Turn::Assistant {
-                text: text.to_owned(),
-                calls: Vec::new(),
-            }),
+        self.speak(|turn| join(&mut turn.text, text));
+    }
+
+    /// What the assistant thought, where it is to be sent back.
+    pub(super) fn reasoning(&mut self, thought: Option<Reasoning>) {
+        if let Some(thought) = thought.filter(|thought| !thought.is_empty()) {
+            self.speak(|turn| {
+                turn.reasoning.name = thought.name;
+                join(&mut turn.reasoning.text, &thought.text);
+            });
         }
     }
 
@@ -130,12 +144,17 @@ impl Turns {
             "type": "function",
             "function": {"name": name, "arguments": arguments},
         });
-        match self.messages.last_mut() {
-            Some(Turn::Assistant { calls, .. }) => calls.push(call),
-            _ => self.messages.push(Turn::Assistant {
-                text: String::new(),
-                calls: vec![call],
-            }),
+        self.speak(|turn| turn.calls.push(call));
+    }
+
+    /// Adds to the assistant's turn, which may be going on.
+    fn speak(&mut self, add: impl FnOnce(&mut Assistant)) {
+        if let Some(Turn::Assistant(turn)) = self.messages.last_mut() {
+            add(turn);
+        } else {
+            let mut turn = Assistant::default();
+            add(&mut turn);
+            self.messages.push(Turn::Assistant(turn));
         }
     }
 
@@ -153,21 +172,33 @@ impl Turns {
     pub(super) fn into_messages(self) -> Vec<Value> {
         self.messages
             .into_iter()
-            .map(|turn| match turn {
-                Turn::System(text) => json!({"role": "system", "content": text}),
-                Turn::User(text) => json!({"role": "user", "content": text}),
-                // Templates that print the content would print a null as a word.
-                Turn::Assistant { text, calls } if calls.is_empty() => {
-                    json!({"role": "assistant", "content": text})
-                }
-                Turn::Assistant { text, calls } => {
-                    json!({"role": "assistant", "content": text, "tool_calls": calls})
-                }
+            .filter_map(|turn| match turn {
+                Turn::System(text) => Some(json!({"role": "system", "content": text})),
+                Turn::User(text) => Some(json!({"role": "user", "content": text})),
+                Turn::Assistant(turn) => turn.into_message(),
                 Turn::Result { call, text } => {
-                    json!({"role": "tool", "tool_call_id": call, "content": text})
+                    Some(json!({"role": "tool", "tool_call_id": call, "content": text}))
                 }
             })
             .collect()
+    }
+}
+
+impl Assistant {
+    /// `None` where it was cut off while it thought: templates know no such turn.
+    fn into_message(self) -> Option<Value> {
+        if !self.reasoning.is_empty() && self.text.is_empty() && self.calls.is_empty() {
+            return None;
+        }
+        // Templates that print the content would print a null as a word.
+        let mut message = json!({"role": "assistant", "content": self.text});
+        if !self.reasoning.is_empty() {
+            message[self.reasoning.name.as_str()] = self.reasoning.text.into();
+        }
+        if !self.calls.is_empty() {
+            message["tool_calls"] = self.calls.into();
+        }
+        Some(message)
     }
 }
 
@@ -198,6 +229,18 @@ impl ChatRequest {
         if let Some(value) = present(from, name) {
             self.set(chat_name, value.clone());
         }
+    }
+
+    /// How much the model is to think, where the caller says so.
+    pub(super) fn effort(&mut self, effort: Option<Effort>) {
+        if let Some(effort) = effort {
+            self.set("reasoning_effort", effort.as_str());
+        }
+    }
+
+    /// Leaves that out, for servers that refuse what they do not know.
+    pub(super) fn without_effort(&mut self) {
+        self.0.shift_remove("reasoning_effort");
     }
 
     /// Streams, with usage at the end.

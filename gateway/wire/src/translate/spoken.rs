@@ -2,7 +2,7 @@
 //! that either, Anthropic's messages or Gemini. `openai-chat` stands in between, so a caller of any dialect can be
 //! answered by an upstream of each of the three.
 //!
-//! Reasoning is left out here as well, and comes as a comment in streams.
+//! Reasoning comes as `reasoning_content`. It goes back to no provider: a caller of another dialect has no signature for it.
 //!
 //! On failure: a [`TranslateError`].
 
@@ -18,6 +18,8 @@ use chat::Chat;
 mod gemini;
 mod messages;
 mod reply;
+
+mod thinking;
 
 mod stream;
 pub(super) use stream::ToChat;
@@ -42,6 +44,14 @@ impl Spoken {
             .find(|spoken| dialects.contains(&spoken.dialect()))
     }
 
+    /// The same for counts of LLM tokens, which `openai-chat` does not have.
+    #[must_use]
+    pub fn counting(dialects: &[Dialect]) -> Option<Self> {
+        [Self::Messages, Self::Gemini]
+            .into_iter()
+            .find(|spoken| dialects.contains(&spoken.dialect()))
+    }
+
     /// Its name.
     #[must_use]
     pub fn dialect(self) -> Dialect {
@@ -59,7 +69,7 @@ impl Spoken {
             Self::Chat => "/v1/chat/completions".to_owned(),
             Self::Messages => "/v1/messages".to_owned(),
             Self::Gemini => {
-                let model = segment(model.strip_prefix("models/").unwrap_or(model));
+                let model = bare(model);
                 let method = if streams(chat) {
                     "streamGenerateContent?alt=sse"
                 } else {
@@ -67,6 +77,17 @@ impl Spoken {
                 };
                 format!("/v1beta/models/{model}:{method}")
             }
+        }
+    }
+
+    /// Path at which that model's LLM tokens are counted.
+    #[must_use]
+    pub fn count_target(self, model: &str) -> String {
+        match self {
+            // The engine's own.
+            Self::Chat => "/count".to_owned(),
+            Self::Messages => "/v1/messages/count_tokens".to_owned(),
+            Self::Gemini => format!("/v1beta/models/{}:countTokens", bare(model)),
         }
     }
 
@@ -105,6 +126,11 @@ pub fn rename_in_target(target: &str, model: &str) -> Option<String> {
     Some(format!("{before}/models/{}:{method}{query}", segment(model)))
 }
 
+/// Gemini's name of a model, as it stands in a path.
+fn bare(model: &str) -> String {
+    segment(model.strip_prefix("models/").unwrap_or(model))
+}
+
 /// A name as one segment of a path.
 fn segment(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
@@ -129,6 +155,20 @@ pub fn request_from_chat(spoken: Spoken, chat: &Bytes, model: &str) -> Result<By
         Spoken::Chat => return Ok(chat.clone()),
         Spoken::Messages => messages::request(read()?, model),
         Spoken::Gemini => gemini::request(&read()?, model),
+    };
+    Ok(request.to_string().into())
+}
+
+/// An `openai-chat` request as one that counts its LLM tokens for `model`.
+///
+/// # Errors
+/// When the request is malformed or holds what cannot be carried over.
+pub fn count_from_chat(spoken: Spoken, chat: &Bytes, model: &str) -> Result<Bytes, TranslateError> {
+    let read = || Chat::read(object(chat)?);
+    let request = match spoken {
+        Spoken::Chat => return Ok(chat.clone()),
+        Spoken::Messages => messages::counting(read()?, model),
+        Spoken::Gemini => gemini::counting(&read()?, model),
     };
     Ok(request.to_string().into())
 }

@@ -11,7 +11,8 @@ use serde_json::Value;
 
 use super::{
     Asked, TranslateError, cohere, completions, converse, gemini, messages, ollama,
-    reply::{Head, Stop, Tokens, UpstreamError, call_id, content, reasons, string},
+    reasoning::Reasoning,
+    reply::{Head, Stop, Tokens, UpstreamError, call_id, content, string},
     responses,
     spoken::{Spoken, ToChat},
 };
@@ -78,8 +79,7 @@ impl Writer for Untranslated {
 
 /// A piece of the reply.
 pub(super) enum Piece {
-    /// The model thinks: a sign of life, without the thoughts.
-    Thinking,
+    Reasoning(Reasoning),
     Text(String),
     Refusal(String),
     Call {
@@ -94,7 +94,8 @@ impl Piece {
     fn is_empty_text(&self) -> bool {
         match self {
             Self::Text(text) | Self::Refusal(text) => text.is_empty(),
-            Self::Thinking | Self::Call { .. } => false,
+            Self::Reasoning(reasoning) => reasoning.is_empty(),
+            Self::Call { .. } => false,
         }
     }
 }
@@ -326,13 +327,12 @@ fn pieces(chunk: &Value) -> Vec<Piece> {
     let Some(delta) = first_choice(chunk).and_then(|choice| choice.get("delta")) else {
         return Vec::new();
     };
+    // A delta that holds several says the thoughts first, as they were.
     let mut pieces = vec![
+        Piece::Reasoning(Reasoning::of(delta)),
         Piece::Text(content(delta)),
         Piece::Refusal(string(delta, "refusal")),
     ];
-    if reasons(delta) {
-        pieces.push(Piece::Thinking);
-    }
     pieces.retain(|piece| !piece.is_empty_text());
     let calls = delta.get("tool_calls").and_then(Value::as_array);
     for (position, call) in (0..).zip(calls.into_iter().flatten()) {

@@ -522,7 +522,7 @@ impl Editor {
                 Some(StreamTranslator::new(asked, model).spoken(spoken, draft.created())),
                 edits(asked.endpoint, asked.framing()),
             ),
-            Form::Unknown | Form::Count(_) => (None, None),
+            Form::Unknown | Form::Count(..) => (None, None),
         };
         let restore = Restore::new(originals);
         Self {

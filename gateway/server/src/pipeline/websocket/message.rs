@@ -64,7 +64,7 @@ pub(super) async fn pass(
         identify::identify(&rules, &opening.arrival, &opening.accepted)
     })?;
     draft.take_share(gate)?;
-    draft.dialect = endpoint.dialect;
+    draft.endpoint(Some(endpoint));
     draft.model = message.body.model().map(str::to_owned);
     draft.stream = message.wants == Wants::Answer;
     draft.request(gate, &asked);
@@ -82,6 +82,7 @@ pub(super) async fn pass(
         ..
     } = message;
     let decoded = decode::message(gate, &opening.arrival, &opening.accepted, body, left, draft).await?;
+    draft.conversation(gate, &decoded);
     let (decision, cleared, originals) = clear(gate, &rules, &decoded, left, draft).await?;
     Ok(Passed {
         rules,

@@ -16,6 +16,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use bytes::Bytes;
 use cordon_audit::Outcome;
+use cordon_domain::Dialect;
 use cordon_intercept::{Next, Received, Socket, SocketFault, SocketReader, SocketWriter};
 use cordon_policy::{Cleared, Originals, Unknown};
 use cordon_wire::{Earlier, Endpoint, StreamEditor, Wants, error_message, prewarmed};
@@ -341,7 +342,12 @@ impl Session {
             self.replies.learn(passed.originals);
             draft.routed();
             draft.status = 200;
-            let sent = upstream.text(passed.cleared).await;
+            // What we gave the caller as a model's reasoning no provider signed.
+            let cleared = passed.cleared.translate(
+                |body, dialect: Dialect| cordon_wire::without_made(dialect, body),
+                endpoint.dialect,
+            );
+            let sent = upstream.text(cleared.map_err(Cause::from)?).await;
             if sent.is_err() || passed.wants == Wants::Answer {
                 self.in_flight.push(draft.clone(), event.clone());
             } else {

@@ -7,8 +7,15 @@ use crate::translate::reply::{Reply, Stop, Tokens, UpstreamError};
 pub(crate) fn from_chat(reply: &Reply) -> Value {
     let words = reply.words();
     let mut message = json!({"role": "assistant"});
+    let mut content = Vec::new();
+    if !reply.reasoning.is_empty() {
+        content.push(json!({"type": "thinking", "thinking": reply.reasoning.text}));
+    }
     if !words.is_empty() || reply.calls.is_empty() {
-        message["content"] = json!([{"type": "text", "text": words}]);
+        content.push(json!({"type": "text", "text": words}));
+    }
+    if !content.is_empty() {
+        message["content"] = content.into();
     }
     if !reply.calls.is_empty() {
         let calls = reply.calls.iter().map(|called| {

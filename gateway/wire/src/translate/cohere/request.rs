@@ -1,12 +1,13 @@
 //! A Cohere request as an `openai-chat` request.
 //!
 //! Documents to answer from go before the conversation as words; no citations come back. What Cohere's own models alone
-//! know (`safety_mode`, `citation_options`, `thinking`, `k`, `priority`, log probabilities) is left out.
+//! know (`safety_mode`, `citation_options`, `k`, `priority`, log probabilities) is left out.
 
 use serde_json::{Value, json};
 
 use crate::translate::{
     TranslateError,
+    reasoning::Effort,
     request::{
         ChatRequest, Object, Turns, as_object, function_tool, image, join, list, list_at, present,
         schema_format, shape, text, unsupported,
@@ -55,6 +56,7 @@ pub(crate) fn to_chat(body: &Object, model: &str) -> Result<ChatRequest, Transla
             _ => return Err(shape("response_format.type", "text or json_object")),
         }
     }
+    chat.effort(present(body, "thinking").and_then(|wish| Effort::of_thinking(wish, "token_budget")));
     chat.stream_like(body)?;
     Ok(chat)
 }
@@ -110,7 +112,7 @@ fn words(content: &Value, place: &str) -> Result<String, TranslateError> {
         let part = as_object(part, &place)?;
         match text(part, "type", &format!("{place}."))? {
             "text" => join(&mut all, text(part, "text", &format!("{place}."))?),
-            // What the model thought in earlier turns is its own; no other needs it.
+            // It carries no signature, and so no mark that says which server it came from.
             "thinking" => {}
             "document" => {
                 let document = part.get("document").unwrap_or(&Value::Null);

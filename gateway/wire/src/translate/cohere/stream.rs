@@ -30,6 +30,10 @@ impl Blocks for Events {
 
     fn open(&mut self, _: u64, block: Block<'_>, out: &mut Vec<u8>) {
         match block {
+            Block::Reasoning => {
+                let content = json!({"content": {"type": "thinking", "thinking": ""}});
+                event("content-start", self.texts, &content, out);
+            }
             Block::Text => {
                 let content = json!({"content": {"type": "text", "text": ""}});
                 event("content-start", self.texts, &content, out);
@@ -43,6 +47,11 @@ impl Blocks for Events {
                 );
             }
         }
+    }
+
+    fn reasoning(&mut self, _: u64, text: &str, out: &mut Vec<u8>) {
+        let content = json!({"content": {"thinking": text}});
+        event("content-delta", self.texts, &content, out);
     }
 
     fn text(&mut self, _: u64, text: &str, out: &mut Vec<u8>) {
@@ -65,7 +74,7 @@ impl Blocks for Events {
 
     fn close(&mut self, _: u64, run: Run, out: &mut Vec<u8>) {
         let (name, count) = match run {
-            Run::Text => ("content-end", &mut self.texts),
+            Run::Reasoning(_) | Run::Text => ("content-end", &mut self.texts),
             Run::Call(_) => ("tool-call-end", &mut self.calls),
         };
         emit(name, &json!({"type": name, "index": *count}), out);

@@ -42,8 +42,8 @@ impl stream::Writer for Writer {
 
     fn piece(&mut self, piece: Piece, out: &mut Vec<u8>) -> Result<(), TranslateError> {
         match piece {
-            // A comment keeps the connection awake.
-            Piece::Thinking => out.extend_from_slice(b": thinking\n\n"),
+            // The dialect has no place for it; a comment keeps the connection awake.
+            Piece::Reasoning(_) => out.extend_from_slice(b": thinking\n\n"),
             Piece::Text(text) | Piece::Refusal(text) => self.chunk(json!([choice(&text, None)]), out),
             // None were offered, so there is nobody to call.
             Piece::Call { .. } => {}

@@ -7,6 +7,10 @@ use crate::translate::reply::{Blame, Reply, Stop, Tokens, UpstreamError};
 pub(crate) fn from_chat(reply: &Reply) -> Value {
     let words = reply.words();
     let mut content = Vec::new();
+    if !reply.reasoning.is_empty() {
+        let thought = json!({"text": reply.reasoning.text, "signature": reply.reasoning.name.mark()});
+        content.push(json!({"reasoningContent": {"reasoningText": thought}}));
+    }
     if !words.is_empty() || reply.calls.is_empty() {
         content.push(json!({"text": words}));
     }

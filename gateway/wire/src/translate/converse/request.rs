@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::translate::{
     Asked, TranslateError,
+    reasoning::Reasoning,
     request::{
         ChatRequest, Object, Turns, as_object, file, function_tool, image, join, list, list_at, present,
         schema_format, shape, text, unsupported,
@@ -128,6 +129,16 @@ fn assistant(blocks: &[Value], place: &str, turns: &mut Turns) -> Result<(), Tra
             );
             continue;
         }
+        if let Some(thought) = block
+            .get("reasoningContent")
+            .and_then(|held| held.get("reasoningText"))
+        {
+            turns.reasoning(Reasoning::sent_back(
+                thought.get("text"),
+                thought.get("signature"),
+            ));
+            continue;
+        }
         let words = block_words(block, &place)?;
         if !words.is_empty() {
             turns.assistant(&words);
@@ -154,7 +165,7 @@ fn block_words(block: &Object, place: &str) -> Result<String, TranslateError> {
     let inner = format!("{dot}{name}");
     match name.as_str() {
         "text" => text(block, "text", &dot).map(str::to_owned),
-        // Reasoning of earlier turns is signed for its own provider; no other model needs it.
+        // Reasoning that is encrypted, or not the assistant's.
         "reasoningContent" | "cachePoint" => Ok(String::new()),
         // What a tool gives as JSON.
         "json" => Ok(held.to_string()),

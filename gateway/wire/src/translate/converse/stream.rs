@@ -42,6 +42,10 @@ impl Blocks for Events {
         }
     }
 
+    fn reasoning(&mut self, at: u64, text: &str, out: &mut Vec<u8>) {
+        delta(at, &json!({"reasoningContent": {"text": text}}), out);
+    }
+
     fn text(&mut self, at: u64, text: &str, out: &mut Vec<u8>) {
         delta(at, &json!({"text": text}), out);
     }
@@ -50,7 +54,10 @@ impl Blocks for Events {
         delta(at, &json!({"toolUse": {"input": source}}), out);
     }
 
-    fn close(&mut self, at: u64, _: Run, out: &mut Vec<u8>) {
+    fn close(&mut self, at: u64, run: Run, out: &mut Vec<u8>) {
+        if let Run::Reasoning(name) = run {
+            delta(at, &json!({"reasoningContent": {"signature": name.mark()}}), out);
+        }
         event("contentBlockStop", &json!({"contentBlockIndex": at}), out);
     }
 

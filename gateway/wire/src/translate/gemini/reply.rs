@@ -2,11 +2,17 @@
 
 use serde_json::{Value, json};
 
-use crate::translate::reply::{Blame, Call, Reply, Stop, Tokens, UpstreamError};
+use crate::translate::{
+    reasoning::Reasoning,
+    reply::{Blame, Call, Reply, Stop, Tokens, UpstreamError},
+};
 
 pub(crate) fn from_chat(reply: Reply, asked_model: &str) -> Value {
     let words = reply.words();
     let mut parts = Vec::new();
+    if !reply.reasoning.is_empty() {
+        parts.push(thought(&reply.reasoning));
+    }
     if !words.is_empty() || reply.calls.is_empty() {
         parts.push(json!({"text": words}));
     }
@@ -46,6 +52,10 @@ pub(super) fn finish(answer: &mut Value, stop: &Stop, tokens: Tokens) {
         usage["thoughtsTokenCount"] = tokens.reasoning.into();
     }
     answer["usageMetadata"] = usage;
+}
+
+pub(super) fn thought(thought: &Reasoning) -> Value {
+    json!({"text": thought.text, "thought": true, "thoughtSignature": thought.name.mark()})
 }
 
 pub(super) fn call(call: &Call) -> Value {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::schema;
 use crate::translate::{
     Asked, TranslateError,
+    reasoning::{Effort, Reasoning},
     request::{
         ChatRequest, Object, Turns, as_object, file, function_tool, image, join, present, schema_format,
         shape, text, unsupported,
@@ -104,6 +105,9 @@ impl Conversation {
                 self.call(as_object(call, &place)?, &place)?;
             } else if let Some(response) = member(part, "functionResponse") {
                 self.result(as_object(response, &place)?, &place)?;
+            } else if of_model && present(part, "thought") == Some(&Value::Bool(true)) {
+                let thought = Reasoning::sent_back(part.get("text"), member(part, "thoughtSignature"));
+                self.turns.reasoning(thought);
             } else if of_model {
                 let words = words(part, &place)?;
                 if !words.is_empty() {
@@ -182,7 +186,6 @@ fn plain(value: &Value) -> String {
 
 /// The words of a part that is neither call nor response.
 fn words(part: &Object, place: &str) -> Result<String, TranslateError> {
-    // Reasoning of earlier turns is signed for its own provider; no other model needs it.
     if present(part, "thought") == Some(&Value::Bool(true)) {
         return Ok(String::new());
     }
@@ -297,6 +300,7 @@ fn generation(config: &Object, chat: &mut ChatRequest) -> Result<(), TranslateEr
             chat.set(chat_name, value.clone());
         }
     }
+    chat.effort(effort(config));
     let stops = list(config, "stopSequences", place)?;
     if !stops.is_empty() {
         chat.set("stop", stops.to_vec());
@@ -324,6 +328,15 @@ fn generation(config: &Object, chat: &mut ChatRequest) -> Result<(), TranslateEr
         ));
     }
     format(config, chat)
+}
+
+/// How much the model is to think: Gemini 3 and later have levels, those before bounds.
+fn effort(config: &Object) -> Option<Effort> {
+    let thinking = member(config, "thinkingConfig")?.as_object()?;
+    match member(thinking, "thinkingLevel") {
+        Some(level) => Effort::named(level.as_str()?),
+        None => Effort::of_budget(member(thinking, "thinkingBudget")),
+    }
 }
 
 /// The form that the answer is to have.

@@ -3,9 +3,10 @@
 
 use serde_json::{Value, json};
 
-use super::reply::{call, chunk, error, finish};
+use super::reply::{call, chunk, error, finish, thought};
 use crate::translate::{
     Asked,
+    reasoning::Reasoning,
     reply::{Call, Head, Stop, Tokens, UpstreamError},
     stream::{Wholes, data},
 };
@@ -49,6 +50,10 @@ impl Items {
 }
 
 impl Wholes for Items {
+    fn reasoning(&mut self, head: &Head, piece: &Reasoning, out: &mut Vec<u8>) {
+        self.part(head, thought(piece), out);
+    }
+
     fn text(&mut self, head: &Head, text: &str, out: &mut Vec<u8>) {
         self.part(head, json!({"text": text}), out);
     }

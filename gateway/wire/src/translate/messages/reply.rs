@@ -6,6 +6,9 @@ use crate::translate::reply::{Blame, Reply, Stop, Tokens, UpstreamError};
 
 pub(crate) fn from_chat(reply: Reply, asked_model: &str) -> Value {
     let mut content = Vec::new();
+    if !reply.reasoning.is_empty() {
+        content.push(thinking(&reply.reasoning.text, reply.reasoning.name.mark()));
+    }
     for text in [&reply.text, &reply.refusal] {
         if !text.is_empty() {
             content.push(json!({"type": "text", "text": text}));
@@ -23,6 +26,11 @@ pub(crate) fn from_chat(reply: Reply, asked_model: &str) -> Value {
         stop_sequence,
         usage(reply.usage),
     )
+}
+
+/// A block of what the model thinks.
+pub(super) fn thinking(text: &str, signature: &str) -> Value {
+    json!({"type": "thinking", "thinking": text, "signature": signature})
 }
 
 pub(super) fn message(

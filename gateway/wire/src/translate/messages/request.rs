@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::translate::{
     TranslateError,
+    reasoning::{Effort, Reasoning},
     request::{
         ChatRequest, Object, Turns, as_object, file, function_tool, image, join, list, present,
         schema_format, shape, text, unsupported,
@@ -41,8 +42,19 @@ pub(crate) fn to_chat(body: &Object, model: &str, counting: bool) -> Result<Chat
     if let Some(schema) = format {
         chat.set("response_format", schema_format(None, schema, None));
     }
+    chat.effort(effort(body));
     chat.stream_like(body)?;
     Ok(chat)
+}
+
+/// How much the model is to think; where it finds that out itself, as much as the caller wishes it to spend.
+fn effort(body: &Object) -> Option<Effort> {
+    let thinking = present(body, "thinking")?;
+    if thinking.get("type").and_then(Value::as_str) != Some("adaptive") {
+        return Effort::of_thinking(thinking, "budget_tokens");
+    }
+    let effort = present(body, "output_config")?.get("effort")?;
+    Effort::named(effort.as_str()?)
 }
 
 /// What lives on the provider's side and so cannot be answered elsewhere.
@@ -118,8 +130,11 @@ fn assistant(blocks: &[Value], place: &str, turns: &mut Turns) -> Result<(), Tra
         let block = as_object(block, &place)?;
         let dot = format!("{place}.");
         match text(block, "type", &dot)? {
-            // Reasoning of earlier turns is signed for its own provider; no other model needs it.
-            "thinking" | "redacted_thinking" => {}
+            "thinking" => {
+                let thought = Reasoning::sent_back(block.get("thinking"), block.get("signature"));
+                turns.reasoning(thought);
+            }
+            "redacted_thinking" => {}
             "tool_use" => {
                 let input = block.get("input").cloned().unwrap_or_else(|| json!({}));
                 turns.call(

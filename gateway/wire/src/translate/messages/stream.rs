@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::reply::{error, message, stop as stop_reason, usage};
+use super::reply::{error, message, stop as stop_reason, thinking, usage};
 use crate::translate::{
     reply::{Head, Stop, Tokens, UpstreamError},
     stream::{Block, Blocks, Run, emit},
@@ -43,17 +43,18 @@ impl Blocks for Events {
         );
     }
 
-    fn thinking(&mut self, out: &mut Vec<u8>) {
-        emit("ping", &json!({"type": "ping"}), out);
-    }
-
     fn open(&mut self, at: u64, block: Block<'_>, out: &mut Vec<u8>) {
         let block = match block {
+            Block::Reasoning => thinking("", ""),
             Block::Text => json!({"type": "text", "text": ""}),
             Block::Call { id, name } => json!({"type": "tool_use", "id": id, "name": name, "input": {}}),
         };
         let start = json!({"type": "content_block_start", "index": at, "content_block": block});
         emit("content_block_start", &start, out);
+    }
+
+    fn reasoning(&mut self, at: u64, text: &str, out: &mut Vec<u8>) {
+        delta(at, &json!({"type": "thinking_delta", "thinking": text}), out);
     }
 
     fn text(&mut self, at: u64, text: &str, out: &mut Vec<u8>) {
@@ -68,7 +69,12 @@ impl Blocks for Events {
         );
     }
 
-    fn close(&mut self, at: u64, _: Run, out: &mut Vec<u8>) {
+    fn close(&mut self, at: u64, run: Run, out: &mut Vec<u8>) {
+        // As the provider has it: the signature of a thought is its last piece.
+        if let Run::Reasoning(name) = run {
+            let signature = json!({"type": "signature_delta", "signature": name.mark()});
+            delta(at, &signature, out);
+        }
         let stop = json!({"type": "content_block_stop", "index": at});
         emit("content_block_stop", &stop, out);
     }

@@ -11,6 +11,9 @@ use crate::translate::{
 pub(crate) fn from_chat(reply: &Reply, asked: Asked, asked_model: &str) -> Value {
     let calls: Vec<Value> = reply.calls.iter().map(call).collect();
     let mut answer = line(asked, asked_model, &reply.head, &reply.words(), calls);
+    if !reply.reasoning.is_empty() {
+        think(&mut answer, asked, &reply.reasoning.text);
+    }
     finish(&mut answer, &reply.stop, reply.usage);
     answer
 }
@@ -27,6 +30,16 @@ pub(super) fn line(asked: Asked, asked_model: &str, head: &Head, words: &str, ca
         line["message"]["tool_calls"] = calls.into();
     }
     line
+}
+
+/// Adds what the model thinks.
+pub(super) fn think(line: &mut Value, asked: Asked, thought: &str) {
+    let holder = if asked.is_prompt() {
+        line
+    } else {
+        &mut line["message"]
+    };
+    holder["thinking"] = thought.into();
 }
 
 /// Says why and at what cost a reply ends. Durations are the engine's to know, and are left out.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::translate::{
     Asked, TranslateError,
+    reasoning::Effort,
     request::{
         ChatRequest, Object, Turns, as_object, function_tool, image, list, present, schema_format, shape,
         text, unsupported,
@@ -66,6 +67,12 @@ pub(crate) fn to_chat(body: &Object, model: &str, asked: Asked) -> Result<ChatRe
         if let Some(most) = present(options, "num_predict").filter(|most| most.as_u64().is_some()) {
             chat.set("max_tokens", most.clone());
         }
+    }
+    // That it is to think says not how much.
+    match present(body, "think") {
+        Some(Value::Bool(false)) => chat.effort(Some(Effort::None)),
+        Some(Value::String(level)) => chat.effort(Effort::named(level)),
+        _ => {}
     }
     // This dialect streams unless told otherwise.
     match present(body, "stream") {

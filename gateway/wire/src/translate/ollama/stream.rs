@@ -3,9 +3,10 @@
 
 use serde_json::Value;
 
-use super::reply::{call, error, finish, line};
+use super::reply::{call, error, finish, line, think};
 use crate::translate::{
     Asked,
+    reasoning::Reasoning,
     reply::{Call, Head, Stop, Tokens, UpstreamError},
     stream::Wholes,
 };
@@ -34,6 +35,12 @@ fn write(line: &Value, out: &mut Vec<u8>) {
 }
 
 impl Wholes for Lines {
+    fn reasoning(&mut self, head: &Head, piece: &Reasoning, out: &mut Vec<u8>) {
+        let mut line = self.line(head, "", Vec::new());
+        think(&mut line, self.asked, &piece.text);
+        write(&line, out);
+    }
+
     fn text(&mut self, head: &Head, text: &str, out: &mut Vec<u8>) {
         write(&self.line(head, text, Vec::new()), out);
     }

@@ -3,12 +3,23 @@
 use serde_json::{Value, json};
 
 use super::FREE_TEXT;
-use crate::translate::reply::{Head, Reply, Stop, Tokens};
+use crate::translate::{
+    reasoning::Name,
+    reply::{Head, Reply, Stop, Tokens},
+};
 
 pub(crate) fn from_chat(reply: Reply, asked_model: &str) -> Value {
     let status = Status::of(&reply.stop);
     let id = &reply.head.id;
     let mut output: Vec<Value> = Vec::new();
+    if !reply.reasoning.is_empty() {
+        let id = reasoning_id(id, output.len());
+        output.push(reasoning(
+            &id,
+            &[summary(&reply.reasoning.text)],
+            Some(reply.reasoning.name),
+        ));
+    }
     for (run, text) in [(Run::Text, &reply.text), (Run::Refusal, &reply.refusal)] {
         if !text.is_empty() {
             output.push(message(
@@ -124,6 +135,22 @@ fn tokens(tokens: Tokens) -> Value {
 /// Id of a message item. The provider takes an item back only under the prefix of its kind.
 pub(super) fn message_id(reply: &str, index: usize) -> String {
     format!("msg_{reply}_{index}")
+}
+
+/// Id of an item that holds what the model thinks.
+pub(super) fn reasoning_id(reply: &str, index: usize) -> String {
+    format!("rs_{reply}_{index}")
+}
+
+/// What the model thinks, once that is whole with the name that the upstream has for it.
+pub(super) fn reasoning(id: &str, summary: &[Value], name: Option<Name>) -> Value {
+    json!({
+        "id": id, "type": "reasoning", "summary": summary, "encrypted_content": name.map(Name::mark),
+    })
+}
+
+pub(super) fn summary(text: &str) -> Value {
+    json!({"type": "summary_text", "text": text})
 }
 
 /// Id of an item that holds a tool call.

@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 use super::FREE_TEXT;
 use crate::translate::{
     TranslateError,
+    reasoning::{Effort, Reasoning},
     request::{
-        ChatRequest, Object, Turns, as_object, file, function_tool, image, join, list, present,
+        ChatRequest, Object, Turns, as_object, file, function_tool, image, join, list, list_at, present,
         schema_format, shape, text, unsupported,
     },
 };
@@ -51,6 +52,8 @@ pub(crate) fn to_chat(body: &Object, model: &str) -> Result<ChatRequest, Transla
             _ => {}
         }
     }
+    let effort = present(body, "reasoning").and_then(|wish| wish.get("effort")?.as_str());
+    chat.effort(effort.and_then(Effort::named));
     chat.stream_like(body)?;
     Ok(chat)
 }
@@ -118,8 +121,14 @@ fn item(item: &Object, place: &str, turns: &mut Turns) -> Result<(), TranslateEr
                 words(output, &format!("{place}.output"))?,
             );
         }
-        // Reasoning is for its own provider's models; of a search the provider keeps only that it was.
-        "reasoning" | "web_search_call" => {}
+        "reasoning" => {
+            let mark = item.get("encrypted_content");
+            for part in list_at(item, "summary", place)? {
+                turns.reasoning(Reasoning::sent_back(part.get("text"), mark));
+            }
+        }
+        // Of a search the provider keeps only that it was.
+        "web_search_call" => {}
         "item_reference" => {
             return Err(unsupported(
                 place,

@@ -6,10 +6,14 @@ use serde_json::{Value, json};
 
 use super::{
     FREE_TEXT,
-    reply::{Run, Status, call, call_item_id, free_text, message, message_id, part, response},
+    reply::{
+        Run, Status, call, call_item_id, free_text, message, message_id, part, reasoning, reasoning_id,
+        response, summary,
+    },
 };
 use crate::translate::{
     TranslateError,
+    reasoning::{Name, Reasoning},
     reply::{Head, Stop, Tokens, UpstreamError},
     stream::{self, Piece, Runs, emit},
 };
@@ -25,6 +29,11 @@ pub(crate) struct Writer {
 }
 
 enum Item {
+    Reasoning {
+        id: String,
+        name: Name,
+        text: String,
+    },
     Words {
         id: String,
         run: Run,
@@ -58,6 +67,34 @@ impl Writer {
         let output = std::mem::take(&mut self.output);
         let response = self.response(&status, output, None);
         self.event("response.failed", json!({"response": response}), out);
+    }
+
+    fn reasoning(&mut self, piece: &Reasoning, out: &mut Vec<u8>) {
+        if !matches!(&self.open, Some(Item::Reasoning { name, .. }) if *name == piece.name) {
+            self.close("completed", out);
+            let at = self.output.len();
+            let id = reasoning_id(self.reply_id(), at);
+            let item = reasoning(&id, &[], None);
+            let fields = json!({"output_index": at, "item": item});
+            self.event("response.output_item.added", fields, out);
+            let fields = json!({
+                "item_id": id, "output_index": at, "summary_index": 0, "part": summary(""),
+            });
+            self.event("response.reasoning_summary_part.added", fields, out);
+            self.open = Some(Item::Reasoning {
+                id,
+                name: piece.name,
+                text: String::new(),
+            });
+        }
+        let Some(Item::Reasoning { id, text, .. }) = &mut self.open else {
+            return;
+        };
+        text.push_str(&piece.text);
+        let fields = json!({
+            "item_id": id, "output_index": self.output.len(), "summary_index": 0, "delta": piece.text,
+        });
+        self.event("response.reasoning_summary_text.delta", fields, out);
     }
 
     fn words(&mut self, run: Run, piece: &str, out: &mut Vec<u8>) {
@@ -144,6 +181,17 @@ impl Writer {
         let Some(open) = self.open.take() else { return };
         let at = self.output.len();
         let item = match open {
+            Item::Reasoning { id, name, text } => {
+                let place = || json!({"item_id": id, "output_index": at, "summary_index": 0});
+                let part = summary(&text);
+                let mut fields = place();
+                fields["text"] = text.into();
+                self.event("response.reasoning_summary_text.done", fields, out);
+                let mut fields = place();
+                fields["part"] = part.clone();
+                self.event("response.reasoning_summary_part.done", fields, out);
+                reasoning(&id, &[part], Some(name))
+            }
             Item::Words { id, run, text } => {
                 let part = part(run, &text);
                 let mut fields = json!({"item_id": id, "output_index": at, "content_index": 0});
@@ -234,8 +282,7 @@ impl stream::Writer for Writer {
 
     fn piece(&mut self, piece: Piece, out: &mut Vec<u8>) -> Result<(), TranslateError> {
         match piece {
-            // The dialect has no event for it; a comment keeps the connection awake.
-            Piece::Thinking => out.extend_from_slice(b": thinking\n\n"),
+            Piece::Reasoning(thought) => self.reasoning(&thought, out),
             Piece::Text(text) => self.words(Run::Text, &text, out),
             Piece::Refusal(text) => self.words(Run::Refusal, &text, out),
             Piece::Call {

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::translate::{
     TranslateError,
+    reasoning::Effort,
     reply::Call,
     request::{
         Object, as_object, file, function_tool, join, list, list_at, present, shape, text, unsupported,
@@ -20,6 +21,8 @@ pub(super) struct Chat {
     /// Whether tools may be called several at once.
     pub(super) parallel: bool,
     pub(super) format: Format,
+    /// How much the model is to think.
+    pub(super) effort: Option<Effort>,
     pub(super) most: Option<Value>,
     pub(super) stops: Vec<Value>,
     pub(super) streamed: bool,
@@ -87,6 +90,7 @@ impl Chat {
             choice,
             parallel: present(&body, "parallel_tool_calls") != Some(&Value::Bool(false)),
             format: format(&body)?,
+            effort: Effort::of_chat(&body),
             most: present(&body, "max_completion_tokens")
                 .or_else(|| present(&body, "max_tokens"))
                 .cloned(),
@@ -95,6 +99,24 @@ impl Chat {
             body,
         })
     }
+}
+
+/// The conversation as dialects of two sides have it: what one side says in succession is one turn, results of tools among
+/// it. `said` gives a turn's role there and what is said in it; a turn that says nothing is left out.
+pub(super) fn by_side(
+    turns: &[Turn],
+    said: impl Fn(&Turn) -> (&'static str, Vec<Value>),
+) -> Vec<(&'static str, Vec<Value>)> {
+    let mut sides: Vec<(&str, Vec<Value>)> = Vec::new();
+    for turn in turns {
+        let (role, parts) = said(turn);
+        match sides.last_mut() {
+            Some((last, before)) if *last == role => before.extend(parts),
+            _ => sides.push((role, parts)),
+        }
+    }
+    sides.retain(|(_, parts)| !parts.is_empty());
+    sides
 }
 
 /// What the other dialects have no counterpart for, and would change the answer.

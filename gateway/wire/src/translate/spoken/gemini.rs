@@ -5,12 +5,14 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    chat::{Chat, Choice, Format, Part, Turn},
+    chat::{Chat, Choice, Format, Part, Turn, by_side},
     reply::{self, Chunks},
     stream::Reader,
+    thinking,
 };
 use crate::translate::{
     TranslateError,
+    reasoning::Reasoning,
     reply::{Call, Reply, Stop, Tokens, string},
 };
 
@@ -27,46 +29,45 @@ pub(super) fn request(chat: &Chat, model: &str) -> Value {
         request["systemInstruction"] = json!({"parts": [{"text": chat.system}]});
     }
     tools(chat, &mut request);
-    let config = generation(chat);
+    let config = generation(chat, model);
     if !config.is_empty() {
         request["generationConfig"] = config.into();
     }
     request
 }
 
-/// The turns; what one side says in succession, responses of functions among it, is one content.
+/// What is counted of a request. Only in this form are instructions and functions counted, too.
+pub(super) fn counting(chat: &Chat, model: &str) -> Value {
+    let mut request = request(chat, model);
+    let model = model.strip_prefix("models/").unwrap_or(model);
+    request["model"] = format!("models/{model}").into();
+    json!({"generateContentRequest": request})
+}
+
 fn contents(chat: &Chat, signs: bool) -> Vec<Value> {
-    let mut contents: Vec<(&str, Vec<Value>)> = Vec::new();
-    for turn in &chat.turns {
-        let (role, parts) = match turn {
-            Turn::User(parts) => ("user", parts.iter().map(part).collect()),
-            Turn::Assistant { text, calls } => {
-                let said = (!text.is_empty()).then(|| json!({"text": text}));
-                let called = calls.iter().enumerate().map(|(at, called)| {
-                    let mut part = json!({
-                        "functionCall": {"id": called.id, "name": called.name, "args": called.input()},
-                    });
-                    // The first of those made at once carries it.
-                    if signs && at == 0 {
-                        part["thoughtSignature"] = UNSIGNED.into();
-                    }
-                    part
+    let sides = by_side(&chat.turns, |turn| match turn {
+        Turn::User(parts) => ("user", parts.iter().map(part).collect()),
+        Turn::Assistant { text, calls } => {
+            let said = (!text.is_empty()).then(|| json!({"text": text}));
+            let called = calls.iter().enumerate().map(|(at, called)| {
+                let mut part = json!({
+                    "functionCall": {"id": called.id, "name": called.name, "args": called.input()},
                 });
-                ("model", said.into_iter().chain(called).collect())
-            }
-            Turn::Result { id, name, text } => {
-                let response = json!({"id": id, "name": name, "response": {"output": text}});
-                ("user", vec![json!({"functionResponse": response})])
-            }
-        };
-        match contents.last_mut() {
-            Some((last, said)) if *last == role => said.extend(parts),
-            _ => contents.push((role, parts)),
+                // The first of those made at once carries it.
+                if signs && at == 0 {
+                    part["thoughtSignature"] = UNSIGNED.into();
+                }
+                part
+            });
+            ("model", said.into_iter().chain(called).collect())
         }
-    }
-    contents
+        Turn::Result { id, name, text } => {
+            let response = json!({"id": id, "name": name, "response": {"output": text}});
+            ("user", vec![json!({"functionResponse": response})])
+        }
+    });
+    sides
         .into_iter()
-        .filter(|(_, parts)| !parts.is_empty())
         .map(|(role, parts)| json!({"role": role, "parts": parts}))
         .collect()
 }
@@ -100,7 +101,7 @@ fn tools(chat: &Chat, request: &mut Value) {
     request["toolConfig"] = json!({"functionCallingConfig": config});
 }
 
-fn generation(chat: &Chat) -> Map<String, Value> {
+fn generation(chat: &Chat, model: &str) -> Map<String, Value> {
     let mut config = Map::new();
     if let Some(most) = &chat.most {
         config.insert("maxOutputTokens".into(), most.clone());
@@ -119,6 +120,9 @@ fn generation(chat: &Chat) -> Map<String, Value> {
     if !chat.stops.is_empty() {
         config.insert("stopSequences".into(), chat.stops.clone().into());
     }
+    if let Some(wish) = thinking::of_gemini(model, chat.effort) {
+        config.insert("thinkingConfig".into(), wish);
+    }
     match &chat.format {
         Format::Text => {}
         Format::Object => {
@@ -134,6 +138,7 @@ fn generation(chat: &Chat) -> Map<String, Value> {
 
 pub(super) fn reply(answer: &Value, created: u64) -> Result<Value, TranslateError> {
     let head = reply::head(answer.get("responseId"), created);
+    let mut reasoning = Reasoning::default();
     let (mut text, mut calls) = (String::new(), Vec::new());
     for part in parts(answer) {
         match Said::of(part) {
@@ -149,7 +154,7 @@ pub(super) fn reply(answer: &Value, created: u64) -> Result<Value, TranslateErro
                 }
                 calls.push(call);
             }
-            Said::Thought => {}
+            Said::Thought(words) => reasoning.text.push_str(words),
         }
     }
     let stop = stop(answer, !calls.is_empty()).ok_or(TranslateError::Reply("it holds no candidate"))?;
@@ -157,6 +162,7 @@ pub(super) fn reply(answer: &Value, created: u64) -> Result<Value, TranslateErro
     count(answer, &mut tokens);
     let reply = Reply {
         head,
+        reasoning,
         text,
         refusal: String::new(),
         calls,
@@ -177,17 +183,18 @@ fn parts(answer: &Value) -> impl Iterator<Item = &Value> {
 enum Said<'a> {
     Text(&'a str),
     Call(&'a Value),
-    Thought,
+    Thought(&'a str),
 }
 
 impl<'a> Said<'a> {
     fn of(part: &'a Value) -> Self {
+        let words = part.get("text").and_then(Value::as_str).unwrap_or_default();
         if part.get("thought") == Some(&Value::Bool(true)) {
-            return Self::Thought;
+            return Self::Thought(words);
         }
         match part.get("functionCall") {
             Some(call) => Self::Call(call),
-            None => Self::Text(part.get("text").and_then(Value::as_str).unwrap_or_default()),
+            None => Self::Text(words),
         }
     }
 }
@@ -248,7 +255,7 @@ impl Reader for Items {
                     chunks.call(&string(call, "id"), &string(call, "name"), out);
                     chunks.arguments(&arguments(call), out);
                 }
-                Said::Thought => chunks.thinking(out),
+                Said::Thought(words) => chunks.reasoning(words, out),
             }
         }
         count(event, &mut self.tokens);

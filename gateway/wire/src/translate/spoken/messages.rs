@@ -6,12 +6,14 @@
 use serde_json::{Value, json};
 
 use super::{
-    chat::{Chat, Choice, Format, Part, Turn},
+    chat::{Chat, Choice, Format, Part, Turn, by_side},
     reply::{self, Chunks},
     stream::Reader,
+    thinking,
 };
 use crate::translate::{
     TranslateError,
+    reasoning::Reasoning,
     reply::{Call, Reply, Stop, Tokens, string},
     request::join,
 };
@@ -22,7 +24,7 @@ const MOST: u32 = 4096;
 pub(super) fn request(mut chat: Chat, model: &str) -> Value {
     let mut request = json!({
         "model": model,
-        "max_tokens": chat.most.take().unwrap_or_else(|| MOST.into()),
+        "max_tokens": chat.most.clone().unwrap_or_else(|| MOST.into()),
         "messages": messages(&chat),
     });
     match &chat.format {
@@ -36,6 +38,11 @@ pub(super) fn request(mut chat: Chat, model: &str) -> Value {
         request["system"] = chat.system.as_str().into();
     }
     tools(&chat, &mut request);
+    // A model that thinks takes no share and no temperature but its own.
+    if thinks(&chat, model, &mut request) {
+        chat.body.remove("temperature");
+        chat.body.remove("top_p");
+    }
     if let Some(temperature) = chat.body.get("temperature").filter(|value| value.is_number()) {
         let over = temperature.as_f64().is_some_and(|temperature| temperature > 1.0);
         request["temperature"] = if over { json!(1) } else { temperature.clone() };
@@ -52,32 +59,69 @@ pub(super) fn request(mut chat: Chat, model: &str) -> Value {
     request
 }
 
-/// The turns; what one side says in succession, results of tools among it, is one message.
-fn messages(chat: &Chat) -> Vec<Value> {
-    let mut messages: Vec<(&str, Vec<Value>)> = Vec::new();
-    for turn in &chat.turns {
-        let (role, blocks) = match turn {
-            Turn::User(parts) => ("user", parts.iter().filter_map(part).collect()),
-            Turn::Assistant { text, calls } => {
-                let said = (!text.is_empty()).then(|| json!({"type": "text", "text": text}));
-                let called = calls.iter().map(
-                    |call| json!({"type": "tool_use", "id": call.id, "name": call.name, "input": call.input()}),
-                );
-                ("assistant", said.into_iter().chain(called).collect())
+/// What is counted of a request: what the model would read.
+pub(super) fn counting(chat: Chat, model: &str) -> Value {
+    let mut request = request(chat, model);
+    if let Some(members) = request.as_object_mut() {
+        members.retain(|name, _| {
+            matches!(
+                name.as_str(),
+                "model" | "system" | "messages" | "tools" | "tool_choice"
+            )
+        });
+    }
+    request
+}
+
+/// Has the model think as much as is wished. Gives whether it does.
+///
+/// It is not asked to where it has to call a tool, nor to go on from calls: the thoughts before them would have to come
+/// back signed, and callers of other dialects do not have the signature.
+fn thinks(chat: &Chat, model: &str, request: &mut Value) -> bool {
+    let forced = matches!(chat.choice, Choice::Required | Choice::Named(_));
+    if forced || matches!(chat.turns.last(), Some(Turn::Result { .. })) {
+        return false;
+    }
+    let most = request["max_tokens"].as_u64().unwrap_or(0);
+    // Thoughts count among the LLM tokens that a caller bounds; where nobody bounds them they come on top.
+    let bounded = chat.most.is_some();
+    match thinking::of_claude(model, chat.effort, bounded.then_some(most)) {
+        None => false,
+        Some(thinking::Claude::Budget(budget)) => {
+            if !bounded {
+                request["max_tokens"] = most.saturating_add(budget).into();
             }
-            Turn::Result { id, text, .. } => {
-                let result = json!({"type": "tool_result", "tool_use_id": id, "content": text});
-                ("user", vec![result])
+            request["thinking"] = json!({"type": "enabled", "budget_tokens": budget});
+            true
+        }
+        Some(thinking::Claude::Adaptive { effort, summarized }) => {
+            request["thinking"] = json!({"type": "adaptive"});
+            if summarized {
+                request["thinking"]["display"] = "summarized".into();
             }
-        };
-        match messages.last_mut() {
-            Some((last, said)) if *last == role => said.extend(blocks),
-            _ => messages.push((role, blocks)),
+            request["output_config"]["effort"] = effort.into();
+            true
         }
     }
-    messages
+}
+
+fn messages(chat: &Chat) -> Vec<Value> {
+    let sides = by_side(&chat.turns, |turn| match turn {
+        Turn::User(parts) => ("user", parts.iter().filter_map(part).collect()),
+        Turn::Assistant { text, calls } => {
+            let said = (!text.is_empty()).then(|| json!({"type": "text", "text": text}));
+            let called = calls.iter().map(
+                |call| json!({"type": "tool_use", "id": call.id, "name": call.name, "input": call.input()}),
+            );
+            ("assistant", said.into_iter().chain(called).collect())
+        }
+        Turn::Result { id, text, .. } => {
+            let result = json!({"type": "tool_result", "tool_use_id": id, "content": text});
+            ("user", vec![result])
+        }
+    });
+    sides
         .into_iter()
-        .filter(|(_, blocks)| !blocks.is_empty())
         .map(|(role, blocks)| json!({"role": role, "content": blocks}))
         .collect()
 }
@@ -121,10 +165,12 @@ fn tools(chat: &Chat, request: &mut Value) {
 pub(super) fn reply(message: &Value, created: u64) -> Result<Value, TranslateError> {
     let blocks = message.get("content").and_then(Value::as_array);
     let blocks = blocks.ok_or(TranslateError::Reply("it holds no content"))?;
+    let mut reasoning = Reasoning::default();
     let (mut text, mut calls) = (String::new(), Vec::new());
     for block in blocks {
         match block.get("type").and_then(Value::as_str) {
             Some("text") => text.push_str(&string(block, "text")),
+            Some("thinking") => join(&mut reasoning.text, &string(block, "thinking")),
             Some("tool_use") => calls.push(Call {
                 id: string(block, "id"),
                 name: string(block, "name"),
@@ -139,6 +185,7 @@ pub(super) fn reply(message: &Value, created: u64) -> Result<Value, TranslateErr
     count(message.get("usage"), &mut tokens);
     let reply = Reply {
         head: reply::head(message.get("id"), created),
+        reasoning,
         text,
         refusal: String::new(),
         calls,
@@ -204,6 +251,7 @@ impl Reader for Events {
                         self.arguments = Some(given.map_or_else(|| "{}".to_owned(), Value::to_string));
                     }
                     Some("text") => chunks.text(&string(block, "text"), out),
+                    Some("thinking") => chunks.reasoning(&string(block, "thinking"), out),
                     _ => {}
                 }
             }
@@ -211,7 +259,7 @@ impl Reader for Events {
                 let delta = event.get("delta").unwrap_or(&Value::Null);
                 match delta.get("type").and_then(Value::as_str) {
                     Some("text_delta") => chunks.text(&string(delta, "text"), out),
-                    Some("thinking_delta") => chunks.thinking(out),
+                    Some("thinking_delta") => chunks.reasoning(&string(delta, "thinking"), out),
                     Some("input_json_delta") => {
                         let piece = string(delta, "partial_json");
                         if !piece.is_empty() {

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::translate::{
+    reasoning::Name,
     reply::{Call, Head, Reply, Stop, Tokens, UpstreamError},
     stream::{data, openai_error},
 };
@@ -22,6 +23,9 @@ pub(super) fn whole(reply: &Reply, model: &str) -> Value {
         words.into()
     };
     let mut message = json!({"role": "assistant", "content": content, "refusal": null});
+    if !reply.reasoning.is_empty() {
+        message[reply.reasoning.name.as_str()] = reply.reasoning.text.as_str().into();
+    }
     if !reply.calls.is_empty() {
         message["tool_calls"] = reply.calls.iter().map(call).collect();
     }
@@ -106,6 +110,15 @@ impl Chunks {
     #[expect(clippy::unused_self, reason = "it is one of the writer's pieces")]
     pub(super) fn thinking(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b": thinking\n\n");
+    }
+
+    /// More of what the model thinks.
+    pub(super) fn reasoning(&self, text: &str, out: &mut Vec<u8>) {
+        if text.is_empty() {
+            self.thinking(out);
+        } else {
+            self.delta(json!({Name::default().as_str(): text}), out);
+        }
     }
 
     pub(super) fn text(&self, text: &str, out: &mut Vec<u8>) {

@@ -11,10 +11,10 @@ use crate::translate::{
 pub(in crate::translate) trait Blocks: Send {
     /// The answer begins.
     fn start(&mut self, head: &Head, out: &mut Vec<u8>);
-    /// The model thinks: a sign of life, where the dialect has one.
-    fn thinking(&mut self, _: &mut Vec<u8>) {}
     /// A block begins.
     fn open(&mut self, at: u64, block: Block<'_>, out: &mut Vec<u8>);
+    /// More of what the model thinks.
+    fn reasoning(&mut self, at: u64, text: &str, out: &mut Vec<u8>);
     /// More of a text.
     fn text(&mut self, at: u64, text: &str, out: &mut Vec<u8>);
     /// More of a call's arguments, as JSON source.
@@ -33,6 +33,7 @@ pub(in crate::translate) trait Blocks: Send {
 
 /// What a block is to hold.
 pub(in crate::translate) enum Block<'a> {
+    Reasoning,
     Text,
     Call { id: &'a str, name: &'a str },
 }
@@ -84,7 +85,13 @@ impl<B: Blocks> Writer for InBlocks<B> {
 
     fn piece(&mut self, piece: Piece, out: &mut Vec<u8>) -> Result<(), TranslateError> {
         match piece {
-            Piece::Thinking => self.blocks.thinking(out),
+            Piece::Reasoning(thought) => {
+                let run = Run::Reasoning(thought.name);
+                if self.runs.open() != Some(run) {
+                    self.open(run, Block::Reasoning, out);
+                }
+                self.blocks.reasoning(self.runs.index(), &thought.text, out);
+            }
             Piece::Text(text) | Piece::Refusal(text) => {
                 if self.runs.open() != Some(Run::Text) {
                     self.open(Run::Text, Block::Text, out);

@@ -1,8 +1,8 @@
-//! The order of a stream's pieces: runs of text and tool calls, one after another, each call with its name first.
+//! The order of a stream's pieces: runs of thoughts, text and tool calls, one after another, each call with its name first.
 //!
 //! On failure: a [`TranslateError`] where a stream goes back to a call that has ended.
 
-use crate::translate::TranslateError;
+use crate::translate::{TranslateError, reasoning::Name};
 
 const INTERLEAVED: TranslateError =
     TranslateError::Reply("its stream goes back to a tool call that has ended");
@@ -11,6 +11,8 @@ const NAMELESS: TranslateError = TranslateError::Reply("a tool call has no name"
 /// What a run holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::translate) enum Run {
+    /// What the model thinks, and by which name the upstream has it.
+    Reasoning(Name),
     Text,
     /// The tool call of that index.
     Call(u64),

@@ -3,11 +3,14 @@
 use super::{Piece, Run, Runs, Writer};
 use crate::translate::{
     TranslateError,
+    reasoning::Reasoning,
     reply::{Call, Head, Stop, Tokens, UpstreamError},
 };
 
 /// The pieces of such a dialect.
 pub(in crate::translate) trait Wholes: Send {
+    /// The next piece of what the model thinks.
+    fn reasoning(&mut self, head: &Head, thought: &Reasoning, out: &mut Vec<u8>);
     /// The next piece of the text.
     fn text(&mut self, head: &Head, text: &str, out: &mut Vec<u8>);
     /// A call.
@@ -37,6 +40,13 @@ impl<W: Wholes> InWholes<W> {
     fn head(&self) -> Head {
         self.head.clone().unwrap_or_else(Head::unnamed)
     }
+
+    /// Gives the call that is whole, now that something else follows.
+    fn give(&mut self, head: &Head, out: &mut Vec<u8>) {
+        if let Some(before) = self.calls.take() {
+            self.wholes.call(head, &before, out);
+        }
+    }
 }
 
 impl<W: Wholes> Writer for InWholes<W> {
@@ -47,11 +57,12 @@ impl<W: Wholes> Writer for InWholes<W> {
     fn piece(&mut self, piece: Piece, out: &mut Vec<u8>) -> Result<(), TranslateError> {
         let head = self.head();
         match piece {
-            Piece::Thinking => {}
+            Piece::Reasoning(thought) => {
+                self.give(&head, out);
+                self.wholes.reasoning(&head, &thought, out);
+            }
             Piece::Text(text) | Piece::Refusal(text) => {
-                if let Some(before) = self.calls.take() {
-                    self.wholes.call(&head, &before, out);
-                }
+                self.give(&head, out);
                 self.wholes.text(&head, &text, out);
             }
             Piece::Call {
