@@ -27,6 +27,11 @@ pub enum Identity {
         /// Its serial number, in hexadecimal.
         serial: String,
     },
+    /// A Kerberos ticket, shown to the proxy by Negotiate.
+    Kerberos {
+        /// Whose it is, with the realm, as the key distribution centre calls them.
+        principal: String,
+    },
     /// No credentials, from a network that the configuration gives a name.
     Network {
         /// The network as configured.

@@ -112,10 +112,11 @@ impl fmt::Debug for ConnectAsk {
 /// What becomes of a CONNECT.
 pub enum ConnectAnswer<C> {
     /// TLS is taken up here and each request inside it becomes an exchange of this caller.
-    /// Without one, each of them has to say who it is from.
-    Intercept(Option<C>),
-    /// Bytes are passed unread for this caller; the record is closed when they end.
-    Tunnel(C, Box<dyn TunnelRecord>),
+    /// Without one, each of them has to say who it is from. The headers go with the answer that grants it, where
+    /// there is one: the last word of a login.
+    Intercept(Option<C>, HeaderMap),
+    /// Bytes are passed unread for this caller; the record is closed when they end. Headers as above.
+    Tunnel(C, Box<dyn TunnelRecord>, HeaderMap),
     /// The answer instead of a connection.
     Refuse(Response<AnswerBody>),
 }
@@ -155,7 +156,7 @@ pub struct Arrival<C> {
     pub host: Option<String>,
     /// The port that goes with `host`; `None` at the gateway.
     pub port: Option<u16>,
-    /// Who CONNECT identified; `None` where there was no CONNECT.
+    /// Who CONNECT identified, or the same question about an absolute-form request; `None` where nobody was.
     pub caller: Option<C>,
     /// The caller's own certificate, where it showed one and there was no CONNECT.
     pub certificate: Option<Arc<Certified>>,

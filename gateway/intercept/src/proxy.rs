@@ -11,7 +11,7 @@ use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc};
 
 use cordon_domain::Door;
 use futures_util::FutureExt;
-use http::{Method, Request, Response, header, uri::Scheme};
+use http::{HeaderMap, Method, Request, Response, header, uri::Scheme};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::timeout};
@@ -111,12 +111,12 @@ impl<S: Exchanges> ProxyDoor<S> {
         };
         // The pages must be reachable by those who cannot log in yet.
         if target.host == PAGES_HOST {
-            return self.intercept(target, None, hyper::upgrade::on(&mut request));
+            return self.intercept(target, None, hyper::upgrade::on(&mut request), HeaderMap::new());
         }
         match self.ask(&request, &target).await {
             Err(_) => failed(),
             Ok(ConnectAnswer::Refuse(answer)) => answer,
-            Ok(ConnectAnswer::Intercept(caller)) => {
+            Ok(ConnectAnswer::Intercept(caller, headers)) => {
                 if !self.shared.authority.load().permits(&target.host) {
                     let event = TurnedAway {
                         door: Door::Proxy,
@@ -127,9 +127,9 @@ impl<S: Exchanges> ProxyDoor<S> {
                     };
                     return turned_away(&self.shared, event).await;
                 }
-                self.intercept(target, caller, hyper::upgrade::on(&mut request))
+                self.intercept(target, caller, hyper::upgrade::on(&mut request), headers)
             }
-            Ok(ConnectAnswer::Tunnel(who, record)) => {
+            Ok(ConnectAnswer::Tunnel(who, record, headers)) => {
                 let taken = hyper::upgrade::on(&mut request);
                 match tunnel::open(&self.shared, &target, None).await {
                     Ok(open) => {
@@ -148,7 +148,7 @@ impl<S: Exchanges> ProxyDoor<S> {
                             )
                             .await;
                         });
-                        Response::new(empty_body())
+                        granted(headers)
                     }
                     Err(reason) => {
                         let answer = self.no_way(target, who, reason).await;
@@ -190,7 +190,13 @@ impl<S: Exchanges> ProxyDoor<S> {
         turned_away(&self.shared, event).await
     }
 
-    fn intercept(&self, target: Target, caller: Option<S::Caller>, taken: OnUpgrade) -> Response<AnswerBody> {
+    fn intercept(
+        &self,
+        target: Target,
+        caller: Option<S::Caller>,
+        taken: OnUpgrade,
+        headers: HeaderMap,
+    ) -> Response<AnswerBody> {
         let connection = Intercepted {
             shared: Arc::clone(&self.shared),
             door: Door::Proxy,
@@ -205,7 +211,7 @@ impl<S: Exchanges> ProxyDoor<S> {
                 intercepted::run(connection, io).await;
             }
         });
-        Response::new(empty_body())
+        granted(headers)
     }
 
     /// A request that is not CONNECT.
@@ -237,32 +243,46 @@ impl<S: Exchanges> ProxyDoor<S> {
         match self.ask(&request, &target).await {
             Err(_) => failed(),
             Ok(ConnectAnswer::Refuse(answer)) => answer,
-            Ok(ConnectAnswer::Intercept(_)) => {
+            Ok(ConnectAnswer::Intercept(caller, headers)) => {
                 let arrival = Arrival {
                     door: Door::Proxy,
                     peer: self.peer,
                     host: Some(target.host),
                     port: Some(target.port),
-                    caller: None,
+                    caller,
                     certificate: self.certificate.clone(),
                     http2: false,
                     tls: false,
                 };
-                exchange(&self.shared, arrival, request).await
+                let mut answer = exchange(&self.shared, arrival, request).await;
+                answer.headers_mut().extend(headers);
+                answer
             }
-            Ok(ConnectAnswer::Tunnel(who, record)) => match tunnel::open(&self.shared, &target, None).await {
-                Ok(open) => match forward::pass(self.lease.clone(), open, request, record).await {
-                    Ok(answer) => answer,
-                    Err(reason) => self.no_way(target, who, reason).await,
-                },
-                Err(reason) => {
-                    let answer = self.no_way(target, who, reason).await;
-                    record.closed(0, 0).await;
-                    answer
+            Ok(ConnectAnswer::Tunnel(who, record, headers)) => {
+                match tunnel::open(&self.shared, &target, None).await {
+                    Ok(open) => match forward::pass(self.lease.clone(), open, request, record).await {
+                        Ok(mut answer) => {
+                            answer.headers_mut().extend(headers);
+                            answer
+                        }
+                        Err(reason) => self.no_way(target, who, reason).await,
+                    },
+                    Err(reason) => {
+                        let answer = self.no_way(target, who, reason).await;
+                        record.closed(0, 0).await;
+                        answer
+                    }
                 }
-            },
+            }
         }
     }
+}
+
+/// The answer to a CONNECT that is granted.
+fn granted(headers: HeaderMap) -> Response<AnswerBody> {
+    let mut answer = Response::new(empty_body());
+    *answer.headers_mut() = headers;
+    answer
 }
 
 /// Whether every name on a request is `target`: the request target's authority (`:authority`) and

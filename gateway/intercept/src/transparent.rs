@@ -162,7 +162,7 @@ impl<S: Exchanges> Way<S> {
         match self.ask(Method::CONNECT, &target, HeaderMap::new()).await {
             // Refused on record; there is no way to tell such a caller.
             Err(_) | Ok(ConnectAnswer::Refuse(_)) => {}
-            Ok(ConnectAnswer::Intercept(caller)) => {
+            Ok(ConnectAnswer::Intercept(caller, _)) => {
                 if !self.shared.authority.load().permits(&target.host) && target.host != PAGES_HOST {
                     return self.turn_away(Some(target.host), Reason::HostNotCertified).await;
                 }
@@ -178,7 +178,7 @@ impl<S: Exchanges> Way<S> {
                 };
                 intercepted::run(connection, io).await;
             }
-            Ok(ConnectAnswer::Tunnel(who, record)) => {
+            Ok(ConnectAnswer::Tunnel(who, record, _)) => {
                 match tunnel::open(&self.shared, &target, Some(self.destination)).await {
                     Ok(open) => {
                         let who = (Door::Transparent, self.peer, who);
@@ -247,7 +247,7 @@ impl<S: Exchanges> Way<S> {
         {
             Err(_) => failed(),
             Ok(ConnectAnswer::Refuse(answer)) => answer,
-            Ok(ConnectAnswer::Intercept(caller)) => {
+            Ok(ConnectAnswer::Intercept(caller, _)) => {
                 let arrival = Arrival {
                     door: Door::Transparent,
                     peer: self.peer,
@@ -260,7 +260,7 @@ impl<S: Exchanges> Way<S> {
                 };
                 exchange(&self.shared, arrival, request).await
             }
-            Ok(ConnectAnswer::Tunnel(who, record)) => {
+            Ok(ConnectAnswer::Tunnel(who, record, _)) => {
                 let opened = tunnel::open(&self.shared, &target, Some(self.destination)).await;
                 let reason = match opened {
                     Ok(open) => match forward::pass(self.lease.clone(), open, request, record).await {

@@ -237,14 +237,16 @@ impl Exchanges for Doorway {
             ConnectAnswer::Refuse(audit::refuse(gate, draft, cause).await)
         };
         let intercepted = gate.config.intercepts(&ask.host);
-        let caller = match identify::at_connect(&rules, &ask) {
-            Ok(caller) => caller,
+        let (caller, headers) = match identify::at_connect(gate, &rules, &ask).await {
+            Ok(known) => known,
             // Who was redirected here could not log in before; each request may bring a key of its own.
-            Err(_) if intercepted && ask.door == Door::Transparent => return ConnectAnswer::Intercept(None),
+            Err(_) if intercepted && ask.door == Door::Transparent => {
+                return ConnectAnswer::Intercept(None, HeaderMap::new());
+            }
             Err(cause) => return refuse(Actor::unidentified(), cause).await,
         };
         if intercepted {
-            return ConnectAnswer::Intercept(Some(caller));
+            return ConnectAnswer::Intercept(Some(caller), headers);
         }
         let intercept = &gate.config.intercept;
         if intercept.other_hosts == Others::Refuse && !intercept.passes_unread(&ask.host) {
@@ -271,7 +273,7 @@ impl Exchanges for Doorway {
         let recording = OpenTunnel::record(gate.clone(), opened, share);
         // In a task, so that a caller who leaves meanwhile leaves no tunnel without an end.
         match gate.tasks.spawn(recording).await {
-            Ok(Ok(tunnel)) => ConnectAnswer::Tunnel(caller, Box::new(tunnel)),
+            Ok(Ok(tunnel)) => ConnectAnswer::Tunnel(caller, Box::new(tunnel), headers),
             Ok(Err(_)) | Err(_) => refuse(caller.0.as_ref().clone(), Cause::Audit).await,
         }
     }

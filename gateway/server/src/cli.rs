@@ -3,7 +3,10 @@
 //! Exit codes: 0 fine, 1 the answer is no (found, invalid, not verified), 2 wrong usage or could
 //! not run.
 
+#[cfg(feature = "kerberos")]
+mod accept_tickets;
 mod audit;
+mod bounds;
 mod ca;
 mod check;
 mod detectors;
@@ -93,6 +96,10 @@ enum Command {
     /// Read a file from standard input, for the gateway's own use.
     #[command(hide = true)]
     ReadFile(read_file::ReadFile),
+    /// Check Kerberos tokens from standard input, for the gateway's own use.
+    #[cfg(feature = "kerberos")]
+    #[command(hide = true)]
+    AcceptTickets(accept_tickets::AcceptTickets),
 }
 
 /// Which installation a command is about.
@@ -170,6 +177,8 @@ impl Cli {
             Command::Model(model) => model.run(),
             Command::Bench(bench) => bench.run(),
             Command::ReadFile(read_file) => read_file.run(),
+            #[cfg(feature = "kerberos")]
+            Command::AcceptTickets(accept_tickets) => accept_tickets.run(),
         };
         match outcome {
             Ok(code) => code,

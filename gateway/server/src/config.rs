@@ -9,6 +9,7 @@
 mod doors;
 mod files;
 mod hosts;
+mod kerberos;
 mod limits;
 mod read;
 mod setting;
@@ -23,6 +24,7 @@ use serde::Deserialize;
 pub use self::{
     doors::{Hidden, IdentityConfig, Intercept, Listen, Others, Permission},
     files::{Files, Ocr},
+    kerberos::Kerberos,
     limits::Limits,
     setting::{Aws, Setting},
 };
@@ -396,9 +398,19 @@ impl Config {
         self.dialects.clone_from(&fresh.dialects);
         self.fingerprints.clone_from(&fresh.fingerprints);
         let identity = self.identity.clone();
+        // The child that checks tickets belongs to the process, too; who is admitted by them does not.
+        let kerberos = match (identity.kerberos, &fresh.identity.kerberos) {
+            (Some(old), Some(new)) => Some(Kerberos {
+                keytab: old.keytab,
+                principal: old.principal,
+                ..new.clone()
+            }),
+            (Some(_), None) | (None, _) => None,
+        };
         self.identity = IdentityConfig {
             installation_key: identity.installation_key,
             client_ca: identity.client_ca,
+            kerberos,
             ..fresh.identity.clone()
         };
     }
@@ -433,8 +445,14 @@ impl Config {
             installation_key,
             client_ca,
             certificate_groups: _,
+            kerberos,
             networks: _,
         } = identity;
+        let service = |kerberos: &Option<Kerberos>| {
+            kerberos
+                .as_ref()
+                .map(|kerberos| (kerberos.keytab.clone(), kerberos.principal.clone()))
+        };
         [
             ("dir", *dir != other.dir),
             ("listen", *listen != other.listen),
@@ -452,6 +470,10 @@ impl Config {
                 *installation_key != other.identity.installation_key,
             ),
             ("identity.client_ca", *client_ca != other.identity.client_ca),
+            (
+                "identity.kerberos",
+                service(kerberos) != service(&other.identity.kerberos),
+            ),
             ("limits", *limits != other.limits),
             ("log", *log != other.log),
         ]
@@ -509,6 +531,14 @@ pub fn database_url() -> Option<String> {
 /// A variable that the configuration names; none where it is not set or no UTF-8.
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// Where Kerberos' own configuration is, for the child that checks tickets: `KRB5_CONFIG`, as its own programs read it.
+pub fn kerberos_environment() -> Option<(&'static str, std::ffi::OsString)> {
+    const NAME: &str = "KRB5_CONFIG";
+    std::env::var_os(NAME)
+        .filter(|file| !file.is_empty())
+        .map(|file| (NAME, file))
 }
 
 /// The file that `CORDON_BASELINE_KEY` names: the key of the baseline of `cordon scan`.

@@ -19,6 +19,7 @@ use crate::{
     config::Config,
     files::Files,
     metrics::Metrics,
+    negotiate::Negotiator,
     questions::Questions,
     rules::Rules,
     supervise::{Engine, EngineState},
@@ -41,6 +42,8 @@ pub struct Gate {
     pub questions: Questions,
     /// What reads files.
     pub files: Files,
+    /// What checks Kerberos tickets, where callers may show one.
+    pub negotiator: Option<Negotiator>,
     /// Where records go.
     pub recorder: Recorder,
     /// Key behind placeholders.

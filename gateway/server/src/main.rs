@@ -17,6 +17,7 @@ mod bench;
 mod files;
 mod gate;
 mod metrics;
+mod negotiate;
 mod offload;
 mod pipeline;
 mod questions;

@@ -10,7 +10,7 @@ use cordon_intercept::{EncodingError, ReadError};
 use cordon_policy::TransformRefused;
 use cordon_wire::{DecodeError, TranslateError};
 
-use crate::{files, pipeline::call::Stopped, upstream::UpstreamError};
+use crate::{files, negotiate, pipeline::call::Stopped, upstream::UpstreamError};
 
 pub mod page;
 
@@ -24,6 +24,8 @@ pub enum Cause {
         /// Whether the proxy's own header is the one to use.
         proxy: bool,
     },
+    /// A Kerberos ticket, or what was to be one, by which nobody is known.
+    Ticket(negotiate::Fault),
     /// More exchanges under way than configured.
     Busy,
     /// More of one actor under way than configured, of what is named.
@@ -201,6 +203,8 @@ impl Cause {
                     ))
                 }
             }
+            Self::Ticket(fault) if fault.is_the_callers() => told(407, Fault::Identity, fault.code(), fault.message().into()),
+            Self::Ticket(fault) => told(503, Fault::Internal, fault.code(), fault.message().into()),
             Self::Busy => told(503, Fault::Internal, "cordon_busy", "Cordon has as many requests under way as it is configured for. Try again shortly.".into()),
             Self::ActorBusy(what) => told(429, Fault::Limit, "cordon_actor_busy", format!("You have as many {what} as Cordon is configured for. Try again when some have ended.")),
             Self::Upgrade(status) => told(*status, Fault::Upgrade, "cordon_upgrade_not_inspected", "Cordon does not know how to inspect what is said over this connection, so it is not opened. Use plain HTTPS requests.".into()),
@@ -290,6 +294,7 @@ impl Cause {
             | Self::Audit
             | Self::Internal => Outcome::Internal,
             Self::Unidentified { .. }
+            | Self::Ticket(_)
             | Self::Busy
             | Self::ActorBusy(_)
             | Self::Upgrade(_)
@@ -324,6 +329,7 @@ impl Cause {
             }
             | Self::UpstreamStatus(429 | 503) => Some(ENGINE_RETRY),
             Self::Busy
+            | Self::Ticket(negotiate::Fault::Busy | negotiate::Fault::Unchecked)
             | Self::ActorBusy(_)
             | Self::File(FileRefused {
                 fault: files::Fault::Busy,

@@ -27,6 +27,7 @@ use crate::{
     gate::Gate,
     installation::{Installation, InstallationKey},
     keys::Keys,
+    negotiate::Principals,
     supervise,
 };
 
@@ -48,6 +49,8 @@ pub struct Rules {
     pub anonymous_loopback: bool,
     /// Groups of those who show a certificate.
     pub certificate_groups: BTreeSet<String>,
+    /// Whom a Kerberos ticket stands for, where callers may show one.
+    pub principals: Option<Principals>,
     /// Networks whose callers may come in without a key.
     pub networks: Vec<KnownNetwork>,
 }
@@ -79,6 +82,7 @@ impl Rules {
             keys,
             anonymous_loopback: config.identity.anonymous_loopback,
             certificate_groups: config.identity.certificate_groups.clone(),
+            principals: config.identity.kerberos.as_ref().map(Principals::new),
             networks: known_networks(config)?,
         })
     }

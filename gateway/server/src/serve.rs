@@ -42,6 +42,7 @@ use crate::{
     gate::{Allowance, Gate},
     installation::Installation,
     metrics::Metrics,
+    negotiate::Negotiator,
     questions::Questions,
     rules::{self, Rules},
     running::Running,
@@ -154,10 +155,12 @@ impl Server {
             info!("text in pictures is not recognised: `tesseract` is not there, or `files.ocr` is off");
         }
 
-        let (recorder, shipping) = open_audit(&config, &installation, clock.clone()).await?;
-        let metrics = Arc::new(Metrics::new());
         let (listeners, services) = (TaskTracker::new(), TaskTracker::new());
         let (stop, stop_last) = (CancellationToken::new(), CancellationToken::new());
+        let negotiator = Negotiator::start(&config, &services, stop_last.clone()).await?;
+
+        let (recorder, shipping) = open_audit(&config, &installation, clock.clone()).await?;
+        let metrics = Arc::new(Metrics::new());
         let engine = supervise::watch_engine(
             &config.engine,
             |address| UpstreamClient::of_engine(address, &way, &config.limits),
@@ -218,6 +221,7 @@ impl Server {
                 })
                 .collect(),
             files,
+            negotiator,
             questions: Questions::new(asked, config.questions.clone(), key.derive("questions")),
             upstreams,
             engine,

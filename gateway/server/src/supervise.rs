@@ -43,6 +43,16 @@ const PROBE_EVERY: Duration = Duration::from_secs(2);
 /// A process that has not said that it is well for so long hangs, and is started again.
 const HANGS_AFTER: Duration = Duration::from_secs(30);
 
+/// The program that runs, also after its file was replaced: for children that are our own program again.
+pub fn own_program() -> std::io::Result<PathBuf> {
+    let own = Path::new("/proc/self/exe");
+    if own.exists() {
+        Ok(own.to_owned())
+    } else {
+        std::env::current_exe()
+    }
+}
+
 /// Whether the engine can be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EngineState {

@@ -212,6 +212,7 @@ fn bound_actor(actor: &mut Actor) {
     }
     if let Identity::ApiKey { key: name }
     | Identity::Certificate { serial: name }
+    | Identity::Kerberos { principal: name }
     | Identity::Network { network: name } = &mut actor.identity
     {
         bound(name, NAME_BYTES);

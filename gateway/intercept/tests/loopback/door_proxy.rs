@@ -198,13 +198,14 @@ async fn absolute_form_is_an_exchange_without_tls() {
         .send_request(ask("http://api.openai.com/v1/models", HOST))
         .await
         .unwrap();
+    assert_eq!(answer.headers()["proxy-authenticate"], "Negotiate AAAA");
     assert_eq!(text(answer).await.0, StatusCode::OK);
     let arrival = stage.arrivals().pop().unwrap();
     assert_eq!(
         (arrival.tls, arrival.host.as_deref(), arrival.port),
         (false, Some(HOST), Some(80))
     );
-    assert!(arrival.caller.is_none());
+    assert_eq!(arrival.caller, Some("ann"));
 
     let answer = caller
         .send_request(ask("http://api.openai.com/", "other.example"))

@@ -14,7 +14,7 @@ use cordon_intercept::{
     ListenerLimits, Next, Pages, Reason, Received, Scope, Socket, SocketAnswer, SocketLimits, TunnelRecord,
     TunnelRules, TurnedAway, empty_body, full_body, read_body, serve,
 };
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::{
@@ -72,19 +72,27 @@ impl TunnelRecord for Record {
     }
 }
 
+/// What a login ends with.
+fn last_word() -> HeaderMap {
+    HeaderMap::from_iter([(
+        header::PROXY_AUTHENTICATE,
+        HeaderValue::from_static("Negotiate AAAA"),
+    )])
+}
+
 impl Exchanges for Fake {
     type Caller = &'static str;
 
     async fn connect(&self, ask: ConnectAsk) -> ConnectAnswer<&'static str> {
         match ask.host.as_str() {
-            HOST | "unlisted.example" => ConnectAnswer::Intercept(Some("ann")),
+            HOST | "unlisted.example" => ConnectAnswer::Intercept(Some("ann"), last_word()),
             "refused.example" => {
                 let mut answer = Response::new(full_body("log in"));
                 *answer.status_mut() = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
                 ConnectAnswer::Refuse(answer)
             }
             "panic.example" => panic!("a stand-in's fault"),
-            _ => ConnectAnswer::Tunnel("ann", Box::new(Record(self.closed.clone()))),
+            _ => ConnectAnswer::Tunnel("ann", Box::new(Record(self.closed.clone())), last_word()),
         }
     }
 
@@ -142,7 +150,7 @@ impl Exchanges for Fake {
         }
         let notes = Arc::clone(&self.notes);
         SocketAnswer::Open {
-            headers: http::HeaderMap::new(),
+            headers: HeaderMap::new(),
             limits: socket_limits(),
             serve: Box::new(move |socket| {
                 Box::pin(async move {
@@ -288,6 +296,10 @@ impl Stage {
     pub(crate) async fn connect(&self, target: &str) -> TcpStream {
         let (stream, head) = self.try_connect(target).await;
         assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        // The pages are open to those who cannot log in.
+        let known = !target.starts_with("cordon.internal");
+        let told = head.contains("proxy-authenticate: Negotiate AAAA\r\n");
+        assert_eq!(told, known, "{head}");
         stream
     }
 

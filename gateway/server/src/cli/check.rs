@@ -11,6 +11,7 @@ use super::{NO, say};
 use crate::{
     config::Config,
     installation::Installation,
+    negotiate,
     rules::{self, Rules},
     serve, supervise, trust,
 };
@@ -96,6 +97,9 @@ impl Check {
                     bad(format!("{error:#}"));
                 }
             }
+        }
+        if let Err(error) = negotiate::check(&config) {
+            bad(format!("{error:#}"));
         }
         match upstream_tls(&[], &Revocation::default()) {
             Ok(tls) => {

@@ -10,7 +10,7 @@ use cordon_intercept::{Network, normal_host};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Setting, host_within, hosts};
+use super::{Kerberos, Setting, host_within, hosts};
 
 /// Addresses to listen on.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -254,6 +254,9 @@ pub struct IdentityConfig {
     pub client_ca: Option<PathBuf>,
     /// Groups of everyone who shows such a certificate.
     pub certificate_groups: BTreeSet<String>,
+    /// Kerberos, with which callers of the proxy who are logged in to the company's domain need no key; only in builds
+    /// with the feature `kerberos`. Realms and groups are read again when the file changes.
+    pub kerberos: Option<Kerberos>,
     /// Networks whose callers need no key. The first that holds a caller's address names it.
     pub networks: Vec<NetworkIdentity>,
 }

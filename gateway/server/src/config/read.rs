@@ -199,6 +199,11 @@ impl Config {
                 fault("networks", format!("`identity.networks`: {error}"));
             }
         }
+        if let Some(kerberos) = &config.identity.kerberos {
+            for (key, message) in kerberos.faults(cfg!(feature = "kerberos")) {
+                fault(key, message);
+            }
+        }
         if config.gateway.certificate.is_some() != config.gateway.key.is_some() {
             fault("gateway", "`certificate` and `key` go together".to_owned());
         }
@@ -275,6 +280,9 @@ impl Config {
         self.intercept.crls.iter_mut().for_each(&mut fix);
         if let Some(token) = &mut self.intercept.authority.pkcs11 {
             fix(&mut token.module);
+        }
+        if let Some(kerberos) = &mut self.identity.kerberos {
+            fix(&mut kerberos.keytab);
         }
         for path in [
             &mut self.policy,

@@ -6,7 +6,6 @@
 //! On failure: the child is killed; what it would have said is unread.
 
 use std::{
-    path::Path,
     process::{ExitStatus, Stdio},
     time::Duration,
 };
@@ -20,7 +19,7 @@ use tokio::{
 };
 
 use super::Fault;
-use crate::config;
+use crate::{config, supervise::own_program};
 
 /// Bytes of JSON around texts and pictures that a report may have beside them.
 const AROUND: u64 = 8 << 20;
@@ -125,13 +124,7 @@ pub(super) async fn run(
     most: u64,
 ) -> Result<Vec<u8>, Fault> {
     let unread = |why: &str| Fault::Unread(why.to_owned());
-    // The program that runs, also after its file was replaced.
-    let own = Path::new("/proc/self/exe");
-    let own = if own.exists() {
-        own.to_owned()
-    } else {
-        std::env::current_exe().map_err(|_| unread("its reader cannot be started"))?
-    };
+    let own = own_program().map_err(|_| unread("its reader cannot be started"))?;
     let mut command = Command::new(own);
     command
         .arg("read-file")

@@ -45,6 +45,9 @@ pub const DECISION_HEADER: HeaderName = HeaderName::from_static("x-cordon-decisi
 /// sends the same prompt six times with fewer and fewer of them; at these words it stops at once.
 const ANTHROPIC_FINAL: &str = "Output blocked by content filtering policy";
 
+/// What a caller whom nobody knows is told beside, where tickets are taken.
+const TICKET_TOO: &str = "Who has a Kerberos ticket (`kinit`, or a login to the domain) comes in by a program that shows it (Negotiate), anybody by a key.";
+
 /// What is known of an exchange so far. It holds no text of it.
 #[derive(Clone)]
 pub struct Draft {
@@ -447,6 +450,9 @@ pub async fn refused(gate: &Gate, draft: &mut Draft, cause: &Cause) -> Refusal {
     if draft.dialect == Dialect::AnthropicMessages && draft.door == Door::Gateway && refusal.status == 400 {
         refusal.message = format!("{ANTHROPIC_FINAL}. {}", refusal.message);
     }
+    if let (Cause::Unidentified { proxy: true, .. }, Some(_)) = (cause, &gate.negotiator) {
+        refusal.message = format!("{TICKET_TOO} {}", refusal.message);
+    }
     if let Cause::Transform(reason) = cause {
         error!(exchange = %draft.exchange, %reason, "a request could not be transformed");
     }
@@ -510,6 +516,14 @@ pub async fn refuse(gate: &Gate, mut draft: Draft, cause: Cause) -> Response<Ans
     // At the proxy's own door a caller reads the status of HTTP.
     if let Some(rpc) = draft.rpc.filter(|_| refusal.status != 407) {
         remote(&mut answer, rpc, &refusal);
+    }
+    if refusal.status == 407 && gate.negotiator.is_some() {
+        // Beside Basic, and before it: the first that a program knows is often the one it takes.
+        let headers = answer.headers_mut();
+        if let Some(basic) = headers.insert(header::PROXY_AUTHENTICATE, HeaderValue::from_static("Negotiate"))
+        {
+            headers.append(header::PROXY_AUTHENTICATE, basic);
+        }
     }
     if draft.wants_page {
         let headers = answer.headers_mut();

@@ -3,7 +3,8 @@
 //! A Cordon key is taken from `Authorization: Bearer`, the headers of providers' keys (Google's query parameter is one,
 //! too), `x-cordon-key`, or Basic `Proxy-Authorization` (as the password, or as the user name when that is all a
 //! program can send). On an intercepted connection the CONNECT has said it already; a key among the request's own
-//! headers also counts. Who shows no key is known by a certificate, by the network, or not at all.
+//! headers also counts. At the proxy a Kerberos ticket does as well ([`crate::negotiate`]). Who shows neither is known
+//! by a certificate, by the network, or not at all.
 //!
 //! On failure: 407 at the proxy, 401 elsewhere, with the way to log in.
 
@@ -14,7 +15,7 @@ use cordon_domain::{Actor, Door, Identity};
 use cordon_intercept::{Arrival, Certified, ConnectAsk};
 use http::{HeaderMap, HeaderValue, header};
 
-use crate::{accept::Accepted, keys::PREFIX, refusal::Cause, rules::Rules};
+use crate::{accept::Accepted, gate::Gate, keys::PREFIX, refusal::Cause, rules::Rules};
 
 /// Where a program whose other headers are the provider's can put its Cordon key.
 const KEY_HEADER: &str = "x-cordon-key";
@@ -31,7 +32,11 @@ pub fn identify<B>(
 ) -> Result<Arc<Actor>, Cause> {
     let own = presented_key(&accepted.presented);
     // An absolute-form request to the proxy never passed a CONNECT: its proxy header counts.
-    let proxied = proxy_key(&accepted.presented);
+    // A ticket counted when the way was asked for, and counts once.
+    let by_ticket =
+        matches!(&arrival.caller, Some(Caller(actor)) if matches!(actor.identity, Identity::Kerberos { .. }));
+    let proxied =
+        proxy_key(&accepted.presented).filter(|_| !(by_ticket && ticket(&accepted.presented).is_some()));
     let proxy = arrival.door == Door::Proxy && arrival.caller.is_none();
     if let Some(key) = own.or(proxied) {
         return rules
@@ -59,7 +64,16 @@ pub fn identify<B>(
                     presented: false,
                     proxy: false,
                 }),
-            _ => Ok(caller.0.clone()),
+            // Nor one of a realm that is not admitted any more.
+            Identity::Kerberos { principal } => {
+                let known = rules.principals.as_ref().map(|known| known.actor(principal));
+                let actor = known.and_then(Result::ok).ok_or(Cause::Unidentified {
+                    presented: false,
+                    proxy: false,
+                })?;
+                Ok(Arc::new(actor))
+            }
+            Identity::Certificate { .. } | Identity::Unidentified => Ok(caller.0.clone()),
         };
     }
     without_key(rules, arrival.peer, arrival.certificate.as_deref()).ok_or(Cause::Unidentified {
@@ -68,8 +82,23 @@ pub fn identify<B>(
     })
 }
 
-/// The same for a CONNECT.
-pub fn at_connect(rules: &Rules, ask: &ConnectAsk) -> Result<Caller, Cause> {
+/// The same for a CONNECT, and what the answer that grants it tells the caller.
+pub async fn at_connect(gate: &Gate, rules: &Rules, ask: &ConnectAsk) -> Result<(Caller, HeaderMap), Cause> {
+    if let (Door::Proxy, Some(negotiator), Some(principals), Some(token)) = (
+        ask.door,
+        &gate.negotiator,
+        &rules.principals,
+        ticket(&ask.headers),
+    ) {
+        let accepted = negotiator.accept(token).await.map_err(Cause::Ticket)?;
+        let actor = principals.actor(&accepted.principal).map_err(Cause::Ticket)?;
+        let reply = accepted.reply.map(|reply| (header::PROXY_AUTHENTICATE, reply));
+        return Ok((Caller(Arc::new(actor)), HeaderMap::from_iter(reply)));
+    }
+    without_ticket(rules, ask).map(|caller| (caller, HeaderMap::new()))
+}
+
+fn without_ticket(rules: &Rules, ask: &ConnectAsk) -> Result<Caller, Cause> {
     if let Some(key) = proxy_key(&ask.headers) {
         let actor = rules.keys.recognise(&key).map_err(|_| Cause::Unidentified {
             presented: true,
@@ -156,6 +185,13 @@ fn proxy_key(headers: &HeaderMap) -> Option<String> {
     }
 }
 
+/// The token in `Proxy-Authorization: Negotiate`, in base64.
+fn ticket(headers: &HeaderMap) -> Option<&str> {
+    let text = headers.get(header::PROXY_AUTHORIZATION)?.to_str().ok()?.trim();
+    let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
+    scheme.eq_ignore_ascii_case("negotiate").then(|| token.trim())
+}
+
 /// The key in Basic credentials (RFC 7617): the password, else the user name.
 fn basic_key(encoded: &str) -> Option<String> {
     let decoded = String::from_utf8(BASE64_STANDARD.decode(encoded).ok()?).ok()?;
@@ -193,5 +229,10 @@ mod tests {
         assert_eq!(proxy_key(&headers).as_deref(), Some(""));
         headers.insert(header::PROXY_AUTHORIZATION, value("Negotiate abc"));
         assert_eq!(proxy_key(&headers).as_deref(), Some(""));
+        assert_eq!(ticket(&headers), Some("abc"));
+        headers.insert(header::PROXY_AUTHORIZATION, value("negotiate"));
+        assert_eq!(ticket(&headers), Some(""));
+        headers.insert(header::PROXY_AUTHORIZATION, value("NegotiateX abc"));
+        assert_eq!(ticket(&headers), None);
     }
 }
