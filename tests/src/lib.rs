@@ -10,6 +10,7 @@
 //! - [`encodings`] compresses bodies as servers do.
 //! - [`sockets`] speaks WebSocket through the doors, by a library that is not Cordon's.
 //! - [`calls`] is a service of gRPC by the package of that name, and its calls.
+//! - [`kdc`] is a key distribution centre of Kerberos, with users and services.
 //! - [`namespaces`] puts a test into a network of its own, with callers behind a router.
 //! - [`program`] runs client programs that we did not write, in an environment that holds nothing else.
 //!
@@ -24,6 +25,7 @@ pub mod encodings;
 pub mod engine;
 pub mod events;
 pub mod frames;
+pub mod kdc;
 pub mod namespaces;
 pub mod program;
 pub mod providers;

@@ -50,12 +50,13 @@ const EDGES: [(&str, &[&str]); 10] = [
 ];
 
 /// Dependencies that live in one room, and the crates that may name them.
-const HOMES: [(&str, &[&str]); 7] = [
+const HOMES: [(&str, &[&str]); 8] = [
     ("sqlx", &["cordon-audit"]),
     ("ort", &["cordon-inspect"]),
     ("tokenizers", &["cordon-inspect"]),
     // The tests make the certificates of their own upstream.
     ("rcgen", &["cordon-intercept", "cordon-tests"]),
+    ("libgssapi", &["cordon-server"]),
     ("llama-cpp-2", &["cordon-engine"]),
     ("llama-cpp-sys-2", &["cordon-engine"]),
     ("llguidance", &["cordon-engine"]),
