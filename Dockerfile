@@ -1,6 +1,7 @@
 # syntax=docker/dockerfile:1
 # Two programs, two images, and the engine with its default weights:
 #   docker build --target cordon -t cordon .
+#   docker build --target cordon --build-arg FEATURES=kerberos -t cordon .
 #   docker build --target engine -t cordon-engine .
 #   docker build --target engine-smollm2 -t cordon-engine-smollm2 .
 # The proxy's image never compiles llama.cpp.
@@ -9,10 +10,14 @@ ARG DEBIAN=bookworm
 
 FROM rust:${RUST}-${DEBIAN} AS proxy-build
 RUN apt-get update && apt-get install -y --no-install-recommends cmake && rm -rf /var/lib/apt/lists/*
+# `kerberos` takes tickets at the proxy: it links MIT's library, which comes with the image then.
+ARG FEATURES=
+RUN case "${FEATURES}" in *kerberos*) apt-get update && \
+    apt-get install -y --no-install-recommends libkrb5-dev libclang-dev && rm -rf /var/lib/apt/lists/* ;; esac
 WORKDIR /source
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/source/target \
-    cargo build --release --locked --bin cordon && cp target/release/cordon /usr/local/bin/
+    cargo build --release --locked --bin cordon --features "${FEATURES}" && cp target/release/cordon /usr/local/bin/
 
 FROM rust:${RUST}-${DEBIAN} AS engine-build
 RUN apt-get update && apt-get install -y --no-install-recommends cmake libclang-dev && rm -rf /var/lib/apt/lists/*
@@ -52,6 +57,11 @@ CMD ["--model", "/models/SmolLM2-135M-Instruct.Q4_1.gguf", "--listen", "0.0.0.0:
 
 # Last, so that a plain `docker build .` makes the proxy.
 FROM base AS cordon
+ARG FEATURES=
+USER root
+RUN case "${FEATURES}" in *kerberos*) apt-get update && \
+    apt-get install -y --no-install-recommends libgssapi-krb5-2 && rm -rf /var/lib/apt/lists/* ;; esac
+USER 65532:65532
 COPY --from=proxy-build /usr/local/bin/cordon /usr/local/bin/
 WORKDIR /var/lib/cordon
 EXPOSE 8443 8888 8889
