@@ -18,7 +18,7 @@ use crate::{
     detector::{self, DetectorInfo, Detectors},
     disguise::Disguises,
     fingerprint::Fingerprints,
-    join,
+    join::{self, Joined},
     load::{self, DetectorError},
     moment, names,
     ner::{Kind, Mention, Missed, Ner, Unspoken},
@@ -70,10 +70,12 @@ pub struct Recalled {
     /// Whether the token classifier is asked about the others.
     names: bool,
     unknown_bytes: usize,
+    /// Those that may go on in a neighbour.
+    joined: Vec<Joined>,
 }
 
 impl Recalled {
-    /// Bytes of texts that have to be inspected.
+    /// Bytes of texts that have to be inspected, those at borders that a value may cross among them.
     #[must_use]
     pub fn unknown_bytes(&self) -> usize {
         self.unknown_bytes
@@ -201,7 +203,10 @@ impl Inspector {
     }
 
     fn recall_of(&self, whose: Option<&str>, segments: &[Segment], names: bool) -> Recalled {
-        let mut unknown_bytes = 0;
+        let joined = join::joined(segments);
+        // What may go on in a neighbour is looked at again, known or not, joined and by itself.
+        let mut unknown_bytes = joined.iter().map(|joined| 2 * joined.text.len()).sum();
+        let at_borders: HashSet<usize> = joined.iter().flat_map(|joined| joined.segments()).collect();
         let texts = (0..).zip(segments).map(|(index, segment)| {
             let known = whose.and_then(|whose| {
                 self.remembered.known(&Asked {
@@ -213,7 +218,7 @@ impl Inspector {
                 })
             });
             let found = known.and_then(|known| self.remembered.findings(known, index));
-            if found.is_none() {
+            if found.is_none() || at_borders.contains(&index) {
                 unknown_bytes += segment.text.len();
             }
             (known, found)
@@ -222,6 +227,7 @@ impl Inspector {
             texts: texts.collect(),
             names,
             unknown_bytes,
+            joined,
         }
     }
 
@@ -244,7 +250,7 @@ impl Inspector {
         );
         let mut missed = None;
         let mut findings = Vec::new();
-        let mut across = self.across(segments);
+        let mut across = self.across(&recalled.joined);
         for (index, (segment, (known, found))) in segments.iter().zip(recalled.texts).enumerate() {
             let claims = across.remove(&index).unwrap_or_default();
             // What goes on in a neighbour depends on more than the text itself.
@@ -274,7 +280,7 @@ impl Inspector {
     /// Everything found in the segments of a body without the token classifier, by segment and place.
     #[must_use]
     pub fn inspect_all(&self, segments: &[Segment]) -> Vec<Finding> {
-        let mut across = self.across(segments);
+        let mut across = self.across(&join::joined(segments));
         (0..)
             .zip(segments)
             .flat_map(|(index, segment)| {
@@ -303,9 +309,9 @@ impl Inspector {
     }
 
     /// What lies across the borders of texts, by segment.
-    fn across(&self, segments: &[Segment]) -> HashMap<usize, Vec<Claim>> {
+    fn across(&self, joined: &[Joined]) -> HashMap<usize, Vec<Claim>> {
         let mut all: HashMap<usize, Vec<Claim>> = HashMap::new();
-        for joined in join::joined(segments) {
+        for joined in joined {
             let found = self.strong(&joined.text);
             let crossing: Vec<_> = found
                 .iter()
@@ -726,6 +732,33 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn what_is_left_to_inspect_is_told_ahead() {
+        let inspector = Inspector::embedded().ok().unwrap();
+        let texts = |texts: &[&str]| -> Vec<Segment> {
+            let segment = |text: &&str| Segment {
+                place: cordon_domain::Place::new("/a"),
+                role: Role::User,
+                text: cordon_domain::Text::from((*text).to_owned()),
+            };
+            texts.iter().map(segment).collect()
+        };
+        let left = |texts: &[Segment]| inspector.recall("a", texts, true).unknown_bytes();
+        let plain = texts(&["One sentence.", "Another one."]);
+        assert_eq!(left(&plain), 25);
+        inspector.inspect_again("a", &plain[..1], true, None);
+        assert_eq!(left(&plain), 12);
+        inspector.inspect_again("a", &plain, true, None);
+        assert_eq!(left(&plain), 0);
+        // What a value may cross the border of is looked at again, known or not.
+        let cut = texts(&["the card is 4111 1111", "1111 1111"]);
+        for text in cut.chunks(1) {
+            inspector.inspect_again("a", text, true, None);
+            assert_eq!(left(text), 0);
+        }
+        assert!(left(&cut) > 30, "{}", left(&cut));
     }
 
     #[test]

@@ -55,6 +55,11 @@ impl Joined {
         self.parts.iter().map(|part| &self.text[part.span.clone()])
     }
 
+    /// The segments that they are of.
+    pub(crate) fn segments(&self) -> impl Iterator<Item = usize> {
+        self.parts.iter().map(|part| part.segment)
+    }
+
     /// For a span of the joined text that crosses a border: what it takes of each text.
     pub(crate) fn across(&self, span: &Range<usize>) -> Vec<Touched> {
         let first = self.parts.partition_point(|part| part.span.end <= span.start);

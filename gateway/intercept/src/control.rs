@@ -4,8 +4,8 @@
 //! some of it for each open stream. hyper bounds what it keeps because of them, not how many come. The heads of frames are
 //! read here and nothing else of them; whether they are in order is hyper's to say.
 //!
-//! Limits: control frames in a minute, and one more for each 4 KiB that the caller was sent, since it has to open its
-//! windows for that.
+//! Limits: control frames in a minute, and two more for each frame of DATA that the caller was sent, since it has to open its
+//! windows for that: HAProxy's does so behind each, for the stream and for the connection.
 //!
 //! On failure: the connection is told to end as one that was abused.
 
@@ -28,19 +28,22 @@ use crate::watched::Pulse;
 const PREFACE: usize = 24;
 const HEAD: usize = 9;
 const MINUTE: Duration = Duration::from_secs(60);
-/// No program opens its windows in smaller steps.
-const BYTES_A_FRAME: u64 = 4096;
+/// Windows that a caller may open behind each frame of DATA.
+const FOR_EACH_DATA: u64 = 2;
+const DATA: u8 = 0x0;
 
-/// A caller's HTTP/2, its control frames counted.
+/// A caller's HTTP/2, its control frames counted, and the frames of DATA that it gets.
 pub(crate) struct ControlFrames<IO> {
     io: IO,
     pulse: Arc<Pulse>,
     heads: Heads,
     most: u64,
-    /// When the present minute began, with the frames and the bytes that were sent in it.
+    /// When the present minute began, with the frames and those of DATA that were sent in it.
     since: Instant,
     frames: u64,
     sent: u64,
+    /// The heads of what is sent.
+    sent_heads: Heads,
     /// Nothing more is read.
     over: bool,
 }
@@ -55,12 +58,18 @@ impl<IO> ControlFrames<IO> {
             since: Instant::now(),
             frames: 0,
             sent: 0,
+            sent_heads: Heads {
+                pass: 0,
+                ..Heads::default()
+            },
             over: false,
         }
     }
 
     fn read(&mut self, bytes: &[u8]) {
-        match self.heads.control_frames(bytes) {
+        // DATA, HEADERS and CONTINUATION belong to requests, which have bounds of their own.
+        let is_control = |kind| !matches!(kind, DATA | 0x1 | 0x9);
+        match self.heads.count(bytes, is_control) {
             0 => {}
             frames => self.count(frames, Instant::now()),
         }
@@ -71,15 +80,20 @@ impl<IO> ControlFrames<IO> {
             (self.since, self.frames, self.sent) = (now, 0, 0);
         }
         self.frames += frames;
-        if self.frames > self.most.saturating_add(self.sent / BYTES_A_FRAME) {
+        if self.frames > self.most.saturating_add(self.sent * FOR_EACH_DATA) {
             self.over = true;
             self.pulse.abused();
         }
     }
 
-    fn wrote(&mut self, polled: &Poll<io::Result<usize>>) {
-        if let Poll::Ready(Ok(count)) = polled {
-            self.sent = self.sent.saturating_add(*count as u64);
+    fn wrote<'b>(&mut self, polled: &Poll<io::Result<usize>>, bufs: impl IntoIterator<Item = &'b [u8]>) {
+        let Poll::Ready(Ok(mut count)) = *polled else {
+            return;
+        };
+        for buf in bufs {
+            let written = &buf[..count.min(buf.len())];
+            self.sent += self.sent_heads.count(written, |kind| kind == DATA);
+            count -= written.len();
         }
     }
 }
@@ -103,8 +117,8 @@ impl Default for Heads {
 }
 
 impl Heads {
-    /// How many control frames begin in these bytes.
-    fn control_frames(&mut self, mut bytes: &[u8]) -> u64 {
+    /// How many frames of those kinds begin in these bytes.
+    fn count(&mut self, mut bytes: &[u8], counts: impl Fn(u8) -> bool) -> u64 {
         let mut count = 0;
         while !bytes.is_empty() {
             if self.pass > 0 {
@@ -121,8 +135,7 @@ impl Heads {
                 self.filled = 0;
                 let [a, b, c, kind, ..] = self.head;
                 self.pass = u32::from_be_bytes([0, a, b, c]) as usize;
-                // DATA, HEADERS and CONTINUATION belong to requests, which have bounds of their own.
-                count += u64::from(!matches!(kind, 0x0 | 0x1 | 0x9));
+                count += u64::from(counts(kind));
             }
         }
         count
@@ -151,7 +164,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for ControlFrames<IO> {
 impl<IO: AsyncWrite + Unpin> AsyncWrite for ControlFrames<IO> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.wrote(&polled);
+        self.wrote(&polled, [buf]);
         polled
     }
 
@@ -169,7 +182,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for ControlFrames<IO> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        self.wrote(&polled);
+        self.wrote(&polled, bufs.iter().map(|buf| &**buf));
         polled
     }
 
@@ -208,7 +221,7 @@ mod tests {
         ) {
             let bytes = connection(&kinds);
             let mut heads = Heads::default();
-            let counted: u64 = bytes.chunks(step).map(|piece| heads.control_frames(piece)).sum();
+            let counted: u64 = bytes.chunks(step).map(|piece| heads.count(piece, |kind| ![0, 1, 9].contains(&kind))).sum();
             let control = kinds.iter().filter(|(kind, _)| ![0, 1, 9].contains(kind));
             prop_assert_eq!(counted, control.count() as u64);
         }
@@ -238,8 +251,19 @@ mod tests {
         let pulse = Pulse::new();
         let mut counted = ControlFrames::new(ours, Arc::clone(&pulse), 10);
         let told = || pulse.enough().now_or_never();
-        counted.write_all(&vec![0; 20 * 4096]).await.unwrap();
-        caller.read_exact(&mut vec![0; 20 * 4096]).await.unwrap();
+        // Small pieces of a stream, written in any way, and frames that open no window.
+        let sent = [
+            frame(DATA, 200).repeat(6),
+            frame(0x1, 90),
+            frame(DATA, 30).repeat(4),
+        ]
+        .concat();
+        let (first, rest) = sent.split_at(700);
+        counted.write_all(first).await.unwrap();
+        let (second, third) = rest.split_at(5);
+        let both = [io::IoSlice::new(second), io::IoSlice::new(third)];
+        assert_eq!(counted.write_vectored(&both).await.unwrap(), rest.len());
+        caller.read_exact(&mut vec![0; sent.len()]).await.unwrap();
         let now = Instant::now();
         counted.count(30, now);
         assert_eq!(told(), None);

@@ -66,6 +66,13 @@ pub struct Gate {
     pub draining: AtomicBool,
 }
 
+impl Gate {
+    /// Whether the proxy takes Kerberos tickets at the moment.
+    pub fn takes_tickets(&self) -> bool {
+        self.negotiator.is_some() && self.rules.load().principals.is_some()
+    }
+}
+
 /// Records a second that callers without a key can cause.
 const STRANGERS_A_SECOND: f64 = 10.0;
 /// Records that they can cause at once.

@@ -45,6 +45,8 @@ pub const TOKEN_BYTES: usize = 48_000;
 const WAITING: usize = 256;
 /// Time for one token, the child's start included.
 const LONGEST: Duration = Duration::from_secs(5);
+/// Time that a caller waits for others' tokens and its own.
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
 /// Bytes of one line of the child's.
 const LINE_BYTES: u64 = 128 << 10;
 
@@ -196,7 +198,7 @@ impl Negotiator {
         Ok(Some(Self(asks)))
     }
 
-    /// Checks a token, in base64 as it came. It goes on when the caller leaves meanwhile.
+    /// Checks a token, in base64 as it came.
     pub async fn accept(&self, token: &str) -> Result<Accepted, Fault> {
         if token.len() > TOKEN_BYTES.div_ceil(3) * 4 {
             return Err(Fault::TooLarge);
@@ -212,7 +214,10 @@ impl Negotiator {
             told,
         };
         match self.0.try_send(ask) {
-            Ok(()) => verdict.await.unwrap_or(Err(Fault::Unchecked)),
+            Ok(()) => match tokio::time::timeout(LONGEST_WAIT, verdict).await {
+                Ok(verdict) => verdict.unwrap_or(Err(Fault::Unchecked)),
+                Err(_) => Err(Fault::Busy),
+            },
             Err(mpsc::error::TrySendError::Full(_)) => Err(Fault::Busy),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(Fault::Unchecked),
         }
@@ -383,6 +388,10 @@ async fn keep(service: Service, mut asked: mpsc::Receiver<Ask>, stop: Cancellati
             ask = asked.recv() => ask,
         };
         let Some(Ask { token, told }) = ask else { return };
+        // Whoever asked has left or waited too long.
+        if told.is_closed() {
+            continue;
+        }
         let turn = tokio::time::timeout(LONGEST, turn(&service, &mut acceptor, &token)).await;
         let verdict = match turn {
             Ok(Ok(verdict)) => verdict,

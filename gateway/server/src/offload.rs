@@ -1,12 +1,12 @@
 //! Work on whole texts: short work where it stands, long work on threads of its own, so that one large prompt does not
 //! delay other callers.
 //!
-//! Limits: as many long pieces of work at a time as there are cores. More would not end sooner, and each thread that
-//! inspects keeps tables of its own.
+//! Limits: as many long pieces of work at a time as there are cores, and [`FEWEST`] at least, so that those of middling length go on
+//! beside a very long one. More would not end sooner, and each thread that inspects keeps tables of its own.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::LazyLock,
+    sync::{Arc, LazyLock},
 };
 
 use tokio::sync::Semaphore;
@@ -16,8 +16,13 @@ const INSPECTED_INLINE: usize = 16 << 10;
 /// Bodies of this size are read where the request is served: reading is many times as fast as inspecting.
 const READ_INLINE: usize = 192 << 10;
 
-static PLACES: LazyLock<Semaphore> =
-    LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)));
+/// Long pieces of work at a time, on a machine with fewer cores.
+const FEWEST: usize = 4;
+
+static PLACES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Arc::new(Semaphore::new(cores.max(FEWEST)))
+});
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug)]
@@ -50,11 +55,15 @@ pub async fn offload<T: Send + 'static>(
     // The semaphore is never closed. Whoever waits takes no core, so their number needs no bound here.
     let place = match work {
         Work::Waits => None,
-        Work::Inspect(_) | Work::Read(_) => PLACES.acquire().await.ok(),
+        Work::Inspect(_) | Work::Read(_) => PLACES.clone().acquire_owned().await.ok(),
     };
-    let done = tokio::task::spawn_blocking(run).await.map_err(|_| GaveUp);
-    drop(place);
-    done
+    // Who asked may leave meanwhile; the work has its place until it is done.
+    let run = move || {
+        let done = run();
+        drop(place);
+        done
+    };
+    tokio::task::spawn_blocking(run).await.map_err(|_| GaveUp)
 }
 
 #[cfg(test)]

@@ -184,6 +184,15 @@ fn each_byte_stays_but_those_of_what_is_taken_out() {
         mark()
     );
     assert_eq!(without(MESSAGES, &elsewhere), elsewhere);
+    // Nor is it on anything but a model's reasoning: what is inspected is what is sent.
+    let text = json!({"type": "text", "text": "x", "signature": mark()}).to_string();
+    for marked in [
+        body(&turn(&format!("{said},{text},{said}"))),
+        body(&format!(r#"{{"role":"user","content":[{said},{block},{said}]}}"#)),
+        body(&format!(r#"{{"role":"user","content":[{block}]}}"#)),
+    ] {
+        assert_eq!(without(MESSAGES, &marked), marked);
+    }
     // Where nothing is signed nothing is taken out.
     let chat = format!(
         r#"{{"messages":[{{"role":"assistant","content":"{}"}}]}}"#,

@@ -450,7 +450,7 @@ pub async fn refused(gate: &Gate, draft: &mut Draft, cause: &Cause) -> Refusal {
     if draft.dialect == Dialect::AnthropicMessages && draft.door == Door::Gateway && refusal.status == 400 {
         refusal.message = format!("{ANTHROPIC_FINAL}. {}", refusal.message);
     }
-    if let (Cause::Unidentified { proxy: true, .. }, Some(_)) = (cause, &gate.negotiator) {
+    if matches!(cause, Cause::Unidentified { proxy: true, .. }) && gate.takes_tickets() {
         refusal.message = format!("{TICKET_TOO} {}", refusal.message);
     }
     if let Cause::Transform(reason) = cause {
@@ -517,7 +517,7 @@ pub async fn refuse(gate: &Gate, mut draft: Draft, cause: Cause) -> Response<Ans
     if let Some(rpc) = draft.rpc.filter(|_| refusal.status != 407) {
         remote(&mut answer, rpc, &refusal);
     }
-    if refusal.status == 407 && gate.negotiator.is_some() {
+    if refusal.status == 407 && gate.takes_tickets() {
         // Beside Basic, and before it: the first that a program knows is often the one it takes.
         let headers = answer.headers_mut();
         if let Some(basic) = headers.insert(header::PROXY_AUTHENTICATE, HeaderValue::from_static("Negotiate"))

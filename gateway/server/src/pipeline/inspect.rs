@@ -72,7 +72,7 @@ pub async fn inspect(
         .inspector
         .recall(whose, body.as_ref().map_or(&[], |body| body.segments()), true);
     let of_head = rules.inspector.recall(whose, &head, false);
-    let work = work_of(rules, &of_body, true);
+    let work = work_of(rules, &[&of_body, &of_head], true);
     let late = rules.policy.late();
     let deadline = Duration::from_millis(gate.config.ner.deadline_ms);
     let until = (late != Late::Wait).then(|| started + deadline);
@@ -120,9 +120,9 @@ pub async fn inspect(
 }
 
 /// The work that is left of an inspection. The token classifier lets its callers wait, and fingerprints may wait for the disk.
-pub(super) fn work_of(rules: &Rules, recalled: &Recalled, names: bool) -> Work {
+pub(super) fn work_of(rules: &Rules, recalled: &[&Recalled], names: bool) -> Work {
     let waits = (names && rules.inspector.ner().is_some()) || rules.inspector.fingerprints().is_some();
-    match recalled.unknown_bytes() {
+    match recalled.iter().map(|recalled| recalled.unknown_bytes()).sum() {
         0 => Work::Inspect(0),
         _ if waits => Work::Waits,
         bytes => Work::Inspect(bytes),

@@ -246,7 +246,7 @@ async fn put_back(
 async fn look_at(rules: &Arc<Rules>, reply: ReplyBody, draft: &mut Draft) -> Result<ReplyBody, Cause> {
     // What is answered comes back with the next turn of the conversation.
     let recalled = rules.inspector.recall(&draft.actor.user, reply.segments(), false);
-    let (work, rules) = (work_of(rules, &recalled, false), rules.clone());
+    let (work, rules) = (work_of(rules, &[&recalled], false), rules.clone());
     let (reply, findings) = offload(work, move || {
         let (findings, _) = rules.inspector.inspect_recalled(reply.segments(), recalled, None);
         (reply, findings)
@@ -305,7 +305,7 @@ pub(super) async fn findings_in(
         })
         .collect();
     let recalled = rules.inspector.recall(&actor.user, &segments, false);
-    let (work, rules) = (work_of(rules, &recalled, false), rules.clone());
+    let (work, rules) = (work_of(rules, &[&recalled], false), rules.clone());
     offload(work, move || {
         rules.inspector.inspect_recalled(&segments, recalled, None).0
     })

@@ -295,10 +295,11 @@ fn named(
     draft: &Draft,
     extra: Vec<(HeaderName, HeaderValue)>,
 ) -> Result<Addressed, Cause> {
-    let cleared = cleared.translate(
-        |body, dialect: Dialect| cordon_wire::without_made(dialect, body),
-        asked.endpoint.dialect,
-    )?;
+    let cleared = match asked.endpoint.operation {
+        Operation::Generate | Operation::CountTokens => without_made(cleared, asked)?,
+        // No conversation, and not always JSON.
+        _ => cleared,
+    };
     let model = upstream
         .model
         .as_deref()
@@ -328,6 +329,14 @@ fn named(
     })
 }
 
+/// A request without what we gave the caller as its model's reasoning.
+fn without_made(cleared: Cleared, asked: Asked) -> Result<Cleared, Cause> {
+    Ok(cleared.translate(
+        |body, dialect: Dialect| cordon_wire::without_made(dialect, body),
+        asked.endpoint.dialect,
+    )?)
+}
+
 /// A request put into what the upstream speaks, asking for the upstream's own model. None of the caller's headers are of
 /// that dialect, so none are sent.
 fn translated(
@@ -344,6 +353,11 @@ fn translated(
         None => asked_model(decoded, &cleared, draft).unwrap_or_else(|| "default".to_owned()),
     };
     let asked = asked.telling_effort(spoken != Spoken::Chat || upstream.takes_effort);
+    // What our model, or another's, thought is nothing for a provider, unless it is configured as one whose own models go on from it.
+    let cleared = match upstream.kind {
+        UpstreamKind::Cloud if !upstream.takes_effort => without_made(cleared, asked)?,
+        _ => cleared,
+    };
     let chat = cleared.translate(
         |body, (asked, model): (Asked, String)| cordon_wire::request_to_chat(asked, body, &model),
         (asked, model.clone()),

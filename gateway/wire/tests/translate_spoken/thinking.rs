@@ -86,6 +86,13 @@ fn claude_is_not_asked_to_think_where_it_would_refuse() {
     let results = json!({"messages": [{"role": "user", "content": "hi"},
         {"role": "assistant", "content": "", "tool_calls": [{"id": "1", "function": {"name": "a", "arguments": "{}"}}]},
         {"role": "tool", "tool_call_id": "1", "content": "x"}]});
+    let mut reminded = results.clone();
+    reminded["messages"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"role": "user", "content": "Be brief."}));
+    let prefilled =
+        json!({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "So"}]});
     for (model, body) in [
         // Models of before, and others that only speak the dialect.
         ("claude-3-5-sonnet-20241022", high(json!({}))),
@@ -94,6 +101,8 @@ fn claude_is_not_asked_to_think_where_it_would_refuse() {
         ("claude-sonnet-4-5", high(json!({"tool_choice": "required"}))),
         // The thoughts before the calls would have to come back signed.
         ("claude-sonnet-4-5", high(results)),
+        ("claude-sonnet-4-5", high(reminded)),
+        ("claude-sonnet-4-5", high(prefilled)),
         ("claude-sonnet-4-5", high(json!({"max_tokens": 1500}))),
         (
             "claude-sonnet-4-5",

@@ -57,6 +57,10 @@ struct Form {
     /// The member of a turn that lists its parts; none where the turns are the parts.
     parts: Option<&'static str>,
     marks: &'static [&'static [&'static str]],
+    /// Whose turns hold reasoning.
+    role: &'static str,
+    /// What a part of reasoning is told by beside its mark: a member and its value, `true` for a flag.
+    kind: Option<(&'static str, &'static str)>,
 }
 
 impl Form {
@@ -66,12 +70,16 @@ impl Form {
                 places: &[&["messages"]],
                 parts: Some("content"),
                 marks: &[&["signature"]],
+                role: "assistant",
+                kind: Some(("type", "thinking")),
             },
             Dialect::OpenaiResponses => Self {
                 // Bare, or in a message over a WebSocket.
                 places: &[&["input"], &["response", "input"]],
                 parts: None,
                 marks: &[&["encrypted_content"]],
+                role: "",
+                kind: Some(("type", "reasoning")),
             },
             Dialect::Gemini => Self {
                 places: &[
@@ -81,21 +89,32 @@ impl Form {
                 ],
                 parts: Some("parts"),
                 marks: &[&["thoughtSignature"], &["thought_signature"]],
+                role: "model",
+                kind: Some(("thought", "true")),
             },
             Dialect::BedrockConverse => Self {
                 places: &[&["messages"], &["input", "converse", "messages"]],
                 parts: Some("content"),
                 marks: &[&["reasoningContent", "reasoningText", "signature"]],
+                role: "assistant",
+                kind: None,
             },
             _ => return None,
         })
     }
 
+    /// Whether it is reasoning that we made. The mark alone would not do: whoever put it on something else could have
+    /// that taken out after it was inspected.
     fn is_made(&self, part: Value<'_>) -> bool {
-        self.marks.iter().any(|mark| {
-            let held = mark.iter().try_fold(part, |at, step| at.get(step));
-            held.is_some_and(|held| Name::ALL.into_iter().any(|name| held.is_text(name.mark())))
-        })
+        let is_kind = self.kind.is_none_or(|(name, value)| {
+            part.get(name)
+                .is_some_and(|held| held.is_text(value) || (value == "true" && held.as_bool() == Some(true)))
+        });
+        is_kind
+            && self.marks.iter().any(|mark| {
+                let held = mark.iter().try_fold(part, |at, step| at.get(step));
+                held.is_some_and(|held| Name::ALL.into_iter().any(|name| held.is_text(name.mark())))
+            })
     }
 
     fn cut(&self, turns: Value<'_>, cuts: &mut Vec<Range<usize>>) {
@@ -108,8 +127,9 @@ impl Form {
                 parts.items().next().is_some() && parts.items().all(|part| self.is_made(part))
             })
         };
-        without(turns, emptied, cuts);
-        for turn in turns.items().filter(|turn| !emptied(*turn)) {
+        let is_models = |turn: Value<'_>| turn.get("role").is_some_and(|role| role.is_text(self.role));
+        without(turns, |turn| is_models(turn) && emptied(turn), cuts);
+        for turn in turns.items().filter(|turn| is_models(*turn) && !emptied(*turn)) {
             if let Some(parts) = list_of(turn, parts) {
                 without(parts, |part| self.is_made(part), cuts);
             }

@@ -75,11 +75,19 @@ pub(super) fn counting(chat: Chat, model: &str) -> Value {
 
 /// Has the model think as much as is wished. Gives whether it does.
 ///
-/// It is not asked to where it has to call a tool, nor to go on from calls: the thoughts before them would have to come
+/// It is not asked to where it has to call a tool or goes on with words put into its mouth, nor to go on from calls: the thoughts before them would have to come
 /// back signed, and callers of other dialects do not have the signature.
 fn thinks(chat: &Chat, model: &str, request: &mut Value) -> bool {
     let forced = matches!(chat.choice, Choice::Required | Choice::Named(_));
-    if forced || matches!(chat.turns.last(), Some(Turn::Result { .. })) {
+    let since_assistant = || {
+        chat.turns
+            .iter()
+            .rev()
+            .take_while(|turn| !matches!(turn, Turn::Assistant { .. }))
+    };
+    let goes_on = since_assistant().any(|turn| matches!(turn, Turn::Result { .. }));
+    let is_prefilled = matches!(chat.turns.last(), Some(Turn::Assistant { .. }));
+    if forced || goes_on || is_prefilled {
         return false;
     }
     let most = request["max_tokens"].as_u64().unwrap_or(0);
