@@ -307,7 +307,7 @@ pub struct Upstream {
     #[serde(default)]
     pub model: Option<String>,
     /// Whether its `openai-chat` takes `reasoning_effort`. Then a translated request tells how much its caller wants the model to
-    /// think; servers that do not know it may refuse the request.
+    /// think, and gives a provider back what models thought in earlier turns; servers that do not know it may refuse the request.
     #[serde(default)]
     pub reasoning_effort: bool,
 }

@@ -35,8 +35,8 @@ pub struct Shape {
     pub(crate) reply: Patterns,
     /// Pointers to what a stream's events carry piece by piece.
     pub(crate) pieces: Vec<String>,
-    /// Pointers and what stands there in the event that ends an answer, and with it all its pieces.
-    pub(crate) ends: BTreeMap<String, String>,
+    /// Pointers and what can stand there in an event that ends an answer, and with it all its pieces.
+    pub(crate) ends: BTreeMap<String, Vec<String>>,
     /// How a stream's events say where their pieces go, if they are patches.
     pub(crate) patches: Option<Patches>,
     /// Where a request says who is signed in.

@@ -260,6 +260,17 @@ fn copilots_answer_has_originals_back_piece_by_piece_and_is_let_go_at_its_end() 
     );
     assert_eq!(heard[5], [r#"{"event":"titleUpdate","title":"About hunter2"}"#]);
 
+    // An error in place of the rest lets go of what was held, and comes behind it.
+    let error = r#"{"event":"error","errorCode":"throttled"}"#.to_owned();
+    let heard = self::heard(
+        "copilot.microsoft.com",
+        "/c/api/chat",
+        &[said("appendText", "so ["), error.clone()],
+    );
+    assert_eq!(heard[1].last(), Some(&error));
+    assert!(heard.concat().concat().contains("so "), "{heard:?}");
+    assert!(heard[1].concat().contains('['), "{heard:?}");
+
     let update = |text: &str| {
         format!("{{\"type\":1,\"target\":\"update\",\"arguments\":[{{\"writeAtCursor\":\"{text}\"}}]}}\u{1e}")
     };

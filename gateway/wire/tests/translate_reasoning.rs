@@ -229,6 +229,46 @@ fn mark() -> String {
 }
 
 #[test]
+fn thoughts_amid_the_arguments_of_a_call_wait_for_its_end() {
+    let chunk = |delta: Value| {
+        let chunk = json!({"id": "c", "model": "m", "choices": [{"index": 0, "delta": delta}]});
+        format!("data: {chunk}\n\n")
+    };
+    let call = |index: u64, name: &str, arguments: &str| {
+        chunk(
+            json!({"tool_calls": [{"index": index, "id": format!("call_{index}"), "function": {"name": name, "arguments": arguments}}]}),
+        )
+    };
+    let stream = [
+        call(0, "read", "{\"path\""),
+        chunk(json!({"reasoning": "Hm."})),
+        call(0, "", ":\"a\"}"),
+        call(1, "list", "{}"),
+        chunk(json!({"reasoning": "So."})),
+        "data: [DONE]\n\n".to_owned(),
+    ]
+    .concat();
+    for path in [
+        MESSAGES,
+        RESPONSES,
+        "/v1beta/models/m:streamGenerateContent?alt=sse",
+    ] {
+        let mut translator = StreamTranslator::new(asked(path), "m");
+        let mut out = translator.push(stream.as_bytes()).unwrap().to_vec();
+        out.extend_from_slice(&translator.finish().unwrap());
+        let out = String::from_utf8(out).unwrap();
+        let at = |words: &str| {
+            out.find(words)
+                .unwrap_or_else(|| panic!("{path}: no {words} in {out}"))
+        };
+        assert!(
+            at("read") < at("Hm.") && at("Hm.") < at("list") && at("list") < at("So."),
+            "{path}: {out}"
+        );
+    }
+}
+
+#[test]
 fn an_answer_that_was_cut_off_in_thought_is_no_turn() {
     let body = json!({"messages": [{"role": "user", "content": "a"},
         {"role": "assistant", "content": [{"type": "thinking", "thinking": "Hm.", "signature": mark()}]},

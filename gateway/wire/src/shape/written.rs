@@ -96,10 +96,10 @@ pub(super) struct WrittenReply {
     /// Pointers to strings that a stream's events carry piece by piece.
     #[cfg_attr(test, schemars(with = "Option<Vec<String>>"))]
     pub(super) pieces: Option<Spanned<Vec<String>>>,
-    /// Pointers, and the text or number that stands there in the event which ends an answer (`/event: done`). One WebSocket carries answer
-    /// after answer, so without it what looks like the beginning of a placeholder at an answer's end waits for the next one.
-    #[cfg_attr(test, schemars(with = "Option<BTreeMap<String, String>>"))]
-    pub(super) ends: Option<Spanned<BTreeMap<String, String>>>,
+    /// Pointers, and the texts or numbers of which one stands there in an event that ends an answer (`/event: [done, error]`). One WebSocket
+    /// carries answer after answer, so without it what looks like the beginning of a placeholder at an answer's end waits for the next one.
+    #[cfg_attr(test, schemars(with = "Option<BTreeMap<String, Vec<String>>>"))]
+    pub(super) ends: Option<Spanned<BTreeMap<String, Vec<String>>>>,
     /// How events say where their pieces go, if they are patches.
     pub(super) patches: Option<Patches>,
 }

@@ -46,8 +46,9 @@ pub(super) fn read(root: Value<'_>, shape: &Shape, facts: &mut Facts, steps: &mu
         _ => false,
     };
     steps.extend(all.into_iter().filter(|step| !is_piece(step)));
-    let ends = |(pointer, wanted): (&String, &String)| {
-        at(root, pointer).is_some_and(|value| value.is_text(wanted) || value.raw() == wanted)
+    let ends = |(pointer, wanted): (&String, &Vec<String>)| {
+        let is_one = |value: Value<'_>| wanted.iter().any(|one| value.is_text(one) || value.raw() == one);
+        at(root, pointer).is_some_and(is_one)
     };
     if shape.ends.iter().any(ends) {
         steps.push(Step::End(Scope::All));

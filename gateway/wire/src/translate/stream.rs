@@ -19,6 +19,7 @@ use super::{
 use crate::{Limits, Usage, sse};
 
 mod runs;
+use runs::Thoughts;
 pub(super) use runs::{Run, Runs};
 
 mod blocks;
@@ -39,6 +40,7 @@ pub struct StreamTranslator {
     writer: Option<Box<dyn Writer>>,
     stop: Option<Stop>,
     tokens: Option<Tokens>,
+    thoughts: Thoughts,
     called: bool,
     refused: bool,
     ended: bool,
@@ -125,6 +127,7 @@ impl StreamTranslator {
             writer,
             stop: None,
             tokens: None,
+            thoughts: Thoughts::default(),
             called: false,
             refused: false,
             ended: false,
@@ -240,7 +243,12 @@ impl StreamTranslator {
                         out.extend_from_slice(b"\n\n");
                     }
                 }
-                Some(writer) => writer.end(&stop, self.tokens.unwrap_or_default(), out),
+                Some(writer) => {
+                    for piece in self.thoughts.rest() {
+                        writer.piece(piece, out)?;
+                    }
+                    writer.end(&stop, self.tokens.unwrap_or_default(), out);
+                }
             }
             return Ok(());
         }
@@ -271,9 +279,9 @@ impl StreamTranslator {
             None => out.extend_from_slice(event.raw()),
             Some(writer) => {
                 writer.start(&Head::read(&chunk), out);
-                pieces
-                    .into_iter()
-                    .try_for_each(|piece| writer.piece(piece, out))?;
+                for piece in pieces.into_iter().flat_map(|piece| self.thoughts.behind(piece)) {
+                    writer.piece(piece, out)?;
+                }
             }
         }
         let stop = first_choice(&chunk).and_then(|choice| Stop::read(choice, self.called, self.refused));

@@ -2,6 +2,7 @@
 //!
 //! On failure: a [`TranslateError`] where a stream goes back to a call that has ended.
 
+use super::Piece;
 use crate::translate::{TranslateError, reasoning::Name};
 
 const INTERLEAVED: TranslateError =
@@ -16,6 +17,38 @@ pub(in crate::translate) enum Run {
     Text,
     /// The tool call of that index.
     Call(u64),
+}
+
+/// Has thoughts that come amid the arguments of a tool call wait for the call's end: callers would take it for ended there.
+#[derive(Default)]
+pub(super) struct Thoughts {
+    /// The call whose arguments come.
+    call: Option<u64>,
+    waiting: Vec<Piece>,
+}
+
+impl Thoughts {
+    /// The pieces that may go on, now that this one has come.
+    pub(super) fn behind(&mut self, piece: Piece) -> Vec<Piece> {
+        match &piece {
+            Piece::Reasoning(_) if self.call.is_some() => {
+                self.waiting.push(piece);
+                return Vec::new();
+            }
+            // More of the same call, or nothing behind the end of an earlier one.
+            Piece::Call { index, .. } if self.call.is_some_and(|call| *index <= call) => return vec![piece],
+            Piece::Call { index, .. } => self.call = Some(*index),
+            Piece::Reasoning(_) | Piece::Text(_) | Piece::Refusal(_) => self.call = None,
+        }
+        let mut all = self.rest();
+        all.push(piece);
+        all
+    }
+
+    /// What waits still.
+    pub(super) fn rest(&mut self) -> Vec<Piece> {
+        std::mem::take(&mut self.waiting)
+    }
 }
 
 /// Which run is open, for dialects that number their runs.
