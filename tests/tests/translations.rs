@@ -235,6 +235,36 @@ async fn originals_come_back_through_a_translation() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_provider_gets_no_thoughts_of_earlier_turns() {
+    let (cloud, on_prem) = (Upstream::behind_tls().await, Upstream::in_place_of_engine().await);
+    let plan = Plan {
+        hosts: &[(GOOGLE, "openai-chat")],
+        ..Plan::with_cloud(OnPrem::StandIn(&on_prem), &cloud)
+    };
+    let home = Home::new(&plan);
+    let key = home.key("ann", "staff");
+    let cordon = home.serve().await;
+    cloud.answer(|_| {
+        let message =
+            json!({"role": "assistant", "content": "Sent.", "reasoning_content": "I have to send it."});
+        let reply = json!({"id": "chatcmpl-1", "created": 1, "model": "m",
+            "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+            "usage": {"prompt_tokens": 3, "completion_tokens": 9}});
+        Answer::new(200, "application/json", reply.to_string())
+    });
+    let user = json!({"role": "user", "parts": [{"text": "Send it."}]});
+    let ask = json!({"contents": [user]});
+    let reply = post(&cordon, &key, Door::Proxy, GOOGLE, GEMINI_PLAIN, &ask).await;
+    let model = reply.json()["candidates"][0]["content"].clone();
+    assert_eq!(model["parts"][0]["thought"], true, "{}", reply.text());
+    let ask = json!({"contents": [user, model, user]});
+    post(&cordon, &key, Door::Proxy, GOOGLE, GEMINI_PLAIN, &ask).await;
+    let asked = cloud.asked().pop().expect("it was asked").json();
+    assert_eq!(asked["messages"][1]["content"], "Sent.", "{asked:#}");
+    assert!(!asked.to_string().contains("I have to send it."), "{asked:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_on_prem_model_gets_its_thoughts_back() {
     let scene = OnPremOnly::new().await;
     scene.engine.answer(|_| {
