@@ -36,7 +36,7 @@ pub struct ListenerLimits {
     pub max_stream_errors: usize,
     /// Requests of one connection that a caller may give up within a minute, before they are answered.
     pub max_given_up: u32,
-    /// Frames of HTTP/2 within a minute that ask for nothing; one more for each 4 KiB that was sent.
+    /// Frames of HTTP/2 within a minute that ask for nothing; two more for each frame of DATA that was sent.
     pub max_control_frames: u32,
     /// How often a silent HTTP/2 peer is pinged, and how long it may take to answer.
     pub ping: Duration,

@@ -11,7 +11,8 @@ use std::{
 
 use tokio::sync::Semaphore;
 
-/// Texts of together this size are inspected where the request is served: that takes about a millisecond.
+/// Texts of together this size are inspected where the request is served: of ordinary prose that takes
+/// less than a millisecond.
 const INSPECTED_INLINE: usize = 16 << 10;
 /// Bodies of this size are read where the request is served: reading is many times as fast as inspecting.
 const READ_INLINE: usize = 192 << 10;

@@ -90,8 +90,8 @@ struct Waiting {
     closes: Option<ExchangeId>,
 }
 
-/// How fast entries come. A sync costs the processor as much as some twenty entries, so when they come fast, few
-/// to a sync would take it from those who ask.
+/// How fast entries come. A sync costs the processor far more than an entry, so when they come fast, few to a sync
+/// would take it from those who ask.
 struct Pulse {
     since: Instant,
     count: usize,

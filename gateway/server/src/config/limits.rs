@@ -63,8 +63,8 @@ pub struct Limits {
     pub stream_errors: usize,
     /// Requests of one connection that a caller may give up within a minute before they are answered.
     pub given_up_per_minute: u32,
-    /// Frames of HTTP/2 within a minute that ask for nothing (SETTINGS, PING and the like) before their connection is closed; one
-    /// more for each 4 KiB that the caller was sent.
+    /// Frames of HTTP/2 within a minute that ask for nothing (SETTINGS, PING and the like) before their connection is closed; two
+    /// more for each frame of DATA that the caller was sent.
     pub control_frames_per_minute: u32,
     /// Seconds that a request's body may take to begin, rest, or lag behind `body_bytes_per_second`.
     pub body_grace_seconds: u64,
