@@ -14,6 +14,7 @@ use std::{
 use cordon_domain::{EntityType, Finding, Role, Segment, Splice};
 use cordon_inspect::Recalled;
 use cordon_policy::{Late, SpliceHead};
+use cordon_wire::RequestBody;
 
 use super::{
     audit::Draft,
@@ -67,19 +68,28 @@ pub async fn inspect(
         .chain(&head)
         .map(|segment| segment.role)
         .collect();
-    let whose = draft.actor.user.as_str();
-    let of_body = rules
-        .inspector
-        .recall(whose, body.as_ref().map_or(&[], |body| body.segments()), true);
-    let of_head = rules.inspector.recall(whose, &head, false);
-    let work = work_of(rules, &[&of_body, &of_head], true);
+    // To know a text again it is read once, which takes a while for a very long one.
+    let bytes = texts_of(body.as_deref()).iter().map(|text| text.text.len()).sum();
+    let recall = {
+        let (rules, actor, body) = (rules.clone(), draft.actor.clone(), body.clone());
+        move || {
+            let recall = |texts: &[Segment], names| rules.inspector.recall(&actor.user, texts, names);
+            (
+                recall(texts_of(body.as_deref()), true),
+                recall(&head, false),
+                head,
+            )
+        }
+    };
+    let recalled = offload(Work::Read(bytes), recall).await;
     let late = rules.policy.late();
     let deadline = Duration::from_millis(gate.config.ner.deadline_ms);
     let until = (late != Late::Wait).then(|| started + deadline);
-    let run = {
+    let run = |(of_body, of_head, head): (Recalled, Recalled, Vec<Segment>)| {
+        let work = work_of(rules, &[&of_body, &of_head], true);
         let rules = rules.clone();
-        move || {
-            let segments = body.as_ref().map_or(&[][..], |body| body.segments());
+        let run = move || {
+            let segments = texts_of(body.as_deref());
             let (mut findings, missed) = rules.inspector.inspect_recalled(segments, of_body, until);
             let (in_head, _) = rules.inspector.inspect_recalled(&head, of_head, None);
             findings.extend(in_head.into_iter().map(|finding| Finding {
@@ -87,10 +97,14 @@ pub async fn inspect(
                 ..finding
             }));
             (findings, missed)
-        }
+        };
+        offload(work, run)
     };
     // A panic of a detector must refuse this exchange, not end the process.
-    let outcome = offload(work, run).await;
+    let outcome = match recalled {
+        Ok(recalled) => run(recalled).await,
+        Err(gave_up) => Err(gave_up),
+    };
     draft.metrics.stage(Stage::Inspect, started.elapsed());
     match outcome {
         Ok((_, Some(missed))) if late != Late::StructuredOnly => Err(Cause::NamesMissed(missed)),
@@ -117,6 +131,10 @@ pub async fn inspect(
         }),
         Err(GaveUp) => Err(Cause::Inspection),
     }
+}
+
+fn texts_of(body: Option<&RequestBody>) -> &[Segment] {
+    body.map_or(&[], |body| body.segments())
 }
 
 /// The work that is left of an inspection. The token classifier lets its callers wait, and fingerprints may wait for the disk.
