@@ -6,6 +6,7 @@
 //!
 //! On failure: one [`ConfigError`] a problem, each with file, line and column.
 
+mod audit;
 mod doors;
 mod files;
 mod hosts;
@@ -22,6 +23,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use self::{
+    audit::Audit,
     doors::{Hidden, IdentityConfig, Intercept, Listen, Others, Permission},
     files::{Files, Ocr},
     kerberos::Kerberos,
@@ -65,6 +67,8 @@ pub struct Config {
     pub upstreams: BTreeMap<String, Upstream>,
     /// Where records rest: `sqlite`, or a PostgreSQL URL (best as `${env:DATABASE_URL}`).
     pub store: Setting,
+    /// The audit: how long records are kept, who vouches for them, and what of an exchange they hold.
+    pub audit: Audit,
     /// How callers are recognised.
     pub identity: IdentityConfig,
     /// Limits on what is read and how long is waited.
@@ -121,6 +125,7 @@ impl Default for Config {
                 ),
             ]),
             store: Setting::from("sqlite"),
+            audit: Audit::default(),
             identity: IdentityConfig::default(),
             limits: Limits::default(),
             log: Log::default(),
@@ -435,6 +440,7 @@ impl Config {
             upstream_proxy,
             upstreams,
             store,
+            audit,
             identity,
             limits,
             log,
@@ -465,6 +471,7 @@ impl Config {
             ("upstream_proxy", *upstream_proxy != other.upstream_proxy),
             ("upstreams", *upstreams != other.upstreams),
             ("store", *store != other.store),
+            ("audit", *audit != other.audit),
             (
                 "identity.installation_key",
                 *installation_key != other.identity.installation_key,

@@ -1,0 +1,271 @@
+//! `cordon audit search`: who sent what, where, under which rule.
+
+use std::{fmt::Write as _, process::ExitCode};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use cordon_audit::{Asked, Body, Entry, Query, Row, Trust};
+use cordon_domain::{Action, ExchangeId};
+use time::{Date, OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
+
+use super::{
+    super::{Where, say},
+    store,
+};
+
+/// Arguments of `cordon audit search`.
+#[derive(Args)]
+pub(super) struct Search {
+    /// Who asked.
+    #[arg(long)]
+    user: Option<String>,
+    /// From this time on: `2026-11-22` or RFC 3339.
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Before this time.
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// What was decided: allow, alert, redact, reroute, coach, block.
+    #[arg(long, value_name = "ACTION")]
+    decision: Option<String>,
+    /// The rule that decided.
+    #[arg(long)]
+    rule: Option<String>,
+    /// How it ended: completed, refused, upstream_failed, client_left, internal, unknown.
+    #[arg(long)]
+    outcome: Option<String>,
+    /// An entity type found; a family covers its members.
+    #[arg(long, value_name = "TYPE")]
+    entity: Option<String>,
+    /// The intercepted or tunnelled host.
+    #[arg(long)]
+    host: Option<String>,
+    /// The upstream's name.
+    #[arg(long)]
+    upstream: Option<String>,
+    /// The model asked for or answering.
+    #[arg(long)]
+    model: Option<String>,
+    /// One exchange, by the id that its caller was shown.
+    #[arg(long, value_name = "ID")]
+    exchange: Option<ExchangeId>,
+    /// What happened to the gateway itself instead: starts, stops, and reloads of policy, authority and trust.
+    #[arg(long, conflicts_with_all = ["user", "decision", "rule", "outcome", "entity", "host", "upstream", "model", "exchange"])]
+    events: bool,
+    /// Rows at most.
+    #[arg(long, default_value_t = 100)]
+    limit: usize,
+    /// Form of the output.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+    #[command(flatten)]
+    place: Where,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Jsonl,
+}
+
+impl Search {
+    pub(super) async fn run(self) -> Result<ExitCode> {
+        let (_, store) = store(&self.place).await?;
+        let mut query = Query {
+            actor: self.user,
+            since: self.since.as_deref().map(moment).transpose()?,
+            until: self.until.as_deref().map(moment).transpose()?,
+            decision: self
+                .decision
+                .as_deref()
+                .map(word::<Action>)
+                .transpose()
+                .context("--decision")?,
+            rule: self.rule,
+            outcome: self
+                .outcome
+                .as_deref()
+                .map(word)
+                .transpose()
+                .context("--outcome")?,
+            entity: self.entity,
+            host: self.host,
+            upstream: self.upstream,
+            model: self.model,
+            exchange: self.exchange,
+            limit: 0,
+            after: None,
+        };
+        if self.events {
+            query.limit = u32::try_from(self.limit.min(1000)).unwrap_or(1000);
+            for entry in cordon_audit::events(&store, &query).await? {
+                say(&match self.format {
+                    Format::Text => happened(&entry),
+                    Format::Jsonl => serde_json::to_string(&entry).context("a record is plain JSON")?,
+                });
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        let mut left = self.limit;
+        while left > 0 {
+            query.limit = u32::try_from(left.min(1000)).unwrap_or(1000);
+            let rows = cordon_audit::search(&store, &query).await?;
+            for row in &rows {
+                say(&match self.format {
+                    Format::Text => shown(row),
+                    Format::Jsonl => serde_json::to_string(row).context("a record is plain JSON")?,
+                });
+            }
+            left -= rows.len();
+            query.after = rows.last().map(Row::position);
+            if rows.len() < query.limit as usize {
+                break;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// A name as records spell it.
+fn word<T: serde::de::DeserializeOwned>(name: &str) -> Result<T> {
+    match serde_json::from_value(serde_json::Value::String(name.to_owned())) {
+        Ok(value) => Ok(value),
+        Err(_) => bail!("`{name}` is not one of the names that records use"),
+    }
+}
+
+/// A day or a moment, in milliseconds since 1970.
+fn moment(text: &str) -> Result<u64> {
+    let day = Date::parse(text, format_description!("[year]-[month]-[day]"));
+    let at = match day {
+        Ok(day) => day.midnight().assume_utc(),
+        Err(_) => OffsetDateTime::parse(text, &Rfc3339)
+            .with_context(|| format!("`{text}` is no time; write 2026-11-22 or 2026-11-22T08:30:00Z"))?,
+    };
+    u64::try_from(at.unix_timestamp_nanos() / 1_000_000).context("the time lies before 1970")
+}
+
+/// A question of an exchange for a person.
+fn question(asked: &Asked) -> String {
+    let mut told = format!(" {}?={}", asked.question, asked.answer.name());
+    for (mark, word) in [(":", &asked.reason), ("!", &asked.failure)] {
+        if let Some(word) = word {
+            let _ = write!(told, "{mark}{word}");
+        }
+    }
+    told
+}
+
+/// A moment for a person.
+fn time_of(at: u64) -> String {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(at) * 1_000_000)
+        .ok()
+        .and_then(|at| at.format(&Rfc3339).ok())
+        .unwrap_or_default()
+}
+
+/// What happened to a gateway, for a person.
+fn happened(entry: &Entry) -> String {
+    let outcome = |accepted: bool| if accepted { "in force" } else { "refused" };
+    let what = match &entry.body {
+        Body::Started(it) => format!(
+            "version={} policy={}{}",
+            it.version,
+            it.policy_hash,
+            trust(&it.trust)
+        ),
+        Body::Stopped(it) => format!("by {}", it.reason),
+        Body::PolicyReloaded(it) => format!("{} policy={}", outcome(it.accepted), it.policy_hash),
+        Body::TrustReloaded(it) => format!("{:?} {}{}", it.part, outcome(it.accepted), trust(&it.trust)),
+        _ => String::new(),
+    };
+    format!("{} {} {what}", time_of(entry.at), entry.body.kind())
+}
+
+/// What TLS rests on, for a person.
+fn trust(trust: &Trust) -> String {
+    let mut told = String::new();
+    for (which, hash) in &trust.certificates {
+        let _ = write!(told, " {which}={hash}");
+    }
+    if let Some(hash) = &trust.files_hash {
+        let _ = write!(told, " files={} {hash}", trust.files);
+    }
+    told
+}
+
+/// A row for a person.
+fn shown(row: &Row) -> String {
+    let at = time_of(row.at);
+    let what = match &row.opening.body {
+        Body::Intent(intent) => {
+            let entities: Vec<String> = intent
+                .entities
+                .iter()
+                .map(|(entity, count)| format!("{entity}={count}"))
+                .collect();
+            let sources: String = intent
+                .sources
+                .iter()
+                .map(|source| format!(" {} % of {} in {}", source.percent, source.file, source.set))
+                .collect();
+            let questions: String = intent.questions.iter().map(question).collect();
+            format!(
+                "{} {} {} by {} [{}]{sources}{questions} -> {} model={}",
+                intent.actor.user,
+                intent.dialect,
+                intent.action,
+                intent.rule,
+                entities.join(" "),
+                intent.upstream.as_deref().unwrap_or("nobody"),
+                intent.model.as_deref().unwrap_or("-"),
+            )
+        }
+        Body::Refused(refused) => format!(
+            "{} {} refused {} ({})",
+            refused.actor.user, refused.dialect, refused.code, refused.status
+        ),
+        Body::TunnelOpened(tunnel) => {
+            format!("{} tunnel to {}:{}", tunnel.actor.user, tunnel.host, tunnel.port)
+        }
+        other => other.kind().to_owned(),
+    };
+    let end = match row.closing.as_ref().map(|entry| &entry.body) {
+        Some(Body::Seal(seal)) => format!(
+            " {} {} in={} out={} {} ms",
+            seal.outcome,
+            seal.status,
+            seal.input_tokens.unwrap_or_default(),
+            seal.output_tokens.unwrap_or_default(),
+            seal.latency_ms
+        ),
+        Some(Body::TunnelClosed(closed)) => {
+            format!(
+                " closed up={} down={} {} ms",
+                closed.bytes_up, closed.bytes_down, closed.duration_ms
+            )
+        }
+        Some(other) => format!(" {}", other.kind()),
+        None if matches!(row.opening.body, Body::Refused(_)) => String::new(),
+        None => " under way".to_owned(),
+    };
+    format!("{at} {} {what}{end}", row.exchange)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_and_moments_are_read() {
+        assert_eq!(moment("1970-01-02").unwrap(), 86_400_000);
+        assert_eq!(moment("1970-01-01T00:00:01Z").unwrap(), 1000);
+        assert!(moment("yesterday").is_err());
+    }
+
+    #[test]
+    fn names_are_those_of_records() {
+        assert_eq!(word::<Action>("redact").unwrap(), Action::Redact);
+        assert!(word::<Action>("Redact").is_err());
+    }
+}
