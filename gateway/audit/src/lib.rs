@@ -2,7 +2,8 @@
 //! chained so that changes show.
 //!
 //! - [`Recorder`]: [`intent`](Recorder::intent) before the first byte upstream, [`seal`](Recorder::seal) before the
-//!   last byte downstream, [`event`](Recorder::event) for the rest. Each returns when its entry is on disk.
+//!   last byte downstream, [`event`](Recorder::event) for the rest,
+//!   [`record`](Recorder::record) for what travels beside an entry or belongs into another tree. Each returns when its entry is on disk.
 //! - [`open`] and [`Shipping`]: start and shutdown.
 //! - [`verify()`]: whether the store still holds what was recorded.
 //! - [`search()`]: who sent what, where, under which rule.
@@ -15,18 +16,19 @@
 mod record;
 pub use record::{
     Answer, Asked, Body, Claims, ENTRY_VERSION, Entry, EntryError, EntryHash, Event, Intent, InvalidHash,
-    MAX_ENTRY_BYTES, Outcome, PolicyReloaded, Refused, Seal, Started, Stopped, Trust, TrustPart,
-    TrustReloaded, TunnelClosed, TunnelOpened, Uninspected, WriterId,
+    InvalidTreeName, MAX_ENTRY_BYTES, Outcome, PolicyReloaded, Refused, Seal, Started, Stopped, TreeName,
+    Trust, TrustPart, TrustReloaded, TunnelClosed, TunnelOpened, Uninspected, WriterId,
 };
 
 mod commitment;
 pub use commitment::{Commitment, CommitmentKey, CommitmentKeyError, commit, pseudonym};
 
 mod recorder;
-pub use recorder::{AuditConfig, AuditMetrics, OpenError, Recorder, Shipping, open};
+pub use recorder::{AuditConfig, AuditMetrics, OpenError, Recorder, Recording, Shipping, open};
 
 mod disk;
 mod segment;
+pub use segment::MAX_ATTACHMENT_BYTES;
 mod spool;
 pub use spool::{AuditUnavailable, SpoolConfig, recover::SpoolError};
 

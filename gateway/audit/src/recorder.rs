@@ -18,7 +18,7 @@ use std::{
 
 use cordon_domain::Clock;
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{Semaphore, mpsc, oneshot, watch},
     task::JoinHandle,
     time::{MissedTickBehavior, interval, timeout},
 };
@@ -35,8 +35,13 @@ use crate::{
     store::{Store, StoreError, StoreUrl},
 };
 
+mod recording;
+pub use recording::Recording;
+
 /// Entries that may wait for the writer thread; past that, callers wait for their turn.
 const WAITING: usize = 4096;
+/// KiB of attachments that may wait for it.
+const WAITING_KIB: u32 = 64 << 10;
 /// How often an unhealthy spool is tried again.
 const PROBE: Duration = Duration::from_secs(1);
 
@@ -122,6 +127,7 @@ pub async fn open(config: AuditConfig, clock: Arc<dyn Clock>) -> Result<(Recorde
     };
     let recorder = Recorder {
         asks: asks.clone(),
+        room: Arc::new(Semaphore::new(WAITING_KIB as usize)),
         shared: Arc::clone(&shared),
     };
     let shipping = Shipping {
@@ -193,6 +199,8 @@ async fn probe(asks: mpsc::WeakSender<Ask>, shared: Arc<Shared>) {
 #[derive(Clone)]
 pub struct Recorder {
     asks: mpsc::Sender<Ask>,
+    /// Memory for attachments that wait to be written, in KiB.
+    room: Arc<Semaphore>,
     shared: Arc<Shared>,
 }
 
@@ -204,7 +212,7 @@ impl Recorder {
     /// # Errors
     /// When it is not durable: nothing may go upstream.
     pub async fn intent(&self, intent: Intent) -> Result<(), AuditUnavailable> {
-        self.record(vec![Body::Intent(intent)]).await
+        self.record(Recording::of(Body::Intent(intent))).await
     }
 
     /// Records how an exchange ended. Returns when it is durable; only then may the last byte go downstream.
@@ -215,7 +223,7 @@ impl Recorder {
     /// # Errors
     /// When it is not durable: the answer must not be completed.
     pub async fn seal(&self, seal: Seal) -> Result<(), AuditUnavailable> {
-        self.record(vec![Body::Seal(seal)]).await
+        self.record(Recording::of(Body::Seal(seal))).await
     }
 
     /// Records a decision that is its own end, such as a refusal by policy, in one go.
@@ -223,7 +231,8 @@ impl Recorder {
     /// # Errors
     /// When it is not durable.
     pub async fn sealed_intent(&self, intent: Intent, seal: Seal) -> Result<(), AuditUnavailable> {
-        self.record(vec![Body::Intent(intent), Body::Seal(seal)]).await
+        self.record(Recording::of(Body::Intent(intent)).and(Body::Seal(seal)))
+            .await
     }
 
     /// Records anything else. Returns when it is durable.
@@ -231,13 +240,32 @@ impl Recorder {
     /// # Errors
     /// When it is not durable.
     pub async fn event(&self, event: Event) -> Result<(), AuditUnavailable> {
-        self.record(vec![event.into()]).await
+        self.record(Recording::of(event.into())).await
     }
 
-    async fn record(&self, bodies: Vec<Body>) -> Result<(), AuditUnavailable> {
+    /// Records entries with what travels beside them, all or none. Returns when they are durable.
+    ///
+    /// What [`intent`](Self::intent) and [`seal`](Self::seal) say of callers that are dropped holds here too.
+    ///
+    /// # Errors
+    /// When they are not durable.
+    pub async fn record(&self, recording: Recording) -> Result<(), AuditUnavailable> {
+        let room = match u32::try_from(recording.attached().div_ceil(1 << 10)) {
+            Ok(0) => None,
+            kib => {
+                // One that is larger than all the room there is waits until it is the only one.
+                let kib = kib.map_or(WAITING_KIB, |kib| kib.min(WAITING_KIB));
+                let room = Arc::clone(&self.room).acquire_many_owned(kib).await;
+                Some(room.map_err(|_| AuditUnavailable::Closed)?)
+            }
+        };
         let (done, answer) = oneshot::channel();
         self.asks
-            .send(Ask::Record { bodies, done })
+            .send(Ask::Record {
+                recording,
+                done,
+                room,
+            })
             .await
             .map_err(|_| AuditUnavailable::Closed)?;
         answer.await.unwrap_or(Err(AuditUnavailable::Closed))

@@ -3,28 +3,44 @@
 //! ```text
 //! "CORDSPL1"                                   8 bytes
 //! frame: header                                writer, number, first sequence, previous hash, open exchanges
-//! frame: entry ...                             canonical bytes of one entry each
+//! frame: entry                                 canonical bytes of one entry
+//! frame: attachment ...                        the opaque bytes that travel with it, if any
+//! ...
 //! zeros                                        to the size reserved ahead
 //!
 //! frame = length word | crc32c | bytes         two little-endian u32, then the bytes
 //! ```
 //! The top bit of the length word marks the first frame of one write. The writer starts a write only after the
 //! one before it is synced, so behind a torn write there is never another marked frame: if there is one, what
-//! looks torn is damage to records that were acknowledged, and reading stops with an error.
+//! looks torn is damage to records that were acknowledged, and reading stops with an error. The bit below it says that the
+//! next frame belongs to the same entry. So an entry is read with all of its attachments or not at all: one that
+//! a torn write left without them was never acknowledged.
 //!
 //! The checksum also covers the segment's number and the frame's offset. A frame is therefore valid in
 //! its own place only, and segments can be recycled without wiping them: old frames no longer read.
 
+use std::collections::BTreeMap;
+
 use cordon_domain::ExchangeId;
 use serde::{Deserialize, Serialize};
 
-use crate::record::{EntryHash, WriterId, canonical};
+use crate::record::{EntryHash, MAX_ENTRY_BYTES, TreeName, WriterId, canonical};
 
 const MAGIC: &[u8; 8] = b"CORDSPL1";
 const FRAME_HEAD: usize = 8;
 /// No chain gets there; it keeps arithmetic on what a file claims from overflowing.
 pub(crate) const MAX_SEQUENCE: u64 = 1 << 53;
 const FIRST_OF_WRITE: u32 = 1 << 31;
+/// The next frame is an attachment of the same entry.
+const MORE: u32 = 1 << 30;
+const LENGTH: u32 = MORE - 1;
+/// Most attachments of one entry.
+pub(crate) const MAX_ATTACHMENTS: usize = 8;
+/// Most bytes of one attachment.
+pub const MAX_ATTACHMENT_BYTES: usize = 8 << 20;
+/// The most that an entry takes here with all of its attachments.
+pub(crate) const MAX_WHOLE_BYTES: u64 =
+    (FRAME_HEAD + MAX_ENTRY_BYTES + MAX_ATTACHMENTS * (FRAME_HEAD + MAX_ATTACHMENT_BYTES)) as u64;
 
 /// What a segment starts from; enough to go on from it without the segments before it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,35 +57,103 @@ pub(crate) struct SegmentHeader {
     /// When it was made, in milliseconds since 1970.
     pub(crate) at: u64,
     /// Exchanges that had been opened and not closed, so that recovery needs no older segment.
-    pub(crate) open: Vec<ExchangeId>,
+    #[serde(with = "opened")]
+    pub(crate) open: BTreeMap<ExchangeId, TreeName>,
+}
+
+/// Open exchanges in a header: the bare id where the tree is the default one, else with the tree's names.
+mod opened {
+    use serde::{Deserializer, Serializer};
+
+    use super::{BTreeMap, Deserialize, ExchangeId, Serialize, TreeName};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Opened {
+        Default(ExchangeId),
+        Elsewhere {
+            exchange: ExchangeId,
+            tenant: String,
+            class: String,
+        },
+    }
+
+    pub(super) fn serialize<S: Serializer>(
+        open: &BTreeMap<ExchangeId, TreeName>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.collect_seq(open.iter().map(|(exchange, tree)| {
+            if *tree == TreeName::default() {
+                Opened::Default(*exchange)
+            } else {
+                Opened::Elsewhere {
+                    exchange: *exchange,
+                    tenant: tree.tenant().to_owned(),
+                    class: tree.class().to_owned(),
+                }
+            }
+        }))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<BTreeMap<ExchangeId, TreeName>, D::Error> {
+        let read = |opened| match opened {
+            Opened::Default(exchange) => Ok((exchange, TreeName::default())),
+            Opened::Elsewhere {
+                exchange,
+                tenant,
+                class,
+            } => TreeName::new(&tenant, &class)
+                .map(|tree| (exchange, tree))
+                .map_err(serde::de::Error::custom),
+        };
+        Vec::<Opened>::deserialize(from)?.into_iter().map(read).collect()
+    }
+}
+
+/// The canonical bytes of an entry with its attachments, as they are written.
+pub(crate) struct Whole {
+    pub(crate) record: Vec<u8>,
+    pub(crate) attachments: Vec<Vec<u8>>,
+}
+
+impl Whole {
+    /// The space that it takes.
+    pub(crate) fn frame_bytes(&self) -> u64 {
+        let attached: usize = self.attachments.iter().map(|a| FRAME_HEAD + a.len()).sum();
+        (FRAME_HEAD + self.record.len() + attached) as u64
+    }
 }
 
 /// The bytes that a new segment starts with.
 pub(crate) fn head(header: &SegmentHeader) -> Vec<u8> {
     let mut out = MAGIC.to_vec();
-    push_frame(&mut out, 0, header.segment, true, &canonical(header));
+    push_frame(&mut out, 0, header.segment, FIRST_OF_WRITE, &canonical(header));
     out
 }
 
-/// The space that a record of this length takes.
-pub(crate) fn frame_bytes(record: usize) -> u64 {
-    (FRAME_HEAD + record) as u64
-}
-
 /// The frames of one write that starts at `offset` of segment `number`.
-pub(crate) fn frames(number: u64, offset: u64, records: &[Vec<u8>]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(records.iter().map(|r| FRAME_HEAD + r.len()).sum());
-    for (index, record) in records.iter().enumerate() {
-        push_frame(&mut out, offset, number, index == 0, record);
+pub(crate) fn frames(number: u64, offset: u64, entries: &[Whole]) -> Vec<u8> {
+    let size: u64 = entries.iter().map(Whole::frame_bytes).sum();
+    let mut out = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+    for (index, Whole { record, attachments }) in entries.iter().enumerate() {
+        let first = if index == 0 { FIRST_OF_WRITE } else { 0 };
+        let mut behind = attachments.len();
+        let more = |behind| if behind > 0 { MORE } else { 0 };
+        push_frame(&mut out, offset, number, first | more(behind), record);
+        for attachment in attachments {
+            behind -= 1;
+            push_frame(&mut out, offset, number, more(behind), attachment);
+        }
     }
     out
 }
 
 /// Appends one frame to `out`, whose first byte lies at `base` of the segment.
-fn push_frame(out: &mut Vec<u8>, base: u64, number: u64, first: bool, bytes: &[u8]) {
-    let length = u32::try_from(bytes.len()).ok().filter(|l| *l < FIRST_OF_WRITE);
-    let length = length.expect("entries and headers are far smaller than 2 GiB");
-    let word = if first { length | FIRST_OF_WRITE } else { length };
+fn push_frame(out: &mut Vec<u8>, base: u64, number: u64, marks: u32, bytes: &[u8]) {
+    let length = u32::try_from(bytes.len()).ok().filter(|l| *l <= LENGTH);
+    let word = length.expect("entries, attachments and headers are far smaller than 1 GiB") | marks;
     let crc = checksum(number, base + out.len() as u64, word, bytes);
     out.extend_from_slice(&word.to_le_bytes());
     out.extend_from_slice(&crc.to_le_bytes());
@@ -84,21 +168,50 @@ fn checksum(number: u64, offset: u64, word: u32, bytes: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&place), bytes)
 }
 
-/// A frame that was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Frame<'a> {
-    pub(crate) bytes: &'a [u8],
+/// An entry that was read with its attachments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WholeAt<'a> {
+    pub(crate) record: &'a [u8],
+    pub(crate) attachments: Vec<&'a [u8]>,
     /// Offset just behind it.
     pub(crate) end: usize,
+}
+
+/// The entry at `offset` of the part of a segment that starts at `base`; none if it is not whole there.
+pub(crate) fn whole_at(part: &[u8], base: u64, offset: usize, number: u64) -> Option<WholeAt<'_>> {
+    let mut frame = frame_at(part, base, offset, number)?;
+    let mut whole = WholeAt {
+        record: frame.bytes,
+        attachments: Vec::new(),
+        end: frame.end,
+    };
+    while frame.more {
+        frame = frame_at(part, base, whole.end, number)?;
+        if frame.first || whole.attachments.len() == MAX_ATTACHMENTS {
+            return None;
+        }
+        whole.attachments.push(frame.bytes);
+        whole.end = frame.end;
+    }
+    Some(whole)
+}
+
+/// A frame that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Frame<'a> {
+    bytes: &'a [u8],
+    /// Offset just behind it.
+    end: usize,
     first: bool,
+    more: bool,
 }
 
 /// The frame at `offset` of the part of a segment that starts at `base`; none if what lies there is not a whole one.
-pub(crate) fn frame_at(part: &[u8], base: u64, offset: usize, number: u64) -> Option<Frame<'_>> {
+fn frame_at(part: &[u8], base: u64, offset: usize, number: u64) -> Option<Frame<'_>> {
     let head = part.get(offset..offset.checked_add(FRAME_HEAD)?)?;
     let word = u32::from_le_bytes([head[0], head[1], head[2], head[3]]);
     let crc = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
-    let length = (word & !FIRST_OF_WRITE) as usize;
+    let length = (word & LENGTH) as usize;
     if length == 0 {
         return None;
     }
@@ -109,6 +222,7 @@ pub(crate) fn frame_at(part: &[u8], base: u64, offset: usize, number: u64) -> Op
         bytes,
         end: start + length,
         first: word & FIRST_OF_WRITE != 0,
+        more: word & MORE != 0,
     })
 }
 
@@ -157,14 +271,14 @@ impl<'a> Segment<'a> {
         }
     }
 
-    /// The entries' bytes with the offset behind each, up to the first that is not whole.
-    pub(crate) fn frames(&self) -> impl Iterator<Item = Frame<'a>> + use<'a> {
+    /// The entries with the offset behind each, up to the first that is not whole.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = WholeAt<'a>> + use<'a> {
         let (file, number) = (self.file, self.header.segment);
         let mut offset = self.body;
         std::iter::from_fn(move || {
-            let frame = frame_at(file, 0, offset, number)?;
-            offset = frame.end;
-            Some(frame)
+            let whole = whole_at(file, 0, offset, number)?;
+            offset = whole.end;
+            Some(whole)
         })
     }
 
@@ -195,10 +309,16 @@ pub(crate) enum Tail {
     },
 }
 
+/// Whether a write of entries starts somewhere behind `from`.
 fn marked_frame_after(file: &[u8], from: usize, number: u64) -> bool {
     (from + 1..file.len().saturating_sub(FRAME_HEAD)).any(|offset| {
-        // The mark is the top bit of the fourth byte; looking at it first skips nearly every offset.
-        file[offset + 3] & 0x80 != 0 && frame_at(file, 0, offset, number).is_some_and(|frame| frame.first)
+        // A write starts with an entry. Looking at the mark, the length and the brace first skips nearly every offset, also
+        // within sealed bytes, which look like anything.
+        let word = u32::from_le_bytes([file[offset], file[offset + 1], file[offset + 2], file[offset + 3]]);
+        word & FIRST_OF_WRITE != 0
+            && (word & LENGTH) as usize <= MAX_ENTRY_BYTES
+            && file[offset + FRAME_HEAD] == b'{'
+            && frame_at(file, 0, offset, number).is_some()
     })
 }
 
@@ -216,76 +336,113 @@ mod tests {
             first_sequence: 1,
             previous_hash: EntryHash::GENESIS,
             at: 5,
-            open: vec![ExchangeId::new()],
+            open: BTreeMap::from([(ExchangeId::new(), TreeName::default())]),
         }
     }
 
-    /// A segment of several writes, and the offset behind each record.
-    fn file(number: u64, writes: &[Vec<Vec<u8>>], zeros: usize) -> (Vec<u8>, Vec<usize>, Vec<usize>) {
+    /// Records with their attachments.
+    type Write = Vec<(Vec<u8>, Vec<Vec<u8>>)>;
+
+    fn wholes(write: &Write) -> Vec<Whole> {
+        let whole = |(record, attachments): &(Vec<u8>, Vec<Vec<u8>>)| Whole {
+            record: record.clone(),
+            attachments: attachments.clone(),
+        };
+        write.iter().map(whole).collect()
+    }
+
+    /// A segment of several writes, the offset behind each entry, and that behind each write.
+    fn file(number: u64, writes: &[Write], zeros: usize) -> (Vec<u8>, Vec<usize>, Vec<usize>) {
         let mut out = head(&header(number));
-        let (mut record_ends, mut write_ends) = (Vec::new(), vec![out.len()]);
-        for records in writes {
+        let (mut ends, mut write_ends) = (Vec::new(), vec![out.len()]);
+        for write in writes {
             let mut offset = out.len();
-            let bytes = frames(number, offset as u64, records);
-            for record in records {
-                offset += FRAME_HEAD + record.len();
-                record_ends.push(offset);
+            let entries = wholes(write);
+            let bytes = frames(number, offset as u64, &entries);
+            for entry in entries {
+                offset += usize::try_from(entry.frame_bytes()).unwrap();
+                ends.push(offset);
             }
             out.extend_from_slice(&bytes);
             write_ends.push(out.len());
         }
         out.resize(out.len() + zeros, 0);
-        (out, record_ends, write_ends)
+        (out, ends, write_ends)
     }
 
-    fn writes() -> impl Strategy<Value = Vec<Vec<Vec<u8>>>> {
-        let record = prop::collection::vec(any::<u8>(), 1..60);
-        prop::collection::vec(prop::collection::vec(record, 1..4), 1..5)
+    /// Reads all that is whole, and what lies behind.
+    fn read(bytes: &[u8], number: u64) -> Result<(Vec<WholeAt<'_>>, Tail), Unreadable> {
+        let segment = Segment::parse(bytes, number)?;
+        let entries: Vec<_> = segment.entries().collect();
+        let tail = segment.tail(entries.last().map_or(segment.body, |e| e.end))?;
+        Ok((entries, tail))
+    }
+
+    fn same(entries: &[WholeAt<'_>], writes: &[Write]) -> bool {
+        let written: Vec<_> = writes.concat();
+        entries.len() == written.len()
+            && std::iter::zip(entries, written)
+                .all(|(read, (record, attached))| read.record == record && read.attachments == attached)
+    }
+
+    fn write(most: usize) -> impl Strategy<Value = Write> {
+        // As entries do, records begin with a brace; what is attached looks like anything.
+        let record = prop::collection::vec(any::<u8>(), 0..most).prop_map(|mut bytes| {
+            bytes.insert(0, b'{');
+            bytes
+        });
+        let attached = prop::collection::vec(prop::collection::vec(any::<u8>(), 1..most), 0..4);
+        prop::collection::vec((record, attached), 1..4)
+    }
+
+    fn writes(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Write>> {
+        prop::collection::vec(write(40), count)
     }
 
     proptest! {
         #[test]
-        fn what_is_written_reads_back(writes in writes(), zeros in 0usize..40, number in any::<u64>()) {
+        fn what_is_written_reads_back(writes in writes(1..5), zeros in 0usize..40, number in any::<u64>()) {
             let (bytes, ends, _) = file(number, &writes, zeros);
-            let segment = Segment::parse(&bytes, number).unwrap();
-            let read: Vec<_> = segment.frames().collect();
-            let flat: Vec<_> = writes.concat();
-            prop_assert_eq!(read.iter().map(|f| f.bytes.to_vec()).collect::<Vec<_>>(), flat);
-            prop_assert_eq!(read.iter().map(|f| f.end).collect::<Vec<_>>(), ends.clone());
-            prop_assert_eq!(segment.tail(*ends.last().unwrap()).unwrap(), Tail::Clean);
+            let (entries, tail) = read(&bytes, number).unwrap();
+            prop_assert!(same(&entries, &writes));
+            prop_assert_eq!(entries.iter().map(|e| e.end).collect::<Vec<_>>(), ends);
+            prop_assert_eq!(tail, Tail::Clean);
             prop_assert!(Segment::parse(&bytes, number.wrapping_add(1)).is_err());
         }
 
-        /// Any cut, and any loss of parts of the last write, is a torn tail; all earlier writes stay.
+        /// Any cut, and any loss of parts of the last write, is a torn tail; all earlier writes stay, and of the last one
+        /// nothing is left that lacks an attachment.
         #[test]
         fn a_torn_last_write_loses_that_write_only(
-            writes in writes(), cut in any::<prop::sample::Index>(), holes in prop::collection::vec(any::<bool>(), 64)
+            writes in writes(1..5), cut in any::<prop::sample::Index>(), holes in prop::collection::vec(any::<bool>(), 64),
+            garbage in any::<bool>()
         ) {
             let (mut bytes, _, write_ends) = file(9, &writes, 16);
             let last = write_ends[write_ends.len() - 2]..*write_ends.last().unwrap();
             let at = last.start + cut.index(last.len());
+            // A hole shows what lay there before: zeros, or what a segment of another number held at that place.
+            let older = frames(8, last.start as u64, &wholes(writes.last().unwrap()));
             for (index, byte) in bytes[last.clone()].iter_mut().enumerate() {
-                if last.start + index >= at && holes[index % 64] { *byte = 0; }
+                if last.start + index >= at && holes[index % 64] {
+                    *byte = if garbage { older[index] } else { 0 };
+                }
             }
-            let segment = Segment::parse(&bytes, 9).unwrap();
-            let end = segment.frames().last().map_or(segment.body, |f| f.end);
-            prop_assert!(end >= last.start);
-            prop_assert!(segment.tail(end).is_ok());
+            let (entries, _) = read(&bytes, 9).unwrap();
+            let end = entries.last().map_or(0, |e| e.end);
+            prop_assert!(write_ends.len() == 2 || end >= last.start);
+            let kept: Vec<_> = writes.concat().into_iter().take(entries.len()).collect();
+            prop_assert!(same(&entries, &[kept]));
         }
 
         /// Damage to any byte of a write that another follows is reported, never skipped.
         #[test]
         fn damage_before_the_last_write_is_reported(
-            writes in prop::collection::vec(prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 1..4), 2..5),
-            at in any::<prop::sample::Index>(), flip in 1u8..=255
+            writes in writes(2..5), at in any::<prop::sample::Index>(), flip in 1u8..=255
         ) {
             let (mut bytes, _, write_ends) = file(3, &writes, 8);
             let place = at.index(write_ends[write_ends.len() - 2]);
             bytes[place] ^= flip;
-            let result = Segment::parse(&bytes, 3).and_then(|segment| {
-                let end = segment.frames().last().map_or(segment.body, |f| f.end);
-                segment.tail(end)
-            });
+            let result = read(&bytes, 3);
             prop_assert!(matches!(result, Err(Unreadable::Damaged { .. })), "{:?}", result);
         }
 
@@ -294,9 +451,16 @@ mod tests {
             let mut file = head(&header(number));
             file.extend_from_slice(&bytes);
             let _ = Segment::parse(&bytes, number);
-            let segment = Segment::parse(&file, number).unwrap();
-            let end = segment.frames().last().map_or(segment.body, |f| f.end);
-            let _ = segment.tail(end);
+            let _ = read(&file, number).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_entry_with_more_attachments_than_there_may_be_is_none() {
+        let write = |attachments| vec![(b"{}".to_vec(), vec![vec![7]; attachments])];
+        for (attachments, read_back) in [(MAX_ATTACHMENTS, 1), (MAX_ATTACHMENTS + 1, 0)] {
+            let (bytes, _, _) = file(1, &[write(attachments)], 0);
+            assert_eq!(read(&bytes, 1).unwrap().0.len(), read_back);
         }
     }
 
@@ -309,5 +473,20 @@ mod tests {
                 Unreadable::Unfinished
             );
         }
+    }
+
+    #[test]
+    fn open_exchanges_keep_their_trees_and_older_headers_read() {
+        let mut header = header(1);
+        let id = *header.open.keys().next().unwrap();
+        let text = |header: &SegmentHeader| String::from_utf8(canonical(header)).unwrap();
+        // The form from before there were trees.
+        assert!(text(&header).contains(&format!(r#""open":["{id}"]"#)));
+        let tree = TreeName::new("emea", "standard").unwrap();
+        header.open.insert(ExchangeId::new(), tree);
+        let read: SegmentHeader = serde_json::from_str(&text(&header)).unwrap();
+        assert_eq!(read, header);
+        let bad = text(&header).replace("emea", "EMEA");
+        assert!(serde_json::from_str::<SegmentHeader>(&bad).is_err());
     }
 }

@@ -25,14 +25,17 @@ use crate::{
     record::EntryHash,
     spool::{
         CursorFile, Link, Shared, cursor_path,
-        reader::{ReadError, Reader, Spooled},
+        reader::{Most, ReadError, Reader, Spooled},
         segment_path,
     },
     store::{Store, StoreError, StoreUrl},
 };
 
-/// Records of one transaction.
-const BATCH: usize = 400;
+/// Records of one transaction, with their attachments.
+const BATCH: Most = Most {
+    entries: 400,
+    bytes: 8 << 20,
+};
 /// How long the store may take for one.
 const ANSWER: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);

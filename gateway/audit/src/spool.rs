@@ -12,7 +12,8 @@
 //! | `0000000000000001.seg` ... | the [segments](crate::segment) |
 //!
 //! Limits: `max_bytes` of segments, 256 entries and 1 MiB a write, 4096 entries waiting for the writer, and
-//! [`MAX_ENTRY_BYTES`](crate::record::MAX_ENTRY_BYTES) an entry. When space runs out new intents are refused first, so that exchanges under way
+//! [`MAX_ENTRY_BYTES`](crate::record::MAX_ENTRY_BYTES) an entry, beside it 8 attachments of 8 MiB (which make a write, and a segment, larger),
+//! and 64 MiB of attachments waiting. When space runs out new intents are refused first, so that exchanges under way
 //! can still be sealed.
 //!
 //! On failure: a write or sync error closes that file for good (after a failed sync the kernel may have dropped the pages, so
@@ -88,6 +89,9 @@ pub enum AuditUnavailable {
     /// The entry is larger than [`MAX_ENTRY_BYTES`](crate::record::MAX_ENTRY_BYTES).
     #[error("the audit entry is too large")]
     TooLarge,
+    /// What was to travel with the entry is outside of the limits of a [`Recording`](crate::Recording).
+    #[error("the audit entry has too many attachments, or one that is empty or too large")]
+    Attachments,
 }
 
 /// A position in a chain with the hash there.

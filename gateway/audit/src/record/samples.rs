@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use cordon_domain::Identity;
+use uuid::Uuid;
 
 use super::*;
 
@@ -73,6 +74,8 @@ pub(crate) fn entry(sequence: u64, previous_hash: EntryHash, body: Body) -> Entr
         sequence,
         previous_hash,
         at: 1_700_000_000_000 + sequence,
+        tenant: None,
+        class: None,
         body,
     }
 }

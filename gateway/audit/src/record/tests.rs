@@ -1,3 +1,5 @@
+use uuid::Uuid;
+
 use super::{samples::*, *};
 
 #[test]
@@ -15,6 +17,32 @@ fn canonical_bytes_are_sorted_stable_and_read_back() {
         EntryHash::of(&bytes).to_string(),
         "895495bde232ec9c07adb4507e4bd8ea432df64a3e4f87a87fdb9716d6eb9f7e"
     );
+}
+
+#[test]
+fn a_tree_has_one_spelling_in_an_entry() {
+    let body = Body::Seal(seal(ExchangeId::from(Uuid::from_u128(1))));
+    let plain = entry(1, EntryHash::GENESIS, body);
+    assert_eq!(plain.tree(), TreeName::default());
+    let tree = TreeName::new("emea", "ten-years").unwrap();
+    let [tenant, class] = tree.spelled();
+    let named = Entry {
+        tenant,
+        class,
+        ..plain
+    };
+    let text = String::from_utf8(named.canonical_bytes()).unwrap();
+    assert!(text.contains(r#""class":"ten-years""#) && text.contains(r#""tenant":"emea""#));
+    assert_eq!(Entry::parse(text.as_bytes()).unwrap(), named);
+    assert_eq!(named.tree(), tree);
+    for other in ["default", "", "a/b", "EMEA"] {
+        let text = text.replace(r#""tenant":"emea""#, &format!(r#""tenant":"{other}""#));
+        assert!(Entry::parse(text.as_bytes()).is_err(), "{other}");
+    }
+    let spelled_out = text.replace("ten-years", "standard");
+    assert!(Entry::parse(spelled_out.as_bytes()).is_err());
+    let null = text.replace(r#""tenant":"emea""#, r#""tenant":null"#);
+    assert!(Entry::parse(null.as_bytes()).is_err());
 }
 
 #[test]

@@ -2,22 +2,33 @@
 //!
 //! On failure: [`ReadError`]; the position stays where it was, and what was read before the damage is given first.
 
-use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc};
+use std::{fmt, fs::File, io, os::unix::fs::FileExt, sync::Arc};
 
 use super::{Link, Shared, segment_path};
 use crate::{
     record::{Entry, EntryHash},
-    segment,
+    segment::{self, MAX_WHOLE_BYTES},
 };
 
-/// Most bytes read at a time.
+/// Bytes read at a time; more only where one entry with its attachments is larger.
 const CHUNK: u64 = 1 << 20;
 
 /// An entry with the bytes it was hashed as.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Spooled {
     pub(crate) entry: Entry,
     pub(crate) bytes: Vec<u8>,
+    /// What was recorded with it and is no part of it, in the same order.
+    pub(crate) attachments: Vec<Vec<u8>>,
+}
+
+impl fmt::Debug for Spooled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spooled")
+            .field("entry", &self.entry)
+            .field("attachments", &self.attachments.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// What was acknowledged does not read.
@@ -48,11 +59,15 @@ impl Reader {
         }
     }
 
-    /// The next entries, `most` at most; none when all were taken.
-    pub(crate) fn read(&mut self, most: usize) -> Result<Vec<Spooled>, ReadError> {
-        let mut taken = Vec::new();
+    /// The next entries, `most.entries` at most and no more once they have `most.bytes`; none when all were taken.
+    pub(crate) fn read(&mut self, most: Most) -> Result<Vec<Spooled>, ReadError> {
+        let mut taken = Taken {
+            entries: Vec::new(),
+            bytes: 0,
+            most,
+        };
         let durable = *self.shared.durable.borrow();
-        while taken.len() < most && self.link.sequence < durable.link.sequence {
+        while !taken.is_full() && self.link.sequence < durable.link.sequence {
             let (number, offset) = match self.place {
                 Some(place) => place,
                 None => self.find()?,
@@ -67,13 +82,13 @@ impl Reader {
                 self.place = Some(next);
                 continue;
             }
-            match self.take(number, offset, end, most, &mut taken) {
+            match self.take(number, offset, end, &mut taken) {
                 Ok(place) => self.place = Some(place),
-                Err(e) if taken.is_empty() => return Err(e),
+                Err(e) if taken.entries.is_empty() => return Err(e),
                 Err(_) => break,
             }
         }
-        Ok(taken)
+        Ok(taken.entries)
     }
 
     /// Where the segment that holds the next entry starts.
@@ -110,8 +125,7 @@ impl Reader {
         number: u64,
         offset: u64,
         end: u64,
-        most: usize,
-        taken: &mut Vec<Spooled>,
+        taken: &mut Taken,
     ) -> Result<(u64, u64), ReadError> {
         let io = |source| ReadError::Io {
             segment: number,
@@ -122,20 +136,31 @@ impl Reader {
             offset,
         };
         let file = File::open(segment_path(&self.shared.dir, number)).map_err(io)?;
-        let mut part = vec![0; usize::try_from((end - offset).min(CHUNK)).unwrap_or(0)];
-        file.read_exact_at(&mut part, offset).map_err(io)?;
+        let mut chunk = CHUNK;
+        let part = loop {
+            let mut part = vec![0; usize::try_from((end - offset).min(chunk)).unwrap_or(0)];
+            file.read_exact_at(&mut part, offset).map_err(io)?;
+            // Only one large entry does not fit at all.
+            if segment::whole_at(&part, offset, 0, number).is_some() {
+                break part;
+            }
+            if part.len() as u64 == end - offset || chunk >= MAX_WHOLE_BYTES {
+                return Err(damaged(offset));
+            }
+            chunk *= 4;
+        };
         let mut at = 0;
-        while at < part.len() && taken.len() < most {
+        while at < part.len() && !taken.is_full() {
             let here = offset + at as u64;
-            let Some(frame) = segment::frame_at(&part, offset, at, number) else {
-                // A frame that the chunk cuts is read whole the next time; one at its start is damaged.
-                if at > 0 && here < end && offset + (part.len() as u64) < end {
+            let Some(whole) = segment::whole_at(&part, offset, at, number) else {
+                // One that the chunk cuts is read whole the next time.
+                if offset + (part.len() as u64) < end {
                     break;
                 }
                 return Err(damaged(here));
             };
-            at = frame.end;
-            let entry = Entry::parse(frame.bytes).map_err(|_| damaged(here))?;
+            at = whole.end;
+            let entry = Entry::parse(whole.record).map_err(|_| damaged(here))?;
             if entry.sequence <= self.link.sequence {
                 continue;
             }
@@ -144,14 +169,37 @@ impl Reader {
             }
             self.link = Link {
                 sequence: entry.sequence,
-                hash: EntryHash::of(frame.bytes),
+                hash: EntryHash::of(whole.record),
             };
             self.place = Some((number, offset + at as u64));
-            taken.push(Spooled {
+            let attachments: Vec<_> = whole.attachments.iter().map(|a| a.to_vec()).collect();
+            taken.bytes += whole.record.len() + attachments.iter().map(Vec::len).sum::<usize>();
+            taken.entries.push(Spooled {
                 entry,
-                bytes: frame.bytes.to_vec(),
+                bytes: whole.record.to_vec(),
+                attachments,
             });
         }
         Ok((number, offset + at as u64))
+    }
+}
+
+/// How much to read at most.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Most {
+    pub(crate) entries: usize,
+    /// The last entry may go past it.
+    pub(crate) bytes: usize,
+}
+
+struct Taken {
+    entries: Vec<Spooled>,
+    bytes: usize,
+    most: Most,
+}
+
+impl Taken {
+    fn is_full(&self) -> bool {
+        self.entries.len() >= self.most.entries || self.bytes >= self.most.bytes
     }
 }

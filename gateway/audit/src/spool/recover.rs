@@ -7,7 +7,7 @@
 //! evidence; moving it away starts a new chain.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
@@ -19,7 +19,7 @@ use cordon_domain::ExchangeId;
 use super::{CursorFile, Link, SegmentInfo, cursor_path, segment_path};
 use crate::{
     disk::replace_file,
-    record::{Entry, EntryHash, WriterId},
+    record::{Entry, EntryHash, TreeName, WriterId},
     segment::{MAX_SEQUENCE, Segment, SegmentHeader, Tail, Unreadable},
 };
 
@@ -77,8 +77,8 @@ pub(crate) struct Recovered {
     pub(crate) writer: WriterId,
     pub(crate) head: Link,
     pub(crate) shipped: Link,
-    /// Exchanges without a final state.
-    pub(crate) open: BTreeSet<ExchangeId>,
+    /// Exchanges without a final state, with the tree that it belongs into.
+    pub(crate) open: BTreeMap<ExchangeId, TreeName>,
     pub(crate) segments: BTreeMap<u64, SegmentInfo>,
     pub(crate) next_number: u64,
     /// Bytes of a torn write that were cut off.
@@ -125,7 +125,7 @@ pub(crate) fn recover(dir: &Path) -> Result<Recovered, SpoolError> {
         writer,
         shipped,
         head: None,
-        open: BTreeSet::new(),
+        open: BTreeMap::new(),
         segments: BTreeMap::new(),
         torn: None,
     };
@@ -162,7 +162,7 @@ struct Walk<'d> {
     writer: WriterId,
     shipped: Link,
     head: Option<Link>,
-    open: BTreeSet<ExchangeId>,
+    open: BTreeMap<ExchangeId, TreeName>,
     segments: BTreeMap<u64, SegmentInfo>,
     /// Segment and bytes.
     torn: Option<(u64, u64)>,
@@ -216,7 +216,7 @@ impl Walk<'_> {
             None if start.sequence == self.shipped.sequence && start.hash != self.shipped.hash => {
                 return Err(self.damaged(number, 0, "it does not continue what was shipped"));
             }
-            None => self.open = header.open.iter().copied().collect(),
+            None => self.open.clone_from(&header.open),
             Some(head) if head.sequence < start.sequence => {
                 return Err(SpoolError::Missing {
                     path: self.dir.to_owned(),
@@ -231,11 +231,11 @@ impl Walk<'_> {
         }
         let mut head = start;
         let mut end = segment.body;
-        for frame in segment.frames() {
+        for whole in segment.entries() {
             if superseded_from.is_some_and(|from| head.sequence + 1 >= from) {
                 break;
             }
-            let entry = Entry::parse(frame.bytes)
+            let entry = Entry::parse(whole.record)
                 .map_err(|_| self.damaged(number, end as u64, "a record does not read"))?;
             if entry.writer != self.writer
                 || entry.sequence != head.sequence + 1
@@ -245,18 +245,18 @@ impl Walk<'_> {
             }
             head = Link {
                 sequence: entry.sequence,
-                hash: EntryHash::of(frame.bytes),
+                hash: EntryHash::of(whole.record),
             };
             if head.sequence == self.shipped.sequence && head.hash != self.shipped.hash {
                 return Err(self.damaged(number, end as u64, "a record is not the one that was shipped"));
             }
             if let Some(exchange) = entry.body.opens() {
-                self.open.insert(exchange);
+                self.open.insert(exchange, entry.tree());
             }
             if let Some(exchange) = entry.body.closes() {
                 self.open.remove(&exchange);
             }
-            end = frame.end;
+            end = whole.end;
         }
         if superseded_from.is_none() {
             match segment.tail(end) {

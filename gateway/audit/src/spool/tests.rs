@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     AuditUnavailable, CursorFile, Link, Shared, SpoolConfig, cursor_path,
-    reader::Reader,
+    reader::{Most, Reader, Spooled},
     recover::{SpoolError, recover},
     segment_path,
     writer::Ask,
@@ -24,8 +24,10 @@ use super::{
 use crate::{
     disk::{Disk, DiskFile, RealDisk, replace_file},
     record::{Body, Entry, EntryHash, Outcome, samples},
-    recorder::{OpenError, open_spool},
+    recorder::{OpenError, Recording, open_spool},
 };
+
+mod attachments;
 
 /// Makes chosen operations fail.
 #[derive(Clone, Default)]
@@ -119,14 +121,23 @@ impl Rig {
         })
     }
 
-    fn ask(&self, bodies: Vec<Body>) -> oneshot::Receiver<Result<(), AuditUnavailable>> {
+    fn ask(&self, recording: Recording) -> oneshot::Receiver<Result<(), AuditUnavailable>> {
         let (done, answer) = oneshot::channel();
-        self.asks.blocking_send(Ask::Record { bodies, done }).unwrap();
+        let ask = Ask::Record {
+            recording,
+            done,
+            room: None,
+        };
+        self.asks.blocking_send(ask).unwrap();
         answer
     }
 
+    fn recording(&self, recording: Recording) -> Result<(), AuditUnavailable> {
+        self.ask(recording).blocking_recv().unwrap()
+    }
+
     fn record(&self, body: Body) -> Result<(), AuditUnavailable> {
-        self.ask(vec![body]).blocking_recv().unwrap()
+        self.recording(Recording::of(body))
     }
 
     fn intent(&self, exchange: ExchangeId) -> Result<(), AuditUnavailable> {
@@ -172,24 +183,34 @@ fn fast_dir() -> TempDir {
 
 /// All entries of a spool, in order.
 fn entries(config: &SpoolConfig) -> Vec<Entry> {
+    spooled(config).into_iter().map(|spooled| spooled.entry).collect()
+}
+
+/// The same, with their attachments.
+fn spooled(config: &SpoolConfig) -> Vec<Spooled> {
     let rig = Rig::open(config.clone()).unwrap();
     let first = rig.shared.segments().values().next().unwrap().first_sequence;
     assert_eq!(first, 1);
     let mut reader = Reader::new(Arc::clone(&rig.shared), Link::START);
     let mut all = Vec::new();
     loop {
-        let batch = reader.read(7).unwrap();
+        let most = Most {
+            entries: 7,
+            bytes: 1 << 20,
+        };
+        let batch = reader.read(most).unwrap();
         if batch.is_empty() {
             break;
         }
-        all.extend(batch.into_iter().map(|spooled| spooled.entry));
+        all.extend(batch);
     }
     rig.end();
     let mut previous = EntryHash::GENESIS;
-    for (index, entry) in all.iter().enumerate() {
+    for (index, Spooled { entry, bytes, .. }) in all.iter().enumerate() {
+        assert_eq!(*bytes, entry.canonical_bytes());
         assert_eq!(entry.sequence, index as u64 + 1);
         assert_eq!(entry.previous_hash, previous);
-        previous = EntryHash::of(&entry.canonical_bytes());
+        previous = EntryHash::of(bytes);
     }
     all
 }
@@ -251,8 +272,8 @@ fn a_crash_at_any_byte_keeps_every_earlier_write() {
     }
     // One write of several records.
     let id = ExchangeId::new();
-    let bodies = vec![Body::Intent(samples::intent(id)), Body::Seal(samples::seal(id))];
-    rig.ask(bodies).blocking_recv().unwrap().unwrap();
+    let both = Recording::of(Body::Intent(samples::intent(id))).and(Body::Seal(samples::seal(id)));
+    rig.recording(both).unwrap();
     write_ends.push(rig.shared.durable.borrow().offset);
     rig.end();
     let file = segments(&config.dir).remove(0);
@@ -326,7 +347,7 @@ fn open_exchanges_outlive_the_segment_of_their_intent() {
         fs::remove_file(file).unwrap();
     }
     let recovered = recover(&config.dir).unwrap();
-    assert_eq!(recovered.open.into_iter().collect::<Vec<_>>(), [left]);
+    assert_eq!(recovered.open.into_keys().collect::<Vec<_>>(), [left]);
     assert_eq!(recovered.head, link);
 }
 
@@ -351,7 +372,7 @@ fn a_caller_that_left_gets_its_intent_closed() {
     // The thread is kept busy by nothing here, so both orders of drop and write occur; each must end closed or unwritten.
     let ids: Vec<_> = (0..50).map(|_| ExchangeId::new()).collect();
     for id in &ids {
-        drop(rig.ask(vec![Body::Intent(samples::intent(*id))]));
+        drop(rig.ask(Recording::of(Body::Intent(samples::intent(*id)))));
     }
     rig.end();
     let all = entries(&config);

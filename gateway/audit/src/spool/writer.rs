@@ -5,22 +5,23 @@
 //! gone before it was answered is sealed as `client_left`, as nothing went upstream for it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::{Arc, atomic::Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
 };
 
 use cordon_domain::{Clock, ExchangeId};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::{
     AuditUnavailable, Durable, Link, SegmentInfo, Shared, SpoolConfig, recover::Recovered, segment_path,
 };
 use crate::{
     disk::{Disk, DiskFile},
-    record::{Body, ENTRY_VERSION, Entry, EntryHash, MAX_ENTRY_BYTES, Outcome, Seal},
-    segment::{self, SegmentHeader},
+    record::{Body, ENTRY_VERSION, Entry, EntryHash, MAX_ENTRY_BYTES, Outcome, Seal, TreeName},
+    recorder::Recording,
+    segment::{self, MAX_ATTACHMENT_BYTES, MAX_ATTACHMENTS, SegmentHeader, Whole},
 };
 
 /// Entries that share one write and one sync.
@@ -43,8 +44,10 @@ const ZEROS: usize = 1 << 20;
 pub(crate) enum Ask {
     /// Record these, in this order, all or none.
     Record {
-        bodies: Vec<Body>,
+        recording: Recording,
         done: oneshot::Sender<Result<(), AuditUnavailable>>,
+        /// Given back when it was written or refused.
+        room: Option<OwnedSemaphorePermit>,
     },
     /// See whether the spool can be written again.
     Probe,
@@ -58,7 +61,8 @@ pub(crate) struct Writer<D: Disk> {
     clock: Arc<dyn Clock>,
     shared: Arc<Shared>,
     head: Link,
-    open: BTreeSet<ExchangeId>,
+    /// Exchanges without a final state, with the tree of what opened them.
+    open: BTreeMap<ExchangeId, TreeName>,
     /// Open exchanges whose final state this thread has to write itself.
     owed: BTreeMap<ExchangeId, Outcome>,
     active: Option<Active<D::File>>,
@@ -75,12 +79,12 @@ struct Active<F> {
 /// Entries that go into one write.
 #[derive(Default)]
 struct Group {
-    records: Vec<Vec<u8>>,
+    entries: Vec<Whole>,
     /// Where the chain stands behind them; none while there are none.
     head: Option<Link>,
     bytes: u64,
-    /// What becomes of exchanges when the write succeeds: open or not.
-    states: HashMap<ExchangeId, bool>,
+    /// What becomes of exchanges when the write succeeds: open in a tree, or closed.
+    states: HashMap<ExchangeId, Option<TreeName>>,
     waiting: Vec<Waiting>,
 }
 
@@ -88,6 +92,7 @@ struct Waiting {
     done: oneshot::Sender<Result<(), AuditUnavailable>>,
     opens: Option<ExchangeId>,
     closes: Option<ExchangeId>,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 /// How fast entries come. A sync costs the processor far more than an entry, so when they come fast, few to a sync
@@ -147,7 +152,7 @@ impl<D: Disk> Writer<D> {
             open: recovered.open.clone(),
             owed: recovered
                 .open
-                .iter()
+                .keys()
                 .map(|exchange| (*exchange, Outcome::Unknown))
                 .collect(),
             active: None,
@@ -188,11 +193,18 @@ impl<D: Disk> Writer<D> {
             let mut group = Group::default();
             for ask in waiting.drain(..) {
                 match ask {
-                    Ask::Record { bodies, done } => {
-                        if group.bytes >= GROUP_BYTES {
+                    Ask::Record {
+                        recording,
+                        done,
+                        room,
+                    } => {
+                        // One with large attachments has a write of its own.
+                        if !group.entries.is_empty()
+                            && group.bytes + recording.attached() as u64 > GROUP_BYTES
+                        {
                             self.commit(std::mem::take(&mut group));
                         }
-                        self.join(&mut group, bodies, done);
+                        self.join(&mut group, recording, done, room);
                     }
                     Ask::Probe => self.probe(),
                     Ask::Close => closing = true,
@@ -209,9 +221,14 @@ impl<D: Disk> Writer<D> {
                     rest.push(ask);
                 }
                 for ask in rest {
-                    if let Ask::Record { bodies, done } = ask {
+                    if let Ask::Record {
+                        recording,
+                        done,
+                        room,
+                    } = ask
+                    {
                         let mut group = Group::default();
-                        self.join(&mut group, bodies, done);
+                        self.join(&mut group, recording, done, room);
                         self.commit(group);
                     }
                 }
@@ -226,17 +243,23 @@ impl<D: Disk> Writer<D> {
     fn join(
         &mut self,
         group: &mut Group,
-        bodies: Vec<Body>,
+        recording: Recording,
         done: oneshot::Sender<Result<(), AuditUnavailable>>,
+        room: Option<OwnedSemaphorePermit>,
     ) {
-        let opens = bodies.iter().find_map(Body::opens);
-        let closes = bodies.iter().find_map(Body::closes);
+        let opens = recording.items.iter().find_map(|item| item.body.opens());
+        let closes = recording.items.iter().find_map(|item| item.body.closes());
         if done.is_closed() && opens.is_some() && closes.is_none() {
             // The caller left before anything was written; nothing depends on this record.
             return;
         }
-        match self.link(group, bodies) {
-            Ok(()) => group.waiting.push(Waiting { done, opens, closes }),
+        match self.link(group, recording) {
+            Ok(()) => group.waiting.push(Waiting {
+                done,
+                opens,
+                closes,
+                _room: room,
+            }),
             Err(why) => {
                 self.shared.counters.refused.fetch_add(1, Relaxed);
                 if why == AuditUnavailable::Full {
@@ -248,38 +271,50 @@ impl<D: Disk> Writer<D> {
         }
     }
 
-    fn link(&self, group: &mut Group, bodies: Vec<Body>) -> Result<(), AuditUnavailable> {
-        let mut states = HashMap::new();
-        for body in &bodies {
-            let is_open = |id: &ExchangeId| {
-                let known = states.get(id).or_else(|| group.states.get(id)).copied();
-                known.unwrap_or_else(|| self.open.contains(id))
-            };
-            let starts = body.opens();
-            if let Some(exchange) = starts.or(body.stands_alone())
-                && is_open(&exchange)
+    fn link(&self, group: &mut Group, recording: Recording) -> Result<(), AuditUnavailable> {
+        let Recording { tree, items } = recording;
+        let mut states: HashMap<ExchangeId, Option<TreeName>> = HashMap::new();
+        let mut trees = Vec::with_capacity(items.len());
+        for item in &items {
+            let within = 1..=MAX_ATTACHMENT_BYTES;
+            if item.attachments.len() > MAX_ATTACHMENTS
+                || item.attachments.iter().any(|a| !within.contains(&a.len()))
             {
+                return Err(AuditUnavailable::Attachments);
+            }
+            let body = &item.body;
+            let opened_in = |id: &ExchangeId| match states.get(id).or_else(|| group.states.get(id)) {
+                Some(state) => state.as_ref(),
+                None => self.open.get(id),
+            };
+            let present = body.exchange().as_ref().and_then(opened_in);
+            let (starts, ends) = (body.opens(), body.closes());
+            if present.is_some() && (starts.is_some() || body.stands_alone().is_some()) {
                 return Err(AuditUnavailable::AlreadyOpen);
             }
-            let ends = body.closes();
-            if ends.is_some_and(|exchange| !is_open(&exchange)) {
+            if present.is_none() && ends.is_some() {
                 return Err(AuditUnavailable::NotOpen);
             }
-            states.extend(starts.map(|exchange| (exchange, true)));
-            states.extend(ends.map(|exchange| (exchange, false)));
+            // All records of an exchange are leaves of the tree of its first.
+            trees.push(present.unwrap_or(&tree).clone());
+            states.extend(starts.map(|exchange| (exchange, Some(tree.clone()))));
+            states.extend(ends.map(|exchange| (exchange, None)));
         }
         let at = u64::try_from(self.clock.now().unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
         let mut link = self.head_after(group);
-        let closing = bodies.iter().all(|body| body.closes().is_some());
-        let (mut records, mut bytes) = (Vec::with_capacity(bodies.len()), 0);
-        for body in bodies {
+        let closing = items.iter().all(|item| item.body.closes().is_some());
+        let (mut entries, mut bytes) = (Vec::with_capacity(items.len()), 0);
+        for (item, tree) in items.into_iter().zip(trees) {
+            let [tenant, class] = tree.spelled();
             let entry = Entry {
                 v: ENTRY_VERSION,
                 writer: self.shared.writer,
                 sequence: link.sequence + 1,
                 previous_hash: link.hash,
                 at,
-                body: body.bounded(),
+                tenant,
+                class,
+                body: item.body.bounded(),
             };
             let record = entry.canonical_bytes();
             if record.len() > MAX_ENTRY_BYTES {
@@ -289,15 +324,19 @@ impl<D: Disk> Writer<D> {
                 sequence: entry.sequence,
                 hash: EntryHash::of(&record),
             };
-            bytes += segment::frame_bytes(record.len());
-            records.push(record);
+            let whole = Whole {
+                record,
+                attachments: item.attachments,
+            };
+            bytes += whole.frame_bytes();
+            entries.push(whole);
         }
         let reserve = if closing { 0 } else { self.config.reserve_bytes };
         if self.space() < group.bytes + bytes + reserve {
             return Err(AuditUnavailable::Full);
         }
         group.states.extend(states);
-        group.records.append(&mut records);
+        group.entries.append(&mut entries);
         group.head = Some(link);
         group.bytes += bytes;
         Ok(())
@@ -309,14 +348,14 @@ impl<D: Disk> Writer<D> {
 
     /// Makes a group durable and answers those who wait for it.
     fn commit(&mut self, group: Group) {
-        if group.records.is_empty() {
+        if group.entries.is_empty() {
             return;
         }
         let result = self.write(&group);
         if result.is_ok() {
-            for (exchange, open) in group.states {
-                if open {
-                    self.open.insert(exchange);
+            for (exchange, state) in group.states {
+                if let Some(tree) = state {
+                    self.open.insert(exchange, tree);
                 } else {
                     self.open.remove(&exchange);
                     self.owed.remove(&exchange);
@@ -325,9 +364,12 @@ impl<D: Disk> Writer<D> {
             self.shared
                 .counters
                 .recorded
-                .fetch_add(group.records.len() as u64, Relaxed);
+                .fetch_add(group.entries.len() as u64, Relaxed);
         }
-        for Waiting { done, opens, closes } in group.waiting {
+        for Waiting {
+            done, opens, closes, ..
+        } in group.waiting
+        {
             if let Err(why) = result {
                 if why == AuditUnavailable::Full {
                     self.shared.full.store(true, Relaxed);
@@ -339,7 +381,7 @@ impl<D: Disk> Writer<D> {
             if left
                 && result.is_ok()
                 && closes.is_none()
-                && let Some(exchange) = opens.filter(|exchange| self.open.contains(exchange))
+                && let Some(exchange) = opens.filter(|exchange| self.open.contains_key(exchange))
             {
                 self.owed.insert(exchange, Outcome::ClientLeft);
             }
@@ -350,7 +392,7 @@ impl<D: Disk> Writer<D> {
     fn owe(&mut self, closes: Option<ExchangeId>, why: AuditUnavailable) {
         if let Some(exchange) = closes
             && why != AuditUnavailable::NotOpen
-            && self.open.contains(&exchange)
+            && self.open.contains_key(&exchange)
         {
             self.owed.entry(exchange).or_insert(Outcome::Unknown);
         }
@@ -366,7 +408,8 @@ impl<D: Disk> Writer<D> {
                 .map(|(id, outcome)| (*id, *outcome))
                 .collect();
             for (exchange, outcome) in owed {
-                match self.link(&mut group, vec![Body::Seal(Seal::new(exchange, outcome, 0))]) {
+                let seal = Seal::new(exchange, outcome, 0);
+                match self.link(&mut group, Recording::of(Body::Seal(seal))) {
                     Ok(()) => {}
                     // It has its final state by now.
                     Err(AuditUnavailable::NotOpen) => {
@@ -407,7 +450,7 @@ impl<D: Disk> Writer<D> {
         let Some(active) = &mut self.active else {
             return Err(std::io::Error::other("no segment is open"));
         };
-        let bytes = segment::frames(active.number, active.offset, &group.records);
+        let bytes = segment::frames(active.number, active.offset, &group.entries);
         active.file.write_all_at(&bytes, active.offset)?;
         active.file.sync_data()?;
         self.shared.counters.syncs.fetch_add(1, Relaxed);
@@ -432,7 +475,7 @@ impl<D: Disk> Writer<D> {
             first_sequence: self.head.sequence + 1,
             previous_hash: self.head.hash,
             at: u64::try_from(self.clock.now().unix_timestamp_nanos() / 1_000_000).unwrap_or(0),
-            open: self.open.iter().copied().collect(),
+            open: self.open.clone(),
         };
         let head = segment::head(&header);
         let size = self.config.segment_bytes.max(head.len() as u64 + bytes);
