@@ -38,7 +38,7 @@ mod store;
 pub use store::{InvalidStoreUrl, Store, StoreError, StoreUrl};
 
 mod verify;
-pub use verify::{Broken, Checkpoint, Fault, Verified, VerifyError, verify};
+pub use verify::{Broken, ChainHead, Fault, Verified, VerifyError, verify};
 
 mod search;
 pub use search::{InvalidPosition, Position, Query, Row, events, search};

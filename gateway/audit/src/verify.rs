@@ -42,7 +42,7 @@ pub struct Verified {
     /// How many records were walked.
     pub records: u64,
     /// Where each writer's chain stands.
-    pub checkpoints: Vec<Checkpoint>,
+    pub heads: Vec<ChainHead>,
     /// Exchanges that have no final state yet.
     pub unsealed: u64,
     /// The oldest of them, and when it was opened (milliseconds since 1970).
@@ -53,7 +53,7 @@ pub struct Verified {
 
 /// The end of one writer's chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Checkpoint {
+pub struct ChainHead {
     /// The writer.
     pub writer: WriterId,
     /// The last sequence.
@@ -62,7 +62,7 @@ pub struct Checkpoint {
     pub hash: EntryHash,
 }
 
-impl fmt::Display for Checkpoint {
+impl fmt::Display for ChainHead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", self.writer, self.sequence, self.hash.short())
     }
@@ -71,11 +71,11 @@ impl fmt::Display for Checkpoint {
 impl fmt::Display for Verified {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ok {} records, checkpoint", self.records)?;
-        if self.checkpoints.is_empty() {
+        if self.heads.is_empty() {
             f.write_str(" none")?;
         }
-        for checkpoint in &self.checkpoints {
-            write!(f, " {checkpoint}")?;
+        for head in &self.heads {
+            write!(f, " {head}")?;
         }
         if let Some((exchange, at)) = self.oldest_unsealed {
             let n = self.unsealed;
@@ -172,7 +172,7 @@ pub async fn verify(store: &Store, spool: Option<&Path>) -> Result<Verified, Ver
     let writers = writers(store).await?;
     let mut found = Verified {
         records: 0,
-        checkpoints: Vec::new(),
+        heads: Vec::new(),
         unsealed: 0,
         oldest_unsealed: None,
         witnessed: witness.is_some(),
@@ -200,7 +200,7 @@ pub async fn verify(store: &Store, spool: Option<&Path>) -> Result<Verified, Ver
         };
         chain.walk().await?;
         found.records += head.sequence;
-        found.checkpoints.push(Checkpoint {
+        found.heads.push(ChainHead {
             writer,
             sequence: head.sequence,
             hash: head.hash,
