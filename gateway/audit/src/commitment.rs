@@ -7,15 +7,14 @@
 //! of each record's own, which hide that too, come with the sealing of payloads.
 
 use std::{
-    fmt,
-    fs::{self, File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    fmt, io,
     path::{Path, PathBuf},
 };
 
 use aws_lc_rs::hmac;
 use zeroize::Zeroizing;
+
+use crate::secret_file;
 
 /// The installation's key for commitments.
 #[derive(Clone)]
@@ -38,59 +37,19 @@ impl CommitmentKey {
     /// # Errors
     /// When the file can be neither read nor made, or holds something else.
     pub fn load_or_create(path: &Path) -> Result<Self, CommitmentKeyError> {
-        match fs::read_to_string(path).map(Zeroizing::new) {
-            Ok(text) => Self::decode(path, &text),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Self::create(path),
-            Err(e) => Err(CommitmentKeyError::Io {
-                path: path.into(),
-                source: e,
-            }),
-        }
-    }
-
-    fn decode(path: &Path, text: &str) -> Result<Self, CommitmentKeyError> {
+        let text = secret_file::load_or_create(path, || {
+            let mut bytes = Zeroizing::new([0; 32]);
+            getrandom::fill(bytes.as_mut()).map_err(|e| io::Error::other(e.to_string()))?;
+            Ok(Zeroizing::new(format!("{}\n", hex::encode(bytes.as_ref()))))
+        })
+        .map_err(|source| CommitmentKeyError::Io {
+            path: path.into(),
+            source,
+        })?;
         let mut bytes = Zeroizing::new([0; 32]);
         hex::decode_to_slice(text.trim_end(), bytes.as_mut())
             .map_err(|_| CommitmentKeyError::NotAKey { path: path.into() })?;
         Ok(Self::of(&bytes))
-    }
-
-    fn create(path: &Path) -> Result<Self, CommitmentKeyError> {
-        let io = |source| CommitmentKeyError::Io {
-            path: path.into(),
-            source,
-        };
-        let mut bytes = Zeroizing::new([0; 32]);
-        getrandom::fill(bytes.as_mut()).map_err(|e| io(io::Error::other(e.to_string())))?;
-        // Written aside and linked into place: of two processes that start at once, one makes the
-        // key and the other reads it, and neither ever sees half a file.
-        let aside = path.with_extension(format!("{}.new", uuid::Uuid::now_v7().simple()));
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&aside)
-            .map_err(io)?;
-        let text = Zeroizing::new(format!("{}\n", hex::encode(bytes.as_ref())));
-        let made = file
-            .write_all(text.as_bytes())
-            .and_then(|()| file.sync_all())
-            .and_then(|()| fs::hard_link(&aside, path));
-        let removed = fs::remove_file(&aside);
-        match made {
-            Ok(()) => {
-                removed.map_err(io)?;
-                if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-                    File::open(parent).and_then(|dir| dir.sync_all()).map_err(io)?;
-                }
-                Ok(Self::of(&bytes))
-            }
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                let text = fs::read_to_string(path).map(Zeroizing::new).map_err(io)?;
-                Self::decode(path, &text)
-            }
-            Err(e) => Err(io(e)),
-        }
     }
 }
 
@@ -172,7 +131,7 @@ impl fmt::Debug for Commitment {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::{fs, os::unix::fs::PermissionsExt};
 
     use super::*;
 

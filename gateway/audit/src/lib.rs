@@ -20,6 +20,8 @@ pub use record::{
     Trust, TrustPart, TrustReloaded, TunnelClosed, TunnelOpened, Uninspected, WriterId,
 };
 
+mod secret_file;
+
 mod commitment;
 pub use commitment::{Commitment, CommitmentKey, CommitmentKeyError, commit, pseudonym};
 
