@@ -8,6 +8,7 @@
 //! - [`verify()`]: whether the store still holds what was recorded.
 //! - [`search()`]: who sent what, where, under which rule.
 //! - [`commit`]: what stands in a record for a body.
+//! - [`tree`] and [`note`]: the Merkle trees over records, and the signed checkpoints of them.
 //!
 //! An entry goes recorder -> [spool](SpoolConfig) -> store. The spool is local, and knows nothing of the store; a store that is
 //! away delays nobody. `docs/decisions/0002-audit-spool-and-store.md` says why it is built so, and what a hash chain alone
@@ -24,6 +25,10 @@ mod secret_file;
 
 mod commitment;
 pub use commitment::{Commitment, CommitmentKey, CommitmentKeyError, commit, pseudonym};
+
+pub mod tree;
+
+pub mod note;
 
 mod recorder;
 pub use recorder::{AuditConfig, AuditMetrics, OpenError, Recorder, Recording, Shipping, open};
