@@ -9,6 +9,7 @@
 //! - [`search()`]: who sent what, where, under which rule.
 //! - [`commit`]: what stands in a record for a body.
 //! - [`tree`] and [`note`]: the Merkle trees over records, and the signed checkpoints of them.
+//! - [`proof`]: what shows without the store that an exchange's records are in the audit.
 //!
 //! An entry goes recorder -> [spool](SpoolConfig) -> store. The spool is local, and knows nothing of the store; a store that is
 //! away delays nobody. `docs/decisions/0002-audit-spool-and-store.md` says why it is built so, and what a hash chain alone
@@ -29,6 +30,8 @@ pub use commitment::{Commitment, CommitmentKey, CommitmentKeyError, commit, pseu
 pub mod tree;
 
 pub mod note;
+
+pub mod proof;
 
 mod recorder;
 pub use recorder::{AuditConfig, AuditMetrics, OpenError, Recorder, Recording, Shipping, open};

@@ -13,7 +13,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
 
 use super::{NoteError, Signature, Vouched};
-use crate::secret_file;
+use crate::{record::TreeName, secret_file};
 
 const PRIVATE: &str = "PRIVATE+KEY+";
 const MAX_NAME_BYTES: usize = 255;
@@ -121,6 +121,24 @@ impl VerifyingKey {
     #[must_use]
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
+    }
+
+    /// The origin of one of a log's trees: the key's name, then those of the tree.
+    #[must_use]
+    pub fn origin(&self, tree: &TreeName) -> String {
+        format!("{}/{tree}", self.name)
+    }
+
+    /// Whether a tree is one of the log whose key this is. A key signs for all trees of its log, and for no others.
+    #[must_use]
+    pub fn vouches_for(&self, origin: &str) -> bool {
+        let rest = origin.strip_prefix(self.name.as_str());
+        rest.is_some_and(|rest| rest.len() > 1 && rest.starts_with('/'))
+    }
+
+    /// What tells whether two names are of one key.
+    pub(crate) fn key_bytes(&self) -> [u8; 32] {
+        self.key
     }
 
     /// Whether a line claims to be by this key.

@@ -9,6 +9,7 @@ use cordon_audit::Store;
 use super::{Where, runtime};
 use crate::{installation::Installation, serve};
 
+mod proof;
 mod search;
 mod verify;
 
@@ -23,7 +24,7 @@ pub struct Audit {
 enum AuditAction {
     /// Search exchanges, newest first.
     Search(Box<search::Search>),
-    /// Check that no record is missing or altered; exit 1 names the first that is.
+    /// Check that no record is missing or altered, or that a proof's file holds; exit 1 names what is wrong.
     Verify(verify::Verify),
 }
 

@@ -157,7 +157,7 @@ fn question(asked: &Asked) -> String {
 }
 
 /// A moment for a person.
-fn time_of(at: u64) -> String {
+pub(super) fn time_of(at: u64) -> String {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(at) * 1_000_000)
         .ok()
         .and_then(|at| at.format(&Rfc3339).ok())
