@@ -1,11 +1,27 @@
 //! The few file operations that the spool's writer makes, behind a trait, so that tests can make each of them fail.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, Metadata, OpenOptions},
     io,
-    os::unix::fs::{FileExt, OpenOptionsExt},
+    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     path::Path,
 };
+
+/// Which file a name or a handle stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    pub(crate) fn of(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        }
+    }
+}
 
 /// A place for segment files.
 pub(crate) trait Disk: Send + 'static {
@@ -14,11 +30,18 @@ pub(crate) trait Disk: Send + 'static {
     /// A new, empty file; an error if there is one of that name.
     fn create(&self, path: &Path) -> io::Result<Self::File>;
 
+    /// A file that is there, to be read and written.
+    fn open(&self, path: &Path) -> io::Result<Self::File>;
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
     /// Makes the names in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 
-    /// Removes a file in which nothing was acknowledged.
     fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// The file or directory of that name; none if there is nothing.
+    fn id(&self, path: &Path) -> io::Result<Option<FileId>>;
 }
 
 /// One open segment file.
@@ -32,6 +55,11 @@ pub(crate) trait DiskFile: Send {
     fn sync_data(&self) -> io::Result<()>;
 
     fn truncate(&self, size: u64) -> io::Result<()>;
+
+    fn id(&self) -> io::Result<FileId>;
+
+    /// Another handle for the same file. It reads whatever becomes of the file's name.
+    fn handle(&self) -> io::Result<File>;
 }
 
 /// The machine's own file system.
@@ -43,10 +71,19 @@ impl Disk for RealDisk {
 
     fn create(&self, path: &Path) -> io::Result<File> {
         OpenOptions::new()
+            .read(true)
             .write(true)
             .create_new(true)
             .mode(0o600)
             .open(path)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).open(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
@@ -55,6 +92,14 @@ impl Disk for RealDisk {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
+    }
+
+    fn id(&self, path: &Path) -> io::Result<Option<FileId>> {
+        match fs::symlink_metadata(path) {
+            Ok(metadata) => Ok(Some(FileId::of(&metadata))),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
     }
 }
 
@@ -74,6 +119,28 @@ impl DiskFile for File {
     fn truncate(&self, size: u64) -> io::Result<()> {
         self.set_len(size)
     }
+
+    fn id(&self) -> io::Result<FileId> {
+        self.metadata().map(|metadata| FileId::of(&metadata))
+    }
+
+    fn handle(&self) -> io::Result<File> {
+        self.try_clone()
+    }
+}
+
+/// Fills a file with zeros between two offsets. Zeros reserve the space, so that a full disk shows here and a sync need not
+/// write the file's size.
+pub(crate) fn fill(file: &impl DiskFile, from: u64, to: u64) -> io::Result<()> {
+    const PIECE: usize = 1 << 20;
+    let zeros = vec![0; PIECE];
+    let mut offset = from;
+    while offset < to {
+        let piece = usize::try_from(to - offset).unwrap_or(PIECE).min(PIECE);
+        file.write_all_at(&zeros[..piece], offset)?;
+        offset += piece as u64;
+    }
+    Ok(())
 }
 
 /// Replaces a small file as a whole: either the old or the new content is there after a crash.

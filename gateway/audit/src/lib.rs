@@ -17,9 +17,10 @@
 
 mod record;
 pub use record::{
-    Answer, Asked, Body, Claims, ENTRY_VERSION, Entry, EntryError, EntryHash, Event, Intent, InvalidHash,
-    InvalidTreeName, MAX_ENTRY_BYTES, Outcome, PolicyReloaded, Refused, Seal, Started, Stopped, TreeName,
-    Trust, TrustPart, TrustReloaded, TunnelClosed, TunnelOpened, Uninspected, WriterId,
+    Answer, Asked, Body, Claims, ENTRY_VERSION, Entry, EntryError, EntryHash, Event, Heartbeat, Intent,
+    InvalidHash, InvalidTreeName, MAX_ENTRY_BYTES, Outcome, PolicyReloaded, Refused, Seal, SpoolTampered,
+    Started, Stopped, Tampering, TreeName, Trust, TrustPart, TrustReloaded, TunnelClosed, TunnelOpened,
+    Uninspected, WriterId,
 };
 
 mod secret_file;
@@ -34,7 +35,7 @@ pub mod note;
 pub mod proof;
 
 mod recorder;
-pub use recorder::{AuditConfig, AuditMetrics, OpenError, Recorder, Recording, Shipping, open};
+pub use recorder::{AuditConfig, AuditMetrics, Durability, OpenError, Recorder, Recording, Shipping, open};
 
 mod disk;
 mod segment;

@@ -22,6 +22,9 @@ pub use entry::{ENTRY_VERSION, Entry, EntryError, EntryHash, InvalidHash, MAX_EN
 mod tree_name;
 pub use tree_name::{InvalidTreeName, TreeName};
 
+mod spool;
+pub use spool::{Heartbeat, SpoolTampered, Tampering};
+
 mod canonical;
 pub(crate) use canonical::canonical;
 
@@ -51,6 +54,10 @@ pub enum Body {
     Started(Started),
     /// The gateway stopped in good order.
     Stopped(Stopped),
+    /// The gateway is there.
+    Heartbeat(Heartbeat),
+    /// Somebody touched the spool's files.
+    SpoolTampered(SpoolTampered),
 }
 
 impl Body {
@@ -68,6 +75,8 @@ impl Body {
             Self::TrustReloaded(_) => "trust_reloaded",
             Self::Started(_) => "started",
             Self::Stopped(_) => "stopped",
+            Self::Heartbeat(_) => "heartbeat",
+            Self::SpoolTampered(_) => "spool_tampered",
         }
     }
 
@@ -81,7 +90,12 @@ impl Body {
             Self::TunnelOpened(it) => Some(it.exchange),
             Self::TunnelClosed(it) => Some(it.exchange),
             Self::Uninspected(it) => Some(it.exchange),
-            Self::PolicyReloaded(_) | Self::TrustReloaded(_) | Self::Started(_) | Self::Stopped(_) => None,
+            Self::PolicyReloaded(_)
+            | Self::TrustReloaded(_)
+            | Self::Started(_)
+            | Self::Stopped(_)
+            | Self::Heartbeat(_)
+            | Self::SpoolTampered(_) => None,
         }
     }
 

@@ -6,29 +6,25 @@
 //! On failure: [`OpenError`] at start; [`AuditUnavailable`] for each entry that is not durable.
 
 use std::{
-    collections::BTreeMap,
     fmt,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, atomic::Ordering::Relaxed},
     thread,
     time::Duration,
 };
 
-use cordon_domain::Clock;
+use cordon_domain::{Clock, ExchangeId};
 use tokio::{
     sync::{Semaphore, mpsc, oneshot, watch},
     task::JoinHandle,
-    time::{MissedTickBehavior, interval, timeout},
+    time::{Instant, MissedTickBehavior, interval, interval_at, timeout},
 };
 
 use crate::{
     disk::{Disk, RealDisk},
-    record::{Body, Event, Intent, Seal},
+    record::{Body, Event, Heartbeat, Intent, Outcome, Seal},
     ship::Shipper,
     spool::{
-        AuditUnavailable, Counters, Durable, Shared, SpoolConfig,
+        AuditUnavailable, Shared, SpoolConfig,
         recover::{SpoolError, recover},
         writer::{Ask, Writer},
     },
@@ -42,8 +38,10 @@ pub use recording::Recording;
 const WAITING: usize = 4096;
 /// KiB of attachments that may wait for it.
 const WAITING_KIB: u32 = 64 << 10;
-/// How often an unhealthy spool is tried again.
-const PROBE: Duration = Duration::from_secs(1);
+/// How often the spool's files are looked at, and an unhealthy spool is tried again.
+const LOOK: Duration = Duration::from_secs(1);
+/// The longest that the shipper gathers while callers wait for the store.
+const LINGER_WHILE_AWAITED: Duration = Duration::from_millis(2);
 
 /// What the audit room needs to know.
 #[derive(Clone, Debug)]
@@ -56,6 +54,22 @@ pub struct AuditConfig {
     pub name: String,
     /// How long the shipper gathers before it sends a batch that is not full.
     pub linger: Duration,
+    /// How often a heartbeat is recorded.
+    pub heartbeat: Duration,
+    /// Where a record has to be before anything that depends on it goes on.
+    pub durability: Durability,
+}
+
+/// Where a record has to be before anything that depends on it goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// In the spool on this machine. The store may be away.
+    Local,
+    /// In the store as well.
+    LocalAndStore {
+        /// How long the store may take; past that, what was to be recorded is refused.
+        wait: Duration,
+    },
 }
 
 impl AuditConfig {
@@ -67,6 +81,8 @@ impl AuditConfig {
             store,
             name: name.into(),
             linger: Duration::from_millis(50),
+            heartbeat: Duration::from_secs(60),
+            durability: Durability::Local,
         }
     }
 }
@@ -98,7 +114,13 @@ pub async fn open(config: AuditConfig, clock: Arc<dyn Clock>) -> Result<(Recorde
         store: url,
         name,
         linger,
+        heartbeat,
+        durability,
     } = config;
+    let (linger, store_wait) = match durability {
+        Durability::Local => (linger, None),
+        Durability::LocalAndStore { wait } => (linger.min(LINGER_WHILE_AWAITED), Some(wait)),
+    };
     let (writer, shared) = {
         let clock = Arc::clone(&clock);
         tokio::task::spawn_blocking(move || open_spool(RealDisk, spool, clock))
@@ -129,6 +151,7 @@ pub async fn open(config: AuditConfig, clock: Arc<dyn Clock>) -> Result<(Recorde
         asks: asks.clone(),
         room: Arc::new(Semaphore::new(WAITING_KIB as usize)),
         shared: Arc::clone(&shared),
+        store_wait,
     };
     let shipping = Shipping {
         asks: asks.clone(),
@@ -136,7 +159,8 @@ pub async fn open(config: AuditConfig, clock: Arc<dyn Clock>) -> Result<(Recorde
         stop,
         thread: Mutex::new(Some(thread)),
         shipper: Some(tokio::spawn(shipper.run())),
-        prober: tokio::spawn(probe(asks.downgrade(), shared)),
+        looking: tokio::spawn(look(asks.downgrade())),
+        beating: tokio::spawn(beat(asks.downgrade(), shared, heartbeat)),
     };
     Ok((recorder, shipping))
 }
@@ -159,37 +183,52 @@ pub(crate) fn open_spool<D: Disk>(
             "audit spool: sealing exchanges that were left open as unknown"
         );
     }
-    let shared = Arc::new(Shared {
-        dir: config.dir.clone(),
-        writer: recovered.writer,
-        durable: watch::Sender::new(Durable {
-            link: recovered.head,
-            segment: 0,
-            offset: 0,
-        }),
-        segments: Mutex::new(BTreeMap::clone(&recovered.segments)),
-        shipped: AtomicU64::new(recovered.shipped.sequence),
-        writable: AtomicBool::new(true),
-        full: AtomicBool::new(false),
-        counters: Counters::default(),
-        lock: recovered.lock.try_clone().map_err(|source| SpoolError::Io {
-            path: config.dir.clone(),
-            source,
-        })?,
-    });
-    let mut writer = Writer::new(disk, config, clock, Arc::clone(&shared), &recovered);
+    let io = |source| SpoolError::Io {
+        path: config.dir.clone(),
+        source,
+    };
+    let shared = Arc::new(Shared::new(&config, &recovered).map_err(io)?);
+    let dir = config.dir.clone();
+    let writer = Writer::new(disk, config, clock, Arc::clone(&shared), &recovered);
+    let mut writer = writer.map_err(|source| SpoolError::Io { path: dir, source })?;
     writer.start()?;
     Ok((writer, shared))
 }
 
-/// Asks an unhealthy writer to try again.
-async fn probe(asks: mpsc::WeakSender<Ask>, shared: Arc<Shared>) {
-    let mut ticks = interval(PROBE);
+/// Has the writer look at its files.
+async fn look(asks: mpsc::WeakSender<Ask>) {
+    let mut ticks = interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         let Some(asks) = asks.upgrade() else { return };
-        if !shared.healthy() && asks.send(Ask::Probe).await.is_err() {
+        if asks.send(Ask::Look).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Records that the audit lives.
+async fn beat(asks: mpsc::WeakSender<Ask>, shared: Arc<Shared>, every: Duration) {
+    let mut ticks = interval_at(Instant::now() + every, every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(asks) = asks.upgrade() else { return };
+        let heartbeat = Heartbeat {
+            interval_seconds: every.as_secs(),
+            depth: shared.depth(),
+            refused: shared.counters.refused.load(Relaxed),
+            write_failures: shared.counters.write_failures.load(Relaxed),
+        };
+        // One that cannot be recorded is missed, which is what it is for. The writer counts it.
+        let (done, _) = oneshot::channel();
+        let ask = Ask::Record {
+            recording: Recording::of(Body::Heartbeat(heartbeat)),
+            done,
+            room: None,
+        };
+        if asks.send(ask).await.is_err() {
             return;
         }
     }
@@ -202,6 +241,8 @@ pub struct Recorder {
     /// Memory for attachments that wait to be written, in KiB.
     room: Arc<Semaphore>,
     shared: Arc<Shared>,
+    /// How long the store may take, where it has to have a record too.
+    store_wait: Option<Duration>,
 }
 
 impl Recorder {
@@ -259,16 +300,32 @@ impl Recorder {
                 Some(room.map_err(|_| AuditUnavailable::Closed)?)
             }
         };
+        let mut opened = Opened::by(&recording, &self.shared);
         let (done, answer) = oneshot::channel();
-        self.asks
+        let sent = self
+            .asks
             .send(Ask::Record {
                 recording,
                 done,
                 room,
             })
-            .await
-            .map_err(|_| AuditUnavailable::Closed)?;
-        answer.await.unwrap_or(Err(AuditUnavailable::Closed))
+            .await;
+        let answer = match sent {
+            Ok(()) => answer.await.unwrap_or(Err(AuditUnavailable::Closed)),
+            Err(_) => Err(AuditUnavailable::Closed),
+        };
+        if let (Ok(sequence), Some(wait)) = (answer, self.store_wait) {
+            let mut shipped = self.shared.shipped.subscribe();
+            let there = shipped.wait_for(|shipped| *shipped >= sequence);
+            if !matches!(timeout(wait, there).await, Ok(Ok(_))) {
+                self.shared.counters.refused.fetch_add(1, Relaxed);
+                opened.outcome = Outcome::Internal;
+                return Err(AuditUnavailable::StoreAway);
+            }
+        }
+        // Of what is not durable nothing is open.
+        opened.exchange = None;
+        answer.map(|_| ())
     }
 
     /// Records that the store does not have yet.
@@ -291,19 +348,21 @@ impl Recorder {
             let segments = self.shared.segments();
             (
                 segments.len() as u64,
-                segments.values().map(|s| s.allocated).sum(),
+                segments.values().map(|s| s.allocated).sum::<u64>(),
             )
         };
+        let spare_bytes = self.shared.spares().len() as u64 * self.shared.segment_bytes;
         AuditMetrics {
             recorded: counters.recorded.load(Relaxed),
             refused: counters.refused.load(Relaxed),
             syncs: counters.syncs.load(Relaxed),
             write_failures: counters.write_failures.load(Relaxed),
+            tampered: counters.tampered.load(Relaxed),
             batches_shipped: counters.batches_shipped.load(Relaxed),
             ship_failures: counters.ship_failures.load(Relaxed),
             depth: self.shared.depth(),
             segments,
-            spool_bytes,
+            spool_bytes: spool_bytes + spare_bytes,
             healthy: self.healthy(),
         }
     }
@@ -314,6 +373,33 @@ impl fmt::Debug for Recorder {
         f.debug_struct("Recorder")
             .field("writer", &self.shared.writer)
             .finish_non_exhaustive()
+    }
+}
+
+/// An exchange whose caller does not know yet that it is open. If the caller never learns of it, it is closed.
+struct Opened<'s> {
+    shared: &'s Shared,
+    exchange: Option<ExchangeId>,
+    outcome: Outcome,
+}
+
+impl<'s> Opened<'s> {
+    fn by(recording: &Recording, shared: &'s Shared) -> Self {
+        let bodies = || recording.items.iter().map(|item| &item.body);
+        let closes = bodies().any(|body| body.closes().is_some());
+        Self {
+            shared,
+            exchange: bodies().find_map(Body::opens).filter(|_| !closes),
+            outcome: Outcome::ClientLeft,
+        }
+    }
+}
+
+impl Drop for Opened<'_> {
+    fn drop(&mut self) {
+        if let Some(exchange) = self.exchange {
+            self.shared.abandon(exchange, self.outcome);
+        }
     }
 }
 
@@ -328,6 +414,8 @@ pub struct AuditMetrics {
     pub syncs: u64,
     /// Writes or syncs that failed.
     pub write_failures: u64,
+    /// Files of the spool that were not in their places.
+    pub tampered: u64,
     /// Batches that the store took.
     pub batches_shipped: u64,
     /// Failures on the way to the store.
@@ -336,7 +424,7 @@ pub struct AuditMetrics {
     pub depth: u64,
     /// Segment files.
     pub segments: u64,
-    /// Bytes that they take.
+    /// Bytes that they take, spares included.
     pub spool_bytes: u64,
     /// Whether new intents can be recorded.
     pub healthy: bool,
@@ -351,7 +439,8 @@ pub struct Shipping {
     stop: watch::Sender<bool>,
     thread: Mutex<Option<thread::JoinHandle<()>>>,
     shipper: Option<JoinHandle<()>>,
-    prober: JoinHandle<()>,
+    looking: JoinHandle<()>,
+    beating: JoinHandle<()>,
 }
 
 impl Shipping {
@@ -381,7 +470,8 @@ impl Shipping {
 
 impl Drop for Shipping {
     fn drop(&mut self) {
-        self.prober.abort();
+        self.looking.abort();
+        self.beating.abort();
         if let Some(shipper) = &self.shipper {
             shipper.abort();
         }

@@ -46,6 +46,8 @@ pub struct Query {
     pub model: Option<String>,
     /// One exchange.
     pub exchange: Option<ExchangeId>,
+    /// Of [`events`]: heartbeats too. Otherwise they would be most of what is there.
+    pub heartbeats: bool,
     /// Rows wanted; 100 when 0, 1000 at most.
     pub limit: u32,
     /// Go on behind this row, for the next page.
@@ -133,16 +135,21 @@ pub async fn search(store: &Store, query: &Query) -> Result<Vec<Row>, StoreError
         .collect()
 }
 
-/// What happened to the gateways themselves, newest first: starts, stops, and what was reloaded. Of the query the
-/// times and the limit count.
+/// What happened to the gateways themselves, newest first: starts, stops, what was reloaded, who touched the spool. Of the query the
+/// times, the heartbeats and the limit count.
 ///
 /// # Errors
 /// As of [`search`].
 pub async fn events(store: &Store, query: &Query) -> Result<Vec<Entry>, StoreError> {
     let (since, until) = (query.since.unwrap_or(0), query.until.unwrap_or(u64::MAX));
     let limit = limit(query);
+    let kinds = if query.heartbeats {
+        ""
+    } else {
+        "AND kind <> 'heartbeat' "
+    };
     let sql = format!(
-        "SELECT body FROM audit_record WHERE exchange IS NULL AND at >= $1 AND at < $2 \
+        "SELECT body FROM audit_record WHERE exchange IS NULL AND at >= $1 AND at < $2 {kinds}\
          ORDER BY at DESC, writer DESC, sequence DESC LIMIT {limit}"
     );
     let rows = store.rows(sql, vec![number(since), number(until)]).await?;

@@ -1,15 +1,14 @@
 //! Ships what the spool holds to the store, in order, exactly once.
 //!
 //! A batch and the writer's position go into one transaction. When its answer is lost, the
-//! position in the store says whether it was committed; shipping goes on from there. A segment is removed only when
-//! the store has all of it and the local `cursor` file says so durably. Nobody waits for this task.
+//! position in the store says whether it was committed; shipping goes on from there. A segment is taken out of use only
+//! when the store has all of it and the local `cursor` file says so durably. Nobody waits for this task.
 //!
 //! On failure: logged once until it changes, counted, and tried again with growing pauses up to five seconds. If the store's
 //! chain cannot be continued (it was set back further than the spool reaches, or goes on differently), records stay in the
 //! spool and the log says so.
 
 use std::{
-    fs,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -21,12 +20,12 @@ use tokio::{
 };
 
 use crate::{
-    disk::replace_file,
+    disk::{RealDisk, replace_file},
     record::EntryHash,
     spool::{
         CursorFile, Link, Shared, cursor_path,
         reader::{Most, ReadError, Reader, Spooled},
-        segment_path,
+        spares::retire,
     },
     store::{Store, StoreError, StoreUrl},
 };
@@ -84,7 +83,7 @@ impl Shipper {
         let mut pause = FIRST_PAUSE;
         let mut said = None;
         loop {
-            let before = self.shared.shipped.load(Relaxed);
+            let before = *self.shared.shipped.borrow();
             match self.session(&mut said).await {
                 Ok(()) => return,
                 Err(e) => {
@@ -96,7 +95,7 @@ impl Shipper {
                     }
                 }
             }
-            if self.shared.shipped.load(Relaxed) > before {
+            if *self.shared.shipped.borrow() > before {
                 pause = FIRST_PAUSE;
             }
             sleep(pause).await;
@@ -116,7 +115,7 @@ impl Shipper {
         let mut link = within(store.register(self.shared.writer, &self.name, self.now())).await?;
         self.check_start(link)?;
         let mut reader = Reader::new(Arc::clone(&self.shared), link);
-        self.shared.shipped.store(link.sequence, Relaxed);
+        self.shared.shipped.send_replace(link.sequence);
         let mut cursor_at: Option<Instant> = None;
         let mut cursor_dirty = true;
         let mut durable = self.shared.durable.subscribe();
@@ -129,7 +128,7 @@ impl Shipper {
                 if cursor_dirty && (stopping || cursor_at.is_none_or(|at| at.elapsed() >= CURSOR_EVERY)) {
                     self.save_cursor(link).await?;
                     (cursor_at, cursor_dirty) = (Some(Instant::now()), false);
-                    self.remove_finished(link);
+                    self.retire_finished(link).await?;
                 }
                 if stopping {
                     store.close().await;
@@ -157,7 +156,7 @@ impl Shipper {
             };
             within(store.append(self.shared.writer, link, &batch, to, self.now())).await?;
             link = to;
-            self.shared.shipped.store(link.sequence, Relaxed);
+            self.shared.shipped.send_replace(link.sequence);
             self.shared.counters.batches_shipped.fetch_add(1, Relaxed);
             cursor_dirty = true;
             if said.take().is_some() {
@@ -166,12 +165,12 @@ impl Shipper {
                     "audit records are being shipped again"
                 );
             }
-            if self.finished_segments(link).next().is_some()
+            if !self.shared.finished(link).is_empty()
                 || cursor_at.is_none_or(|at| at.elapsed() >= CURSOR_EVERY)
             {
                 self.save_cursor(link).await?;
                 (cursor_at, cursor_dirty) = (Some(Instant::now()), false);
-                self.remove_finished(link);
+                self.retire_finished(link).await?;
             }
         }
     }
@@ -218,27 +217,16 @@ impl Shipper {
         saved.map_err(|_| ShipError::Task)?.map_err(ShipError::Cursor)
     }
 
-    /// Segments of which the store has every record. The last segment is never one, as it says where the chain stands.
-    fn finished_segments(&self, link: Link) -> impl Iterator<Item = u64> + use<> {
-        let segments = self.shared.segments();
-        let numbers: Vec<_> = segments.keys().copied().collect();
-        let finished: Vec<_> = numbers
-            .iter()
-            .zip(segments.values().skip(1))
-            .filter(|(_, next)| next.first_sequence <= link.sequence + 1)
-            .map(|(number, _)| *number)
-            .collect();
-        finished.into_iter()
-    }
-
-    fn remove_finished(&self, link: Link) {
-        for number in self.finished_segments(link) {
-            self.shared.segments().remove(&number);
-            if let Err(error) = fs::remove_file(segment_path(&self.shared.dir, number)) {
-                // It is found again, and removed, after the next start.
-                tracing::warn!(segment = number, %error, "audit spool: a shipped segment cannot be removed");
+    async fn retire_finished(&self, link: Link) -> Result<(), ShipError> {
+        for number in self.shared.finished(link) {
+            let shared = Arc::clone(&self.shared);
+            let retired = tokio::task::spawn_blocking(move || retire(&RealDisk, &shared, number)).await;
+            if let Err(error) = retired.map_err(|_| ShipError::Task)? {
+                // What is left of it is found again, and removed, after the next start.
+                tracing::warn!(segment = number, %error, "audit spool: a shipped segment cannot be taken out of use");
             }
         }
+        Ok(())
     }
 }
 

@@ -10,6 +10,8 @@
 //! | `writer` | the random id of this spool, and so of its chain |
 //! | `cursor` | up to where the store has the chain, with the hash there; [`verify`](crate::verify) compares the store to it |
 //! | `0000000000000001.seg` ... | the [segments](crate::segment) |
+//! | `0000000000000001.spare` ... | zeros, to become segments |
+//! | `0000000000000001.found` | what lay in a segment's place that was not it |
 //!
 //! Limits: `max_bytes` of segments, 256 entries and 1 MiB a write, 4096 entries waiting for the writer, and
 //! [`MAX_ENTRY_BYTES`](crate::record::MAX_ENTRY_BYTES) an entry, beside it 8 attachments of 8 MiB (which make a write, and a segment, larger),
@@ -21,11 +23,11 @@
 //! callers get [`AuditUnavailable`] and the spool is unhealthy until a probe can make a new file again.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     fs::File,
     path::{Path, PathBuf},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
 };
@@ -33,10 +35,17 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::record::{EntryHash, WriterId};
+use crate::{
+    disk::FileId,
+    record::{EntryHash, Outcome, WriterId},
+};
+use cordon_domain::ExchangeId;
 
+mod files;
+mod pace;
 pub(crate) mod reader;
 pub(crate) mod recover;
+pub(crate) mod spares;
 pub(crate) mod writer;
 
 #[cfg(test)]
@@ -89,6 +98,10 @@ pub enum AuditUnavailable {
     /// The entry is larger than [`MAX_ENTRY_BYTES`](crate::record::MAX_ENTRY_BYTES).
     #[error("the audit entry is too large")]
     TooLarge,
+    /// The record is durable here, and the store, which has to have it too, did not take it in time. An exchange that it
+    /// opened is closed again.
+    #[error("the audit store has not taken the record in time")]
+    StoreAway,
     /// What was to travel with the entry is outside of the limits of a [`Recording`](crate::Recording).
     #[error("the audit entry has too many attachments, or one that is empty or too large")]
     Attachments,
@@ -125,7 +138,7 @@ pub(crate) struct Durable {
 }
 
 /// One segment on disk, as writer and shipper know it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct SegmentInfo {
     pub(crate) first_sequence: u64,
     /// Offset of its first entry.
@@ -134,6 +147,9 @@ pub(crate) struct SegmentInfo {
     pub(crate) end: Option<u64>,
     /// Bytes that it takes.
     pub(crate) allocated: u64,
+    pub(crate) id: FileId,
+    /// Reads it also when its name is gone; only of the newest.
+    pub(crate) handle: Option<Arc<File>>,
 }
 
 /// What the writer thread, the shipper and the recorder's callers share.
@@ -143,7 +159,13 @@ pub(crate) struct Shared {
     pub(crate) writer: WriterId,
     pub(crate) durable: watch::Sender<Durable>,
     pub(crate) segments: Mutex<BTreeMap<u64, SegmentInfo>>,
-    pub(crate) shipped: AtomicU64,
+    /// The last record that the store has.
+    pub(crate) shipped: watch::Sender<u64>,
+    /// As configured.
+    pub(crate) segment_bytes: u64,
+    spares: Mutex<VecDeque<u64>>,
+    spare_names: AtomicU64,
+    abandoned: Mutex<Vec<(ExchangeId, Outcome)>>,
     /// The last write worked, and the writer lives.
     pub(crate) writable: AtomicBool,
     pub(crate) full: AtomicBool,
@@ -158,14 +180,59 @@ pub(crate) struct Counters {
     pub(crate) refused: AtomicU64,
     pub(crate) syncs: AtomicU64,
     pub(crate) write_failures: AtomicU64,
+    pub(crate) tampered: AtomicU64,
     pub(crate) batches_shipped: AtomicU64,
     pub(crate) ship_failures: AtomicU64,
 }
 
 impl Shared {
+    pub(crate) fn new(config: &SpoolConfig, recovered: &recover::Recovered) -> std::io::Result<Self> {
+        Ok(Self {
+            dir: config.dir.clone(),
+            writer: recovered.writer,
+            durable: watch::Sender::new(Durable {
+                link: recovered.head,
+                segment: 0,
+                offset: 0,
+            }),
+            segments: Mutex::new(BTreeMap::clone(&recovered.segments)),
+            shipped: watch::Sender::new(recovered.shipped.sequence),
+            segment_bytes: config.segment_bytes,
+            spares: Mutex::default(),
+            spare_names: AtomicU64::new(1),
+            abandoned: Mutex::default(),
+            writable: AtomicBool::new(true),
+            full: AtomicBool::new(false),
+            counters: Counters::default(),
+            lock: recovered.lock.try_clone()?,
+        })
+    }
+
+    /// Notes that nobody will seal an exchange any more, so that the writer does.
+    pub(crate) fn abandon(&self, exchange: ExchangeId, outcome: Outcome) {
+        self.abandoned().push((exchange, outcome));
+    }
+
+    fn abandoned(&self) -> MutexGuard<'_, Vec<(ExchangeId, Outcome)>> {
+        self.abandoned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Names of the files that are kept to become segments.
+    pub(crate) fn spares(&self) -> MutexGuard<'_, VecDeque<u64>> {
+        self.spares.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn segments(&self) -> MutexGuard<'_, BTreeMap<u64, SegmentInfo>> {
         // The map is only ever changed by single inserts and removals, so a panic elsewhere leaves it whole.
         self.segments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Segments of which the store has every record when it stands at `link`. The last segment is never one, as it says where the chain stands.
+    pub(crate) fn finished(&self, link: Link) -> Vec<u64> {
+        let segments = self.segments();
+        let pairs = segments.iter().zip(segments.values().skip(1));
+        let finished = pairs.filter(|(_, next)| next.first_sequence <= link.sequence + 1);
+        finished.map(|((number, _), _)| *number).collect()
     }
 
     pub(crate) fn bytes(&self) -> u64 {
@@ -177,7 +244,7 @@ impl Shared {
             .borrow()
             .link
             .sequence
-            .saturating_sub(self.shipped.load(Relaxed))
+            .saturating_sub(*self.shipped.borrow())
     }
 
     pub(crate) fn healthy(&self) -> bool {

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use cordon_domain::{Actor, EntityType, Identity, Source};
 
 use super::{
-    Asked, Body, Intent, PolicyReloaded, Refused, Seal, Started, Stopped, Trust, TrustReloaded, TunnelClosed,
-    TunnelOpened, Uninspected,
+    Asked, Body, Heartbeat, Intent, PolicyReloaded, Refused, Seal, SpoolTampered, Started, Stopped, Trust,
+    TrustReloaded, TunnelClosed, TunnelOpened, Uninspected,
 };
 
 /// Names of ours and of the directory: users, groups, rules, upstreams, keys, codes.
@@ -177,6 +177,27 @@ impl Body {
                 bound_trust(trust);
             }
             Self::Stopped(Stopped { reason }) => bound(reason, NAME_BYTES),
+            Self::Heartbeat(Heartbeat {
+                interval_seconds,
+                depth,
+                refused,
+                write_failures,
+            }) => {
+                for number in [interval_seconds, depth, refused, write_failures] {
+                    bound_number(number);
+                }
+            }
+            Self::SpoolTampered(SpoolTampered {
+                what: _,
+                segment,
+                first_sequence,
+                last_sequence,
+                restored: _,
+            }) => {
+                for number in [segment, first_sequence, last_sequence].into_iter().flatten() {
+                    bound_number(number);
+                }
+            }
         }
         self
     }

@@ -135,6 +135,19 @@ fn every_kind_reads_back_and_names_itself() {
         Body::Stopped(Stopped {
             reason: "signal".into(),
         }),
+        Body::Heartbeat(Heartbeat {
+            interval_seconds: 60,
+            depth: 3,
+            refused: 0,
+            write_failures: 1,
+        }),
+        Body::SpoolTampered(SpoolTampered {
+            what: Tampering::SegmentReplaced,
+            segment: Some(7),
+            first_sequence: Some(2),
+            last_sequence: None,
+            restored: true,
+        }),
     ];
     for body in bodies {
         let kind = body.kind();

@@ -135,7 +135,16 @@ impl Reader {
             segment: number,
             offset,
         };
-        let file = File::open(segment_path(&self.shared.dir, number)).map_err(io)?;
+        // Whoever removes a file does not take what it holds.
+        let held = self
+            .shared
+            .segments()
+            .get(&number)
+            .and_then(|info| info.handle.clone());
+        let file = match held {
+            Some(handle) => handle,
+            None => Arc::new(File::open(segment_path(&self.shared.dir, number)).map_err(io)?),
+        };
         let mut chunk = CHUNK;
         let part = loop {
             let mut part = vec![0; usize::try_from((end - offset).min(chunk)).unwrap_or(0)];
@@ -164,7 +173,9 @@ impl Reader {
             if entry.sequence <= self.link.sequence {
                 continue;
             }
-            if entry.sequence != self.link.sequence + 1 {
+            // Whether the first continues what the store has is the shipper's question.
+            let continues = taken.entries.is_empty() || entry.previous_hash == self.link.hash;
+            if entry.sequence != self.link.sequence + 1 || !continues {
                 return Err(damaged(here));
             }
             self.link = Link {

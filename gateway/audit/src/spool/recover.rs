@@ -16,9 +16,9 @@ use std::{
 
 use cordon_domain::ExchangeId;
 
-use super::{CursorFile, Link, SegmentInfo, cursor_path, segment_path};
+use super::{CursorFile, Link, SegmentInfo, cursor_path, files::HELD, segment_path};
 use crate::{
-    disk::replace_file,
+    disk::{FileId, replace_file},
     record::{Entry, EntryHash, TreeName, WriterId},
     segment::{MAX_SEQUENCE, Segment, SegmentHeader, Tail, Unreadable},
 };
@@ -143,8 +143,8 @@ pub(crate) fn recover(dir: &Path) -> Result<Recovered, SpoolError> {
             last: shipped.sequence,
         });
     }
-    let (open, segments, torn) = (walk.open, walk.segments, walk.torn);
-    finish(dir, &numbers, &segments, torn.map(|t| t.0))?;
+    let (open, mut segments, torn) = (walk.open, walk.segments, walk.torn);
+    finish(dir, &numbers, &mut segments, torn.map(|t| t.0))?;
     Ok(Recovered {
         lock,
         writer,
@@ -196,7 +196,16 @@ impl Walk<'_> {
 
     fn segment(&mut self, number: u64, superseded_from: Option<u64>) -> Result<(), SpoolError> {
         let path = segment_path(self.dir, number);
-        let bytes = fs::read(&path).map_err(|source| SpoolError::Io { path, source })?;
+        let read = || {
+            let mut file = File::open(&path)?;
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes)?;
+            Ok((bytes, FileId::of(&file.metadata()?)))
+        };
+        let (bytes, id) = read().map_err(|source| SpoolError::Io {
+            path: path.clone(),
+            source,
+        })?;
         let segment = Segment::parse(&bytes, number)
             .map_err(|_| self.damaged(number, 0, "the header does not read"))?;
         let header = &segment.header;
@@ -217,6 +226,10 @@ impl Walk<'_> {
                 return Err(self.damaged(number, 0, "it does not continue what was shipped"));
             }
             None => self.open.clone_from(&header.open),
+            // What is between them was shipped. A crash can bring back a segment that was removed before another one was.
+            Some(head) if head.sequence < start.sequence && start.sequence <= self.shipped.sequence => {
+                self.open.clone_from(&header.open);
+            }
             Some(head) if head.sequence < start.sequence => {
                 return Err(SpoolError::Missing {
                     path: self.dir.to_owned(),
@@ -274,6 +287,8 @@ impl Walk<'_> {
                 body: segment.body as u64,
                 end: Some(end),
                 allocated: end,
+                id,
+                handle: None,
             },
         );
         Ok(())
@@ -281,29 +296,57 @@ impl Walk<'_> {
 }
 
 /// Changes the disk, now that all of it was found whole: cuts the newest segment behind its last record, and removes
-/// segments that were never finished.
+/// segments that were never finished, spares, and copies that were under way. Keeps handles of the newest segments.
 fn finish(
     dir: &Path,
     numbers: &[u64],
-    segments: &BTreeMap<u64, SegmentInfo>,
+    segments: &mut BTreeMap<u64, SegmentInfo>,
     torn: Option<u64>,
 ) -> Result<(), SpoolError> {
-    for number in numbers {
+    for path in leftovers(dir)? {
+        fs::remove_file(&path).map_err(|source| SpoolError::Io { path, source })?;
+    }
+    let unheld = numbers.len().saturating_sub(HELD);
+    for (index, number) in numbers.iter().enumerate() {
         let path = segment_path(dir, *number);
-        let done = match segments.get(number) {
+        let done = match segments.get_mut(number) {
             None => fs::remove_file(&path),
-            Some(info) => OpenOptions::new().write(true).open(&path).and_then(|file| {
-                file.set_len(info.end.unwrap_or(info.allocated))?;
-                if torn == Some(*number) {
-                    file.sync_all()
-                } else {
+            Some(info) => OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open(&path)
+                .and_then(|file| {
+                    file.set_len(info.end.unwrap_or(info.allocated))?;
+                    if torn == Some(*number) {
+                        file.sync_all()?;
+                    }
+                    info.handle = (index >= unheld).then(|| file.into());
                     Ok(())
-                }
-            }),
+                }),
         };
         done.map_err(|source| SpoolError::Io { path, source })?;
     }
     Ok(())
+}
+
+/// Files that hold nothing which counts.
+fn leftovers(dir: &Path) -> Result<Vec<PathBuf>, SpoolError> {
+    let io = |source| SpoolError::Io {
+        path: dir.to_owned(),
+        source,
+    };
+    let is_one = |name: &str| {
+        let number = name.strip_suffix(".spare").or_else(|| name.strip_suffix(".new"));
+        number.is_some_and(|n| n.len() == 16 && u64::from_str_radix(n, 16).is_ok())
+    };
+    let mut found = Vec::new();
+    for item in fs::read_dir(dir).map_err(io)? {
+        let item = item.map_err(io)?;
+        if item.file_name().to_str().is_some_and(is_one) {
+            found.push(item.path());
+        }
+    }
+    Ok(found)
 }
 
 /// The header of a segment. Most fit the first part of the file, so the rest is read only when they do not.

@@ -1,12 +1,9 @@
 //! The spool against crashes, torn writes, failing disks, full disks and tampering.
 
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, atomic::Ordering::Relaxed},
     thread,
 };
 
@@ -19,85 +16,22 @@ use super::{
     reader::{Most, Reader, Spooled},
     recover::{SpoolError, recover},
     segment_path,
-    writer::Ask,
+    spares::retire,
+    writer::{Answer, Ask},
 };
 use crate::{
-    disk::{Disk, DiskFile, RealDisk, replace_file},
+    disk::replace_file,
     record::{Body, Entry, EntryHash, Outcome, samples},
     recorder::{OpenError, Recording, open_spool},
 };
 
 mod attachments;
+mod disks;
+mod faults;
+mod model;
+mod touching;
 
-/// Makes chosen operations fail.
-#[derive(Clone, Default)]
-struct Faults(Arc<FaultFlags>);
-
-#[derive(Default)]
-struct FaultFlags {
-    create: AtomicBool,
-    write: AtomicBool,
-    sync: AtomicBool,
-    /// How many of the next syncs of data fail.
-    syncs: AtomicU64,
-    /// Removing fails, as on a directory that became read-only.
-    remove: AtomicBool,
-}
-
-struct FaultyFile(fs::File, Faults);
-
-impl Disk for Faults {
-    type File = FaultyFile;
-
-    fn create(&self, path: &Path) -> io::Result<FaultyFile> {
-        fail_if(&self.0.create)?;
-        RealDisk.create(path).map(|file| FaultyFile(file, self.clone()))
-    }
-
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        RealDisk.sync_dir(dir)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        fail_if(&self.0.remove)?;
-        RealDisk.remove(path)
-    }
-}
-
-impl DiskFile for FaultyFile {
-    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        if self.1.0.write.load(Relaxed) {
-            // Half of it arrives, as when a disk fills up.
-            DiskFile::write_all_at(&self.0, &bytes[..bytes.len() / 2], offset)?;
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        DiskFile::write_all_at(&self.0, bytes, offset)
-    }
-
-    fn sync_all(&self) -> io::Result<()> {
-        fail_if(&self.1.0.sync)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        if self.1.0.syncs.load(Relaxed) > 0 {
-            self.1.0.syncs.fetch_sub(1, Relaxed);
-            return Err(io::Error::other("injected"));
-        }
-        fail_if(&self.1.0.sync)
-    }
-
-    fn truncate(&self, size: u64) -> io::Result<()> {
-        self.0.truncate(size)
-    }
-}
-
-fn fail_if(flag: &AtomicBool) -> io::Result<()> {
-    if flag.load(Relaxed) {
-        Err(io::Error::other("injected"))
-    } else {
-        Ok(())
-    }
-}
+use faults::Faults;
 
 /// A spool with its writer thread, and no shipper.
 struct Rig {
@@ -121,7 +55,7 @@ impl Rig {
         })
     }
 
-    fn ask(&self, recording: Recording) -> oneshot::Receiver<Result<(), AuditUnavailable>> {
+    fn ask(&self, recording: Recording) -> oneshot::Receiver<Answer> {
         let (done, answer) = oneshot::channel();
         let ask = Ask::Record {
             recording,
@@ -133,7 +67,7 @@ impl Rig {
     }
 
     fn recording(&self, recording: Recording) -> Result<(), AuditUnavailable> {
-        self.ask(recording).blocking_recv().unwrap()
+        self.ask(recording).blocking_recv().unwrap().map(|_| ())
     }
 
     fn record(&self, body: Body) -> Result<(), AuditUnavailable> {
@@ -148,10 +82,41 @@ impl Rig {
         self.record(Body::Seal(samples::seal(exchange)))
     }
 
-    fn probe(&self) {
-        self.asks.blocking_send(Ask::Probe).unwrap();
-        // Asks are served in order, so an answered one means that the probe is over.
+    /// What happens every second.
+    fn look(&self) {
+        self.asks.blocking_send(Ask::Look).unwrap();
+        // Asks are served in order, so an answered one means that the look is over.
         let _ = self.seal(ExchangeId::new());
+    }
+
+    /// What the shipper does: takes what the store lacks, then takes segments out of use.
+    fn ship(&self, store: &mut Vec<Entry>) {
+        let at = store.last().map_or(Link::START, |last| Link {
+            sequence: last.sequence,
+            hash: EntryHash::of(&last.canonical_bytes()),
+        });
+        let mut reader = Reader::new(Arc::clone(&self.shared), at);
+        let most = Most {
+            entries: usize::MAX,
+            bytes: usize::MAX,
+        };
+        let taken = reader.read(most).unwrap();
+        store.extend(taken.into_iter().map(|spooled| spooled.entry));
+        let Some(last) = store.last() else { return };
+        let cursor = CursorFile {
+            writer: self.shared.writer,
+            shipped: Link {
+                sequence: last.sequence,
+                hash: EntryHash::of(&last.canonical_bytes()),
+            },
+        };
+        // Where the directory is gone, nothing is taken out of use.
+        let content = serde_json::to_vec(&cursor).unwrap();
+        if replace_file(&cursor_path(&self.shared.dir), &content).is_ok() {
+            for number in self.shared.finished(cursor.shipped) {
+                let _ = retire(&self.faults, &self.shared, number);
+            }
+        }
     }
 
     /// Ends the thread and gives the lock up, as a crash would.
@@ -388,97 +353,6 @@ fn a_caller_that_left_gets_its_intent_closed() {
             "{opened} {states:?}"
         );
     }
-}
-
-#[test]
-fn a_failed_sync_moves_on_to_a_new_file() {
-    let dir = fast_dir();
-    let config = config(dir.path());
-    let rig = Rig::open(config.clone()).unwrap();
-    let ids: Vec<_> = (0..5).map(|_| ExchangeId::new()).collect();
-    for id in &ids {
-        rig.faults.0.syncs.store(1, Relaxed);
-        rig.intent(*id).unwrap();
-    }
-    assert!(rig.shared.healthy());
-    assert_eq!(rig.shared.counters.write_failures.load(Relaxed), 5);
-    for id in &ids {
-        rig.seal(*id).unwrap();
-    }
-    rig.end();
-    // The files given up hold the same entries; they count once.
-    assert_eq!(entries(&config).len(), 10);
-}
-
-#[test]
-fn a_disk_that_fails_refuses_and_recovers() {
-    for fault in [
-        |f: &FaultFlags, on: bool| f.sync.store(on, Relaxed),
-        |f: &FaultFlags, on: bool| f.write.store(on, Relaxed),
-        |f: &FaultFlags, on: bool| {
-            f.create.store(on, Relaxed);
-            f.syncs.store(u64::from(on), Relaxed);
-        },
-        |f: &FaultFlags, on: bool| {
-            f.remove.store(on, Relaxed);
-            f.sync.store(on, Relaxed);
-        },
-    ] {
-        let dir = fast_dir();
-        let config = config(dir.path());
-        let rig = Rig::open(config.clone()).unwrap();
-        let (before, during, after) = (ExchangeId::new(), ExchangeId::new(), ExchangeId::new());
-        rig.intent(before).unwrap();
-        fault(&rig.faults.0, true);
-        assert_eq!(rig.intent(during), Err(AuditUnavailable::WriteFailed));
-        assert_eq!(rig.seal(before), Err(AuditUnavailable::WriteFailed));
-        rig.probe();
-        assert!(!rig.shared.healthy());
-        fault(&rig.faults.0, false);
-        rig.probe();
-        assert!(rig.shared.healthy());
-        rig.intent(after).unwrap();
-        rig.seal(after).unwrap();
-        rig.end();
-        let all = entries(&config);
-        // What was refused is not there; what could not be sealed was sealed when it could.
-        assert!(!all.iter().any(|entry| entry.body.exchange() == Some(during)));
-        assert_eq!(outcome_of(&all, before), [Outcome::Unknown]);
-        assert_eq!(outcome_of(&all, after), [Outcome::Completed]);
-        assert_eq!(all.len(), 4);
-    }
-}
-
-#[test]
-fn a_crash_while_the_disk_fails_keeps_what_was_acknowledged() {
-    let dir = fast_dir();
-    let config = config(dir.path());
-    let rig = Rig::open(config.clone()).unwrap();
-    let before = ExchangeId::new();
-    rig.intent(before).unwrap();
-    rig.faults.0.write.store(true, Relaxed);
-    rig.faults.0.remove.store(true, Relaxed);
-    for _ in 0..3 {
-        assert_eq!(rig.intent(ExchangeId::new()), Err(AuditUnavailable::WriteFailed));
-        rig.probe();
-    }
-    rig.end();
-    let all = entries(&config);
-    assert_eq!(outcome_of(&all, before), [Outcome::Unknown]);
-    assert_eq!(all.len(), 2);
-}
-
-#[test]
-fn a_directory_that_vanished_refuses() {
-    let dir = fast_dir();
-    let config = config(dir.path());
-    let rig = Rig::open(config.clone()).unwrap();
-    fs::remove_dir_all(&config.dir).unwrap();
-    // The open file takes what fits; the next segment cannot be made.
-    let refused = (0..100).find_map(|_| rig.intent(ExchangeId::new()).err());
-    assert_eq!(refused, Some(AuditUnavailable::WriteFailed));
-    assert!(!rig.shared.healthy());
-    rig.end();
 }
 
 #[test]

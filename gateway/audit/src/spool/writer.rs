@@ -6,38 +6,33 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    io,
     sync::{Arc, atomic::Ordering::Relaxed},
-    thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use cordon_domain::{Clock, ExchangeId};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::{
-    AuditUnavailable, Durable, Link, SegmentInfo, Shared, SpoolConfig, recover::Recovered, segment_path,
+    AuditUnavailable, Durable, Link, Shared, SpoolConfig,
+    files::Files,
+    pace::{Pulse, gather},
+    recover::Recovered,
 };
 use crate::{
-    disk::{Disk, DiskFile},
-    record::{Body, ENTRY_VERSION, Entry, EntryHash, MAX_ENTRY_BYTES, Outcome, Seal, TreeName},
+    disk::Disk,
+    record::{Body, ENTRY_VERSION, Entry, EntryHash, MAX_ENTRY_BYTES, Outcome, Seal, TreeName, WriterId},
     recorder::Recording,
-    segment::{self, MAX_ATTACHMENT_BYTES, MAX_ATTACHMENTS, SegmentHeader, Whole},
+    segment::{MAX_ATTACHMENT_BYTES, MAX_ATTACHMENTS, SegmentHeader, Whole},
 };
 
 /// Entries that share one write and one sync.
 const GROUP: usize = 256;
 /// Bytes that share one write.
 const GROUP_BYTES: u64 = 1 << 20;
-/// From so many entries in [`BEAT`] on, some more are waited for before each sync. Below that, whoever asks would wait for nobody.
-const FAST: usize = 64;
-/// How long entries are counted.
-const BEAT: Duration = Duration::from_millis(50);
-/// How long more entries are waited for, and how many are enough.
-const GATHERING: (Duration, usize) = (Duration::from_millis(2), 32);
-/// How long the thread sleeps before it looks whether they are enough.
-const NAP: Duration = Duration::from_micros(500);
-/// Zeros written at a time when space is reserved.
-const ZEROS: usize = 1 << 20;
+/// What a caller is told: the sequence up to which all is durable, or why nothing of it is.
+pub(crate) type Answer = Result<u64, AuditUnavailable>;
 
 /// What is asked of the writer thread.
 #[derive(Debug)]
@@ -45,35 +40,27 @@ pub(crate) enum Ask {
     /// Record these, in this order, all or none.
     Record {
         recording: Recording,
-        done: oneshot::Sender<Result<(), AuditUnavailable>>,
+        done: oneshot::Sender<Answer>,
         /// Given back when it was written or refused.
         room: Option<OwnedSemaphorePermit>,
     },
-    /// See whether the spool can be written again.
-    Probe,
+    /// See whether all is in its place, and whether the spool can be written again if it could not. Comes every second.
+    Look,
     /// Write what waits, then end.
     Close,
 }
 
 pub(crate) struct Writer<D: Disk> {
-    disk: D,
-    config: SpoolConfig,
+    reserve_bytes: u64,
+    segment_bytes: u64,
     clock: Arc<dyn Clock>,
     shared: Arc<Shared>,
+    files: Files<D>,
     head: Link,
     /// Exchanges without a final state, with the tree of what opened them.
     open: BTreeMap<ExchangeId, TreeName>,
     /// Open exchanges whose final state this thread has to write itself.
     owed: BTreeMap<ExchangeId, Outcome>,
-    active: Option<Active<D::File>>,
-    next_number: u64,
-}
-
-struct Active<F> {
-    file: F,
-    number: u64,
-    offset: u64,
-    size: u64,
 }
 
 /// Entries that go into one write.
@@ -89,50 +76,10 @@ struct Group {
 }
 
 struct Waiting {
-    done: oneshot::Sender<Result<(), AuditUnavailable>>,
+    done: oneshot::Sender<Answer>,
     opens: Option<ExchangeId>,
     closes: Option<ExchangeId>,
     _room: Option<OwnedSemaphorePermit>,
-}
-
-/// How fast entries come. A sync costs the processor far more than an entry, so when they come fast, few to a sync
-/// would take it from those who ask.
-struct Pulse {
-    since: Instant,
-    count: usize,
-    is_fast: bool,
-}
-
-impl Pulse {
-    fn new(now: Instant) -> Self {
-        Self {
-            since: now,
-            count: 0,
-            is_fast: false,
-        }
-    }
-
-    fn count(&mut self, entries: usize) {
-        self.count += entries;
-    }
-
-    fn is_fast(&mut self, now: Instant) -> bool {
-        let past = now.duration_since(self.since);
-        if past >= BEAT {
-            // What came long ago says nothing of now.
-            self.is_fast = past < 2 * BEAT && self.count >= FAST;
-            (self.since, self.count) = (now, 0);
-        }
-        self.is_fast
-    }
-}
-
-/// Waits for more entries, but not long.
-fn gather(asks: &mpsc::Receiver<Ask>) {
-    let begun = Instant::now();
-    while asks.len() < GATHERING.1 && begun.elapsed() < GATHERING.0 && !asks.is_closed() {
-        thread::sleep(NAP);
-    }
 }
 
 impl<D: Disk> Writer<D> {
@@ -142,11 +89,12 @@ impl<D: Disk> Writer<D> {
         clock: Arc<dyn Clock>,
         shared: Arc<Shared>,
         recovered: &Recovered,
-    ) -> Self {
-        Self {
-            disk,
-            config,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            reserve_bytes: config.reserve_bytes,
+            segment_bytes: config.segment_bytes,
             clock,
+            files: Files::new(disk, config, Arc::clone(&shared), recovered.next_number)?,
             shared,
             head: recovered.head,
             open: recovered.open.clone(),
@@ -155,17 +103,13 @@ impl<D: Disk> Writer<D> {
                 .keys()
                 .map(|exchange| (*exchange, Outcome::Unknown))
                 .collect(),
-            active: None,
-            next_number: recovered.next_number,
-        }
+        })
     }
 
     /// Makes the first segment and seals what recovery found open.
     pub(crate) fn start(&mut self) -> Result<(), AuditUnavailable> {
-        if self.active.is_none() {
-            self.rotate(0)?;
-        }
-        self.settle_owed();
+        self.rotate()?;
+        self.settle();
         if self.owed.is_empty() {
             Ok(())
         } else {
@@ -206,12 +150,12 @@ impl<D: Disk> Writer<D> {
                         }
                         self.join(&mut group, recording, done, room);
                     }
-                    Ask::Probe => self.probe(),
+                    Ask::Look => self.look(),
                     Ask::Close => closing = true,
                 }
             }
             self.commit(group);
-            self.settle_owed();
+            self.settle();
             self.note_space();
             if closing {
                 asks.close();
@@ -232,7 +176,7 @@ impl<D: Disk> Writer<D> {
                         self.commit(group);
                     }
                 }
-                self.settle_owed();
+                self.settle();
                 break;
             }
         }
@@ -244,7 +188,7 @@ impl<D: Disk> Writer<D> {
         &mut self,
         group: &mut Group,
         recording: Recording,
-        done: oneshot::Sender<Result<(), AuditUnavailable>>,
+        done: oneshot::Sender<Answer>,
         room: Option<OwnedSemaphorePermit>,
     ) {
         let opens = recording.items.iter().find_map(|item| item.body.opens());
@@ -300,9 +244,10 @@ impl<D: Disk> Writer<D> {
             states.extend(starts.map(|exchange| (exchange, Some(tree.clone()))));
             states.extend(ends.map(|exchange| (exchange, None)));
         }
-        let at = u64::try_from(self.clock.now().unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
+        let at = milliseconds(self.clock.as_ref());
         let mut link = self.head_after(group);
-        let closing = items.iter().all(|item| item.body.closes().is_some());
+        let may_use_reserve = |body: &Body| body.closes().is_some() || matches!(body, Body::SpoolTampered(_));
+        let closing = items.iter().all(|item| may_use_reserve(&item.body));
         let (mut entries, mut bytes) = (Vec::with_capacity(items.len()), 0);
         for (item, tree) in items.into_iter().zip(trees) {
             let [tenant, class] = tree.spelled();
@@ -331,8 +276,8 @@ impl<D: Disk> Writer<D> {
             bytes += whole.frame_bytes();
             entries.push(whole);
         }
-        let reserve = if closing { 0 } else { self.config.reserve_bytes };
-        if self.space() < group.bytes + bytes + reserve {
+        let reserve = if closing { 0 } else { self.reserve_bytes };
+        if self.files.space() < group.bytes + bytes + reserve {
             return Err(AuditUnavailable::Full);
         }
         group.states.extend(states);
@@ -346,10 +291,10 @@ impl<D: Disk> Writer<D> {
         group.head.unwrap_or(self.head)
     }
 
-    /// Makes a group durable and answers those who wait for it.
-    fn commit(&mut self, group: Group) {
+    /// Makes a group durable and answers those who wait for it. False when it is not.
+    fn commit(&mut self, group: Group) -> bool {
         if group.entries.is_empty() {
-            return;
+            return true;
         }
         let result = self.write(&group);
         if result.is_ok() {
@@ -386,6 +331,7 @@ impl<D: Disk> Writer<D> {
                 self.owed.insert(exchange, Outcome::ClientLeft);
             }
         }
+        result.is_ok()
     }
 
     /// Notes that an exchange's final state is still to be written.
@@ -398,7 +344,21 @@ impl<D: Disk> Writer<D> {
         }
     }
 
-    fn settle_owed(&mut self) {
+    /// Writes what this thread has to say itself.
+    fn settle(&mut self) {
+        for (exchange, outcome) in std::mem::take(&mut *self.shared.abandoned()) {
+            if self.open.contains_key(&exchange) {
+                self.owed.entry(exchange).or_insert(outcome);
+            }
+        }
+        while let Some(finding) = self.files.next_finding() {
+            let mut group = Group::default();
+            let linked = self.link(&mut group, Recording::of(Body::SpoolTampered(finding)));
+            if linked.is_err() || !self.commit(group) {
+                break;
+            }
+            self.files.finding_recorded();
+        }
         while !self.owed.is_empty() {
             let mut group = Group::default();
             let owed: Vec<_> = self
@@ -426,182 +386,50 @@ impl<D: Disk> Writer<D> {
         }
     }
 
-    /// Writes a group, in a new file if the present one fails. On success the head has moved.
-    fn write(&mut self, group: &Group) -> Result<(), AuditUnavailable> {
+    /// Writes a group. On success the head has moved.
+    fn write(&mut self, group: &Group) -> Answer {
         let after = self.head_after(group);
-        if self
-            .active
-            .as_ref()
-            .is_some_and(|active| active.size - active.offset >= group.bytes)
-        {
-            match self.try_write(group, after) {
-                Ok(()) => return Ok(()),
-                Err(source) => self.seal_off("write or sync", &source),
-            }
-        }
-        self.rotate(group.bytes)?;
-        self.try_write(group, after).map_err(|source| {
-            self.seal_off("write or sync, also in a new file", &source);
-            self.failed()
-        })
+        let at = milliseconds(self.clock.as_ref());
+        let (shared, open, head) = (&self.shared, &self.open, self.head);
+        self.files.write(&group.entries, group.bytes, |segment| {
+            header(shared.writer, segment, head, at, open)
+        })?;
+        self.head = after;
+        self.publish();
+        Ok(after.sequence)
     }
 
-    fn try_write(&mut self, group: &Group, after: Link) -> std::io::Result<()> {
-        let Some(active) = &mut self.active else {
-            return Err(std::io::Error::other("no segment is open"));
-        };
-        let bytes = segment::frames(active.number, active.offset, &group.entries);
-        active.file.write_all_at(&bytes, active.offset)?;
-        active.file.sync_data()?;
-        self.shared.counters.syncs.fetch_add(1, Relaxed);
-        active.offset += bytes.len() as u64;
-        self.head = after;
-        self.shared.writable.store(true, Relaxed);
-        self.shared.durable.send_replace(Durable {
-            link: after,
-            segment: active.number,
-            offset: active.offset,
-        });
+    fn rotate(&mut self) -> Result<(), AuditUnavailable> {
+        let at = milliseconds(self.clock.as_ref());
+        let (shared, open, head) = (&self.shared, &self.open, self.head);
+        self.files
+            .rotate(0, |segment| header(shared.writer, segment, head, at, open))?;
+        self.publish();
         Ok(())
     }
 
-    /// Closes the present segment, if any, and makes the next one with room for `bytes`.
-    fn rotate(&mut self, bytes: u64) -> Result<(), AuditUnavailable> {
-        let number = self.next_number;
-        let header = SegmentHeader {
-            v: 1,
-            writer: self.shared.writer,
-            segment: number,
-            first_sequence: self.head.sequence + 1,
-            previous_hash: self.head.hash,
-            at: u64::try_from(self.clock.now().unix_timestamp_nanos() / 1_000_000).unwrap_or(0),
-            open: self.open.clone(),
-        };
-        let head = segment::head(&header);
-        let size = self.config.segment_bytes.max(head.len() as u64 + bytes);
-        if self.shared.bytes() + size > self.config.max_bytes {
-            return Err(AuditUnavailable::Full);
-        }
-        if let Some(active) = self.active.take() {
-            // The size matters for the space it takes, not for reading it, so a failure here loses nothing.
-            let allocated = match active.file.truncate(active.offset) {
-                Ok(()) => active.offset,
-                Err(_) => active.size,
-            };
-            self.close_segment(active.number, active.offset, allocated);
-        }
-        // A number is used once, even if making its file fails half-way.
-        self.next_number += 1;
-        match self.create(number, &head, size) {
-            Ok(file) => {
-                let body = head.len() as u64;
-                self.shared.segments().insert(
-                    number,
-                    SegmentInfo {
-                        first_sequence: header.first_sequence,
-                        body,
-                        end: None,
-                        allocated: size,
-                    },
-                );
-                self.active = Some(Active {
-                    file,
-                    number,
-                    offset: body,
-                    size,
-                });
-                self.shared.writable.store(true, Relaxed);
-                self.shared.durable.send_replace(Durable {
-                    link: self.head,
-                    segment: number,
-                    offset: body,
-                });
-                Ok(())
-            }
-            Err(source) => {
-                tracing::error!(segment = number, error = %source, "audit spool: no new segment can be made");
-                let _ = self.disk.remove(&segment_path(&self.config.dir, number));
-                Err(self.failed())
-            }
+    /// Tells the shipper how far the chain is durable.
+    fn publish(&self) {
+        if let Some((segment, offset)) = self.files.place() {
+            self.shared.durable.send_replace(Durable {
+                link: self.head,
+                segment,
+                offset,
+            });
         }
     }
 
-    fn create(&self, number: u64, head: &[u8], size: u64) -> std::io::Result<D::File> {
-        let file = self.disk.create(&segment_path(&self.config.dir, number))?;
-        file.write_all_at(head, 0)?;
-        // Zeros reserve the space, so that a full disk shows here and a sync need not write the file's size.
-        let zeros = vec![0; ZEROS];
-        let mut offset = head.len() as u64;
-        while offset < size {
-            let piece = (size - offset).min(ZEROS as u64);
-            file.write_all_at(&zeros[..usize::try_from(piece).unwrap_or(ZEROS)], offset)?;
-            offset += piece;
-        }
-        file.sync_all()?;
-        self.disk.sync_dir(&self.config.dir)?;
-        self.shared.counters.syncs.fetch_add(1, Relaxed);
-        Ok(file)
-    }
-
-    /// Gives a file up after a failed write or sync: nothing is written to it again.
-    fn seal_off(&mut self, what: &'static str, source: &std::io::Error) {
-        self.shared.counters.write_failures.fetch_add(1, Relaxed);
-        let Some(active) = self.active.take() else { return };
-        tracing::error!(segment = active.number, error = %source, "audit spool: {what} failed, segment given up");
-        // Nothing in it counts, so it may go; but the last segment stays, as it says where the chain stands.
-        let empty = {
-            let mut segments = self.shared.segments();
-            let empty = segments.len() > 1
-                && segments
-                    .get(&active.number)
-                    .is_some_and(|info| info.body == active.offset);
-            if empty {
-                segments.remove(&active.number);
-            }
-            empty
-        };
-        if empty {
-            // If it cannot be removed, the next segment's header says that it does not count.
-            let _ = self.disk.remove(&segment_path(&self.config.dir, active.number));
-        } else {
-            self.close_segment(active.number, active.offset, active.size);
-        }
-    }
-
-    fn close_segment(&self, number: u64, end: u64, allocated: u64) {
-        if let Some(info) = self.shared.segments().get_mut(&number) {
-            info.end = Some(end);
-            info.allocated = allocated;
-        }
-    }
-
-    fn failed(&self) -> AuditUnavailable {
-        self.shared.writable.store(false, Relaxed);
-        AuditUnavailable::WriteFailed
-    }
-
-    fn probe(&mut self) {
-        if self.active.is_none() {
+    fn look(&mut self) {
+        self.files.watch();
+        if self.files.place().is_none() || !self.shared.writable.load(Relaxed) {
             // Making a segment writes and syncs, which is all that there is to find out.
-            let _ = self.rotate(0);
+            let _ = self.rotate();
         }
-    }
-
-    /// Bytes that can still be recorded.
-    fn space(&self) -> u64 {
-        let unallocated = self.config.max_bytes.saturating_sub(self.shared.bytes());
-        let rest = self
-            .active
-            .as_ref()
-            .map_or(0, |active| active.size - active.offset);
-        // Space that no whole segment fits into cannot be used.
-        let usable = unallocated / self.config.segment_bytes.max(1) * self.config.segment_bytes;
-        usable + rest
     }
 
     /// Says when intents fit again. A whole segment must have become free, so that it does not change its mind with each entry.
     fn note_space(&self) {
-        if self.space() >= self.config.reserve_bytes + self.config.segment_bytes {
+        if self.files.space() >= self.reserve_bytes + self.segment_bytes {
             self.shared.full.store(false, Relaxed);
         }
     }
@@ -613,6 +441,29 @@ impl<D: Disk> Writer<D> {
             AuditUnavailable::WriteFailed
         }
     }
+}
+
+/// The header of a segment that is made while the chain stands at `head`.
+fn header(
+    writer: WriterId,
+    segment: u64,
+    head: Link,
+    at: u64,
+    open: &BTreeMap<ExchangeId, TreeName>,
+) -> SegmentHeader {
+    SegmentHeader {
+        v: 1,
+        writer,
+        segment,
+        first_sequence: head.sequence + 1,
+        previous_hash: head.hash,
+        at,
+        open: open.clone(),
+    }
+}
+
+fn milliseconds(clock: &dyn Clock) -> u64 {
+    u64::try_from(clock.now().unix_timestamp_nanos() / 1_000_000).unwrap_or(0)
 }
 
 /// Says that the writer is gone, however it goes.

@@ -113,9 +113,12 @@ impl<'a> Facts<'a> {
                 host: it.host.as_deref(),
                 ..Self::default()
             },
-            Body::PolicyReloaded(_) | Body::TrustReloaded(_) | Body::Started(_) | Body::Stopped(_) => {
-                Self::default()
-            }
+            Body::PolicyReloaded(_)
+            | Body::TrustReloaded(_)
+            | Body::Started(_)
+            | Body::Stopped(_)
+            | Body::Heartbeat(_)
+            | Body::SpoolTampered(_) => Self::default(),
         }
     }
 }

@@ -7,6 +7,7 @@
 )]
 
 mod databases;
+mod durability;
 mod killing;
 mod relay;
 mod searching;
