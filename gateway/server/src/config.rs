@@ -23,7 +23,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use self::{
-    audit::Audit,
+    audit::{Audit, Durability},
     doors::{Hidden, IdentityConfig, Intercept, Listen, Others, Permission},
     files::{Files, Ocr},
     kerberos::Kerberos,

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use cordon_audit::{Answer, Asked};
+use cordon_audit::{Answer, Asked, AuditMetrics};
 use cordon_domain::Dialect;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
@@ -29,6 +29,8 @@ pub struct Metrics {
     pub tunnels: IntGauge,
     tunnel_bytes: IntCounterVec,
     spool_depth: IntGauge,
+    spool_bytes: IntGauge,
+    spool_failures: IntCounterVec,
     engine_up: IntGauge,
     engine_restarts: IntCounter,
     reloads: IntCounterVec,
@@ -201,6 +203,12 @@ impl Metrics {
             tunnels: gauge("tunnels", "Tunnels open."),
             tunnel_bytes: counters("tunnel_bytes_total", "Bytes passed unread.", &["direction"]),
             spool_depth: gauge("spool_depth", "Records waiting for the store."),
+            spool_bytes: gauge("spool_bytes", "Bytes that the spool takes on disk."),
+            spool_failures: counters(
+                "spool_failures_total",
+                "What went wrong with the spool: writes that failed, records that were refused, files that somebody touched, batches that the store did not take.",
+                &["what"],
+            ),
             engine_up: gauge("engine_up", "1 while the engine answers."),
             reloads: counters(
                 "reloads_total",
@@ -306,9 +314,21 @@ impl Metrics {
     }
 
     /// Everything in Prometheus' text format 0.0.4.
-    pub fn render(&self, spool_depth: u64, engine_up: bool) -> Vec<u8> {
+    pub fn render(&self, audit: &AuditMetrics, engine_up: bool) -> Vec<u8> {
         self.spool_depth
-            .set(i64::try_from(spool_depth).unwrap_or(i64::MAX));
+            .set(i64::try_from(audit.depth).unwrap_or(i64::MAX));
+        self.spool_bytes
+            .set(i64::try_from(audit.spool_bytes).unwrap_or(i64::MAX));
+        for (what, count) in [
+            ("write", audit.write_failures),
+            ("refused", audit.refused),
+            ("tampered", audit.tampered),
+            ("store", audit.ship_failures),
+        ] {
+            let counter = self.spool_failures.with_label_values(&[what]);
+            // Two renderings at once may both see the older value; the next one puts it right.
+            counter.inc_by(count.saturating_sub(counter.get()));
+        }
         self.engine_up.set(i64::from(engine_up));
         let mut text = Vec::new();
         TextEncoder::new()
@@ -327,11 +347,26 @@ mod tests {
         let metrics = Metrics::new();
         metrics.request(Dialect::OpenaiChat, "redact", "engine");
         metrics.engine_tokens(5, 7);
-        let text = String::from_utf8(metrics.render(3, true)).unwrap();
+        let audit = AuditMetrics {
+            recorded: 9,
+            refused: 0,
+            syncs: 4,
+            write_failures: 0,
+            tampered: 2,
+            batches_shipped: 1,
+            ship_failures: 0,
+            depth: 3,
+            segments: 1,
+            spool_bytes: 8,
+            healthy: true,
+        };
+        metrics.render(&audit, true);
+        let text = String::from_utf8(metrics.render(&audit, true)).unwrap();
         assert!(text.contains(
             "cordon_requests_total{decision=\"redact\",dialect=\"openai-chat\",upstream=\"engine\"} 1"
         ));
         assert!(text.contains("cordon_engine_tokens_total{direction=\"output\"} 7"));
         assert!(text.contains("cordon_spool_depth 3"));
+        assert!(text.contains("cordon_spool_failures_total{what=\"tampered\"} 2"));
     }
 }

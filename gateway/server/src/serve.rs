@@ -19,7 +19,9 @@ use std::{
 
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
-use cordon_audit::{AuditConfig, CommitmentKey, Event, Recorder, Shipping, Started, Stopped, StoreUrl};
+use cordon_audit::{
+    AuditConfig, CommitmentKey, Durability, Event, Recorder, Shipping, Started, Stopped, StoreUrl,
+};
 use cordon_domain::{Clock, Dialect, SystemClock, UpstreamKind};
 use cordon_intercept::{
     Authority, Entrance, Interceptor, InvalidParent, Outbound, Pages, ParentProxy, Scope, TokenSettings,
@@ -37,7 +39,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     accept::Doorway,
-    config::{Config, Hidden, LogFormat, Others},
+    config::{self, Config, Hidden, LogFormat, Others},
     files::Files,
     gate::{Allowance, Gate},
     installation::Installation,
@@ -368,6 +370,13 @@ async fn open_audit(
     let store = store_url(config, installation)?;
     let mut audit = AuditConfig::new(installation.spool(), store, host_name());
     audit.spool.max_bytes = config.limits.spool_bytes;
+    audit.heartbeat = Duration::from_secs(config.audit.heartbeat_seconds);
+    audit.durability = match config.audit.durability {
+        config::Durability::Local => Durability::Local,
+        config::Durability::LocalAndPostgres => Durability::LocalAndStore {
+            wait: Duration::from_secs(config.audit.store_wait_seconds),
+        },
+    };
     Ok(cordon_audit::open(audit, clock).await?)
 }
 

@@ -23,8 +23,10 @@ impl Site for AdminSite {
 
     fn metrics(&self) -> Vec<u8> {
         let gate = &self.gate;
-        gate.metrics
-            .render(gate.recorder.depth(), gate.engine.state() == EngineState::Ready)
+        gate.metrics.render(
+            &gate.recorder.metrics(),
+            gate.engine.state() == EngineState::Ready,
+        )
     }
 
     fn root_pem(&self) -> String {

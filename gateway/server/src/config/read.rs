@@ -214,6 +214,9 @@ impl Config {
                 "write `sqlite` or a postgres:// URL (best as ${env:DATABASE_URL})".to_owned(),
             );
         }
+        for (key, message) in config.audit.faults(store) {
+            fault(key, message);
+        }
         if config.limits.spool_bytes < LEAST_SPOOL {
             fault(
                 "spool_bytes",

@@ -28,6 +28,21 @@ fn errors_say_where() {
 }
 
 #[test]
+fn waiting_for_postgresql_needs_one() {
+    let faults = parse("audit:\n  durability: local+postgres\n").unwrap_err();
+    assert_eq!(faults[0].0, (2, 3), "{faults:?}");
+    let config = parse("store: postgres://db/audit\naudit: { durability: local+postgres }\n").unwrap();
+    assert_eq!(config.audit.durability, audit::Durability::LocalAndPostgres);
+    for wrong in [
+        "durability: fast",
+        "heartbeat_seconds: 0",
+        "store_wait_seconds: 301",
+    ] {
+        assert!(parse(&format!("audit:\n  {wrong}\n")).is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn a_cloud_upstream_is_reached_over_tls_only() {
     let faults = parse("intercept: { hosts: [a.example] }\nupstreams:\n  x: { kind: cloud, hosts: [a.example], url: 'http://a.example' }\n")
         .unwrap_err();

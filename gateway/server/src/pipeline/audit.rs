@@ -15,7 +15,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use cordon_audit::{Asked, Claims, Commitment, Event, Intent, Outcome, Refused, Seal, Uninspected};
+use cordon_audit::{
+    Asked, AuditUnavailable, Claims, Commitment, Event, Intent, Outcome, Refused, Seal, Uninspected,
+};
 use cordon_domain::{
     Action, Actor, Decision, Dialect, Door, EntityType, ExchangeId, Fault, Finding, Identity, Refusal,
     Source, UpstreamKind,
@@ -410,11 +412,10 @@ pub async fn intend(gate: &Gate, draft: &mut Draft) -> Result<(), Cause> {
         uninspected(gate, draft, reason).await?;
     }
     let decided = draft.decided.as_ref().ok_or(Cause::Internal)?;
-    gate.recorder
-        .intent(draft.intent(decided, false))
-        .await
-        .map_err(|_| Cause::Audit)?;
-    draft.intended = true;
+    let recorded = gate.recorder.intent(draft.intent(decided, false)).await;
+    // One that the store did not take in time is on record here all the same, and is not recorded again.
+    draft.intended = matches!(recorded, Ok(()) | Err(AuditUnavailable::StoreAway));
+    recorded.map_err(|_| Cause::Audit)?;
     gate.metrics.stage(Stage::Audit, started.elapsed());
     Ok(())
 }

@@ -49,9 +49,12 @@ pub(super) struct Search {
     /// One exchange, by the id that its caller was shown.
     #[arg(long, value_name = "ID")]
     exchange: Option<ExchangeId>,
-    /// What happened to the gateway itself instead: starts, stops, and reloads of policy, authority and trust.
+    /// What happened to the gateway itself instead: starts, stops, reloads of policy, authority and trust, and who touched the spool.
     #[arg(long, conflicts_with_all = ["user", "decision", "rule", "outcome", "entity", "host", "upstream", "model", "exchange"])]
     events: bool,
+    /// With --events: heartbeats too, whose absence tells when a gateway was away.
+    #[arg(long, requires = "events")]
+    heartbeats: bool,
     /// Rows at most.
     #[arg(long, default_value_t = 100)]
     limit: usize,
@@ -93,6 +96,7 @@ impl Search {
             upstream: self.upstream,
             model: self.model,
             exchange: self.exchange,
+            heartbeats: self.heartbeats,
             limit: 0,
             after: None,
         };
@@ -177,6 +181,20 @@ fn happened(entry: &Entry) -> String {
         Body::Stopped(it) => format!("by {}", it.reason),
         Body::PolicyReloaded(it) => format!("{} policy={}", outcome(it.accepted), it.policy_hash),
         Body::TrustReloaded(it) => format!("{:?} {}{}", it.part, outcome(it.accepted), trust(&it.trust)),
+        Body::Heartbeat(it) => format!(
+            "every {} s, {} waiting for the store, {} refused, {} writes failed",
+            it.interval_seconds, it.depth, it.refused, it.write_failures
+        ),
+        Body::SpoolTampered(it) => {
+            let outcome = if it.restored { "put back" } else { "not put back" };
+            let records = match (it.first_sequence, it.last_sequence) {
+                (Some(first), Some(last)) => {
+                    format!(" with records {}:{first} to {last}, {outcome}", entry.writer)
+                }
+                _ => String::new(),
+            };
+            format!("{}{records}", it.what.name())
+        }
         _ => String::new(),
     };
     format!("{} {} {what}", time_of(entry.at), entry.body.kind())
