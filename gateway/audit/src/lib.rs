@@ -9,6 +9,7 @@
 //! - [`search()`]: who sent what, where, under which rule.
 //! - [`commit`]: what stands in a record for a body.
 //! - [`tree`] and [`note`]: the Merkle trees over records, and the signed checkpoints of them.
+//! - [`witness`]: who cosigns checkpoints, elsewhere, as long as they continue each other.
 //! - [`proof`]: what shows without the store that an exchange's records are in the audit.
 //!
 //! An entry goes recorder -> [spool](SpoolConfig) -> store. The spool is local, and knows nothing of the store; a store that is
@@ -33,6 +34,8 @@ pub mod tree;
 pub mod note;
 
 pub mod proof;
+
+pub mod witness;
 
 mod recorder;
 pub use recorder::{AuditConfig, AuditMetrics, Durability, OpenError, Recorder, Recording, Shipping, open};

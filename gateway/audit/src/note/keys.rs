@@ -3,7 +3,11 @@
 //! A verifying key is `name+id+base64(algorithm || key)`, a signing key `PRIVATE+KEY+name+id+base64(algorithm || seed)`. The id is the
 //! first four bytes of a hash over the rest, and no secret: it only tells keys of one name apart.
 
-use std::{fmt, io, path::Path, path::PathBuf, str::FromStr};
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use aws_lc_rs::{
     digest,
@@ -225,6 +229,19 @@ impl SigningKey {
             verifying: VerifyingKey::new(name, algorithm, public),
             pair,
         })
+    }
+
+    /// The key in the file `path`, whatever its name is.
+    ///
+    /// # Errors
+    /// When the file cannot be read or holds something else.
+    pub fn load(path: &Path) -> Result<Self, KeyError> {
+        let text = fs::read_to_string(path).map(Zeroizing::new);
+        let text = text.map_err(|source| KeyError::Io {
+            path: path.into(),
+            source,
+        })?;
+        Self::decode(text.trim_end())
     }
 
     /// The key in the file `path`. A fresh one of this name is made and kept there, readable by its owner only, when the file does

@@ -12,6 +12,7 @@ use crate::{installation::Installation, serve};
 mod proof;
 mod search;
 mod verify;
+mod witness;
 
 /// Arguments of `cordon audit`.
 #[derive(Args)]
@@ -26,6 +27,9 @@ enum AuditAction {
     Search(Box<search::Search>),
     /// Check that no record is missing or altered, or that a proof's file holds; exit 1 names what is wrong.
     Verify(verify::Verify),
+    /// Cosign checkpoints of a log while they continue each other, on another machine than the log's.
+    #[command(after_help = "Example:\n  cordon audit witness --dir /var/lib/cordon-witness --log cordon.pub")]
+    Witness(witness::Run),
 }
 
 impl Audit {
@@ -34,6 +38,7 @@ impl Audit {
         match self.action {
             AuditAction::Search(search) => runtime()?.block_on(search.run()),
             AuditAction::Verify(verify) => runtime()?.block_on(verify.run()),
+            AuditAction::Witness(run) => runtime()?.block_on(run.run()),
         }
     }
 }
