@@ -1,10 +1,9 @@
-//! Keyed commitments to payloads, so that a record can prove what a body was without holding it.
+//! Keyed commitments to bodies, so that a record can prove what a body was without holding it; and what else is made with that key.
 //!
-//! A commitment is HMAC-SHA256 of the body under a key of this installation. The key lives in a file of its own,
-//! apart from the store: who reads the store alone can neither guess short bodies against the
-//! commitments nor make one; who holds the key and a body can show that the body is the one recorded. Equal bodies
-//! have equal commitments, so a reader of the store can see *that* the same bytes were sent twice. Salts
-//! of each record's own, which hide that too, come with the sealing of payloads.
+//! A commitment is HMAC-SHA256 of the body under a key of its own for each exchange and part, which is derived from a key of this
+//! installation. That key lives in a file of its own, apart from the store: who reads the store alone can neither guess short bodies against
+//! the commitments, nor make one, nor see that the same body was sent twice; who holds the key and a body can show that the body is the one
+//! recorded.
 
 use std::{
     fmt, io,
@@ -12,6 +11,8 @@ use std::{
 };
 
 use aws_lc_rs::hmac;
+use cordon_domain::ExchangeId;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::secret_file;
@@ -51,6 +52,24 @@ impl CommitmentKey {
             .map_err(|_| CommitmentKeyError::NotAKey { path: path.into() })?;
         Ok(Self::of(&bytes))
     }
+
+    /// HMAC-SHA256 over a label and parts, none of which can be taken for the end of another.
+    pub(crate) fn digest(&self, label: &str, parts: &[&[u8]]) -> hmac::Tag {
+        let mut mac = hmac::Context::with_key(&self.0);
+        for part in std::iter::once(label.as_bytes()).chain(parts.iter().copied()) {
+            mac.update(&(part.len() as u64).to_le_bytes());
+            mac.update(part);
+        }
+        mac.sign()
+    }
+
+    /// A key for another purpose, which tells nothing of this one.
+    pub(crate) fn derive(&self, label: &str) -> Self {
+        Self(hmac::Key::new(
+            hmac::HMAC_SHA256,
+            self.digest(label, &[]).as_ref(),
+        ))
+    }
 }
 
 impl fmt::Debug for CommitmentKey {
@@ -78,37 +97,58 @@ pub enum CommitmentKeyError {
     },
 }
 
-/// The commitment to a body, as 64 hex digits.
+/// A part of an exchange that a record speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// What the caller sent.
+    Request,
+    /// What the caller was answered.
+    Reply,
+}
+
+impl Part {
+    /// The name in records and in the store.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Reply => "reply",
+        }
+    }
+}
+
+/// A digest of bytes under the key, as 64 hex digits: the same for the same bytes. It is for names that must come out the same each
+/// time, such as a cache's; what records hold of bodies is a [`Commitment`].
 #[must_use]
-pub fn commit(key: &CommitmentKey, bytes: &[u8]) -> String {
-    let mut commitment = Commitment::new(key);
-    commitment.update(bytes);
-    commitment.written()
+pub fn keyed_digest(key: &CommitmentKey, bytes: &[u8]) -> String {
+    hex::encode(key.digest("cordon digest v1", &[bytes]))
 }
 
 /// What stands in records for an id that is not to be kept as it is, as 32 hex digits: the same for the same id of a kind
 /// under the same key, and nothing that the id could be told from without it.
 #[must_use]
 pub fn pseudonym(key: &CommitmentKey, kind: &str, id: &str) -> String {
-    let mut mac = hmac::Context::with_key(&key.0);
-    for part in ["cordon pseudonym v1", kind, id] {
-        mac.update(&(part.len() as u64).to_le_bytes());
-        mac.update(part.as_bytes());
-    }
-    hex::encode(&mac.sign().as_ref()[..16])
+    let tag = key.digest("cordon pseudonym v1", &[kind.as_bytes(), id.as_bytes()]);
+    hex::encode(&tag.as_ref()[..16])
 }
 
-/// A commitment to a body that goes by in pieces; however it is cut, it comes out as [`commit`] of the whole.
+/// A commitment to a part of an exchange, which goes by in pieces; how it is cut changes nothing.
 #[derive(Clone)]
 pub struct Commitment(hmac::Context);
 
 impl Commitment {
     /// The commitment to no bytes yet.
     #[must_use]
-    pub fn new(key: &CommitmentKey) -> Self {
-        let mut mac = hmac::Context::with_key(&key.0);
-        mac.update(b"cordon payload v1\0");
-        Self(mac)
+    pub fn new(key: &CommitmentKey, exchange: ExchangeId, part: Part) -> Self {
+        let own = key.digest(
+            "cordon commitment v2",
+            &[exchange.as_uuid().as_bytes(), part.name().as_bytes()],
+        );
+        Self(hmac::Context::with_key(&hmac::Key::new(
+            hmac::HMAC_SHA256,
+            own.as_ref(),
+        )))
     }
 
     /// Takes the next piece in.
@@ -141,25 +181,52 @@ mod tests {
         let path = dir.path().join("commitment.key");
         let first = CommitmentKey::load_or_create(&path).unwrap();
         let second = CommitmentKey::load_or_create(&path).unwrap();
-        assert_eq!(commit(&first, b"body"), commit(&second, b"body"));
+        assert_eq!(keyed_digest(&first, b"body"), keyed_digest(&second, b"body"));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         assert_eq!(format!("{first:?}"), "CommitmentKey(..)");
     }
 
     #[test]
-    fn commitments_depend_on_key_and_body() {
+    fn commitments_depend_on_key_exchange_part_and_body() {
         let (a, b) = (
             CommitmentKey::from_bytes([1; 32]),
             CommitmentKey::from_bytes([2; 32]),
         );
-        assert_ne!(commit(&a, b"body"), commit(&b, b"body"));
-        assert_ne!(commit(&a, b"body"), commit(&a, b"body2"));
-        assert_eq!(commit(&a, b"").len(), 64);
-        let mut pieces = Commitment::new(&a);
+        let (first, second) = (ExchangeId::new(), ExchangeId::new());
+        let commit = |key, exchange, part, body: &[u8]| {
+            let mut commitment = Commitment::new(key, exchange, part);
+            commitment.update(body);
+            commitment.written()
+        };
+        let one = commit(&a, first, Part::Request, b"body");
+        assert_eq!(one.len(), 64);
+        for other in [
+            commit(&b, first, Part::Request, b"body"),
+            commit(&a, second, Part::Request, b"body"),
+            commit(&a, first, Part::Reply, b"body"),
+            commit(&a, first, Part::Request, b"body2"),
+            keyed_digest(&a, b"body"),
+        ] {
+            assert_ne!(one, other);
+        }
+        let mut pieces = Commitment::new(&a, first, Part::Request);
         pieces.update(b"bo");
         pieces.update(b"dy");
-        assert_eq!(pieces.written(), commit(&a, b"body"));
+        assert_eq!(pieces.written(), one);
+    }
+
+    #[test]
+    fn pseudonyms_are_those_of_records_made_before() {
+        let key = CommitmentKey::from_bytes([7; 32]);
+        assert_eq!(
+            pseudonym(&key, "claim", "j.kim"),
+            "9f6f1daf480c05b63d0d0ecdfc074e61"
+        );
+        assert_ne!(
+            pseudonym(&key, "claim", "j.kim"),
+            pseudonym(&key, "conversation", "j.kim")
+        );
     }
 
     #[test]

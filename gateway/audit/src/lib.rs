@@ -7,7 +7,7 @@
 //! - [`open`] and [`Shipping`]: start and shutdown.
 //! - [`verify()`]: whether the store still holds what was recorded.
 //! - [`search()`]: who sent what, where, under which rule.
-//! - [`commit`]: what stands in a record for a body.
+//! - [`Commitment`]: what stands in a record for a body.
 //! - [`tree`] and [`note`]: the Merkle trees over records, and the signed checkpoints of them.
 //! - [`witness`]: who cosigns checkpoints, elsewhere, as long as they continue each other.
 //! - [`proof`]: what shows without the store that an exchange's records are in the audit.
@@ -27,7 +27,7 @@ pub use record::{
 mod secret_file;
 
 mod commitment;
-pub use commitment::{Commitment, CommitmentKey, CommitmentKeyError, commit, pseudonym};
+pub use commitment::{Commitment, CommitmentKey, CommitmentKeyError, Part, keyed_digest, pseudonym};
 
 pub mod tree;
 

@@ -180,7 +180,7 @@ pub struct Intent {
     pub stream: bool,
     /// Size of the request's body as it came, after decoding its content encoding.
     pub request_bytes: u64,
-    /// Keyed commitment to that body, by [`commit`](crate::commit).
+    /// Keyed commitment to that body: a [`Commitment`](crate::Commitment).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_commitment: Option<String>,
     /// What a web application's page says of itself.
@@ -316,7 +316,7 @@ pub struct Seal {
     pub first_byte_ms: Option<u64>,
     /// Size of the reply's body sent downstream.
     pub reply_bytes: u64,
-    /// Keyed commitment to the reply's body, by [`commit`](crate::commit).
+    /// Keyed commitment to the reply's body: a [`Commitment`](crate::Commitment).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_commitment: Option<String>,
     /// What was found in the reply: entity type and how often.

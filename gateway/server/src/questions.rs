@@ -25,7 +25,7 @@ use std::{
     time::Instant,
 };
 
-use cordon_audit::{CommitmentKey, commit};
+use cordon_audit::{CommitmentKey, keyed_digest};
 use cordon_domain::{ExchangeId, UpstreamKind};
 use cordon_policy::Question;
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -261,11 +261,11 @@ impl Questions {
             named.extend_from_slice(&(part.len() as u64).to_le_bytes());
             named.extend_from_slice(part.as_bytes());
         }
-        commit(&self.key, &named)
+        keyed_digest(&self.key, &named)
     }
 
     fn headers(&self, round: &Round<'_>) -> Vec<(HeaderName, HeaderValue)> {
-        let salt = commit(&self.key, format!("cache salt\0{}", round.actor).as_bytes());
+        let salt = keyed_digest(&self.key, format!("cache salt\0{}", round.actor).as_bytes());
         let named = [
             ("x-cordon-exchange", round.exchange.to_string()),
             ("x-cordon-cache-salt", salt),

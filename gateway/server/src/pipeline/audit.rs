@@ -16,7 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use cordon_audit::{
-    Asked, AuditUnavailable, Claims, Commitment, Event, Intent, Outcome, Refused, Seal, Uninspected,
+    Asked, AuditUnavailable, Claims, Commitment, Event, Intent, Outcome, Part, Refused, Seal, Uninspected,
 };
 use cordon_domain::{
     Action, Actor, Decision, Dialect, Door, EntityType, ExchangeId, Fault, Finding, Identity, Refusal,
@@ -232,7 +232,7 @@ impl Draft {
             intended: false,
             uninspected: Vec::new(),
             reply_bytes: 0,
-            reply_commitment: Commitment::new(&gate.commitment_key),
+            reply_commitment: Commitment::new(&gate.commitment_key, exchange, Part::Reply),
             reply_entities: BTreeMap::new(),
         }
     }
@@ -256,7 +256,9 @@ impl Draft {
     /// Notes the request's body.
     pub fn request(&mut self, gate: &Gate, body: &Bytes) {
         self.request_bytes = body.len() as u64;
-        self.request_commitment = Some(cordon_audit::commit(&gate.commitment_key, body));
+        let mut commitment = Commitment::new(&gate.commitment_key, self.exchange, Part::Request);
+        commitment.update(body);
+        self.request_commitment = Some(commitment.written());
     }
 
     /// Counts findings of the request.

@@ -227,7 +227,7 @@ fn address(
     if upstream.kind == UpstreamKind::Engine {
         // The engine reuses what it has read of a prompt only for the same actor: timing and counts of
         // cached tokens would tell one employee what another has asked.
-        let salt = cordon_audit::commit(
+        let salt = cordon_audit::keyed_digest(
             &gate.commitment_key,
             format!("cache salt\0{}", draft.actor.user).as_bytes(),
         );
