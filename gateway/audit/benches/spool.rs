@@ -40,6 +40,7 @@ fn intent(exchange: ExchangeId) -> Intent {
         request_bytes: 2048,
         request_commitment: Some("b".repeat(64)),
         claims: None,
+        payload: None,
     }
 }
 

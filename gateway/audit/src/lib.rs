@@ -8,6 +8,8 @@
 //! - [`verify()`]: whether the store still holds what was recorded.
 //! - [`search()`]: who sent what, where, under which rule.
 //! - [`Commitment`]: what stands in a record for a body.
+//! - [`Sealing`] and [`payload`]: what is kept of an exchange's texts, under which keys, and how its actor's name gives way to a reference.
+//! - [`BlindKey`]: by what a value is found again.
 //! - [`tree`] and [`note`]: the Merkle trees over records, and the signed checkpoints of them.
 //! - [`witness`]: who cosigns checkpoints, elsewhere, as long as they continue each other.
 //! - [`proof`]: what shows without the store that an exchange's records are in the audit.
@@ -29,6 +31,25 @@ mod secret_file;
 mod commitment;
 pub use commitment::{Commitment, CommitmentKey, CommitmentKeyError, Part, keyed_digest, pseudonym};
 
+mod cipher;
+pub use cipher::{NotOpened, NotSealed};
+
+pub mod payload;
+mod pseudonym;
+pub use pseudonym::Pseudonyms;
+mod subject;
+pub use subject::{SubjectKey, Subjects};
+mod tenant_keys;
+pub use tenant_keys::{FileKeys, KeyFuture, TenantKeyError, TenantKeys};
+#[cfg(feature = "pkcs11")]
+pub use tenant_keys::{KeyToken, TokenKeys};
+
+mod blind;
+pub use blind::{BlindKey, BlindValue, NotIndexed};
+
+mod attachment;
+pub use attachment::{Attachment, InvalidAttachment, SealedPart, WrappedKey};
+
 pub mod tree;
 
 pub mod note;
@@ -38,7 +59,9 @@ pub mod proof;
 pub mod witness;
 
 mod recorder;
-pub use recorder::{AuditConfig, AuditMetrics, Durability, OpenError, Recorder, Recording, Shipping, open};
+pub use recorder::{
+    AuditConfig, AuditMetrics, Durability, OpenError, Recorder, Recording, Sealing, Shipping, open,
+};
 
 mod disk;
 mod segment;

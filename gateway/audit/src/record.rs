@@ -16,6 +16,8 @@ use std::{collections::BTreeMap, fmt, net::SocketAddr};
 use cordon_domain::{Action, Actor, Dialect, Door, EntityType, ExchangeId, Source, UpstreamKind};
 use serde::{Deserialize, Serialize};
 
+use crate::payload::KeptPayload;
+
 mod entry;
 pub use entry::{ENTRY_VERSION, Entry, EntryError, EntryHash, InvalidHash, MAX_ENTRY_BYTES, WriterId};
 
@@ -186,6 +188,9 @@ pub struct Intent {
     /// What a web application's page says of itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claims: Option<Box<Claims>>,
+    /// The request, where it is kept sealed beside this record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Box<KeptPayload>>,
 }
 
 /// What a web application's page says of itself, as [`pseudonyms`](crate::pseudonym). These are hints of the request's own: nobody
@@ -322,6 +327,9 @@ pub struct Seal {
     /// What was found in the reply: entity type and how often.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub reply_entities: BTreeMap<EntityType, u64>,
+    /// The reply, where it is kept sealed beside this record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Box<KeptPayload>>,
 }
 
 impl Seal {
@@ -341,6 +349,7 @@ impl Seal {
             reply_bytes: 0,
             reply_commitment: None,
             reply_entities: BTreeMap::new(),
+            payload: None,
         }
     }
 }

@@ -33,6 +33,9 @@ use crate::{
 
 mod recording;
 pub use recording::Recording;
+mod sealing;
+use sealing::Prepared;
+pub use sealing::Sealing;
 
 /// Entries that may wait for the writer thread; past that, callers wait for their turn.
 const WAITING: usize = 4096;
@@ -58,6 +61,8 @@ pub struct AuditConfig {
     pub heartbeat: Duration,
     /// Where a record has to be before anything that depends on it goes on.
     pub durability: Durability,
+    /// Pseudonyms of actors and keys for payloads. Without them names stand in records as they are, and no payload is taken.
+    pub sealing: Option<Sealing>,
 }
 
 /// Where a record has to be before anything that depends on it goes on.
@@ -83,6 +88,7 @@ impl AuditConfig {
             linger: Duration::from_millis(50),
             heartbeat: Duration::from_secs(60),
             durability: Durability::Local,
+            sealing: None,
         }
     }
 }
@@ -116,6 +122,7 @@ pub async fn open(config: AuditConfig, clock: Arc<dyn Clock>) -> Result<(Recorde
         linger,
         heartbeat,
         durability,
+        sealing,
     } = config;
     let (linger, store_wait) = match durability {
         Durability::Local => (linger, None),
@@ -152,6 +159,7 @@ pub async fn open(config: AuditConfig, clock: Arc<dyn Clock>) -> Result<(Recorde
         room: Arc::new(Semaphore::new(WAITING_KIB as usize)),
         shared: Arc::clone(&shared),
         store_wait,
+        sealing,
     };
     let shipping = Shipping {
         asks: asks.clone(),
@@ -243,6 +251,7 @@ pub struct Recorder {
     shared: Arc<Shared>,
     /// How long the store may take, where it has to have a record too.
     store_wait: Option<Duration>,
+    sealing: Option<Sealing>,
 }
 
 impl Recorder {
@@ -291,6 +300,15 @@ impl Recorder {
     /// # Errors
     /// When they are not durable.
     pub async fn record(&self, recording: Recording) -> Result<(), AuditUnavailable> {
+        let Prepared { recording, keys } = match &self.sealing {
+            // What waits for a key is large, and mostly nobody does.
+            Some(sealing) => Box::pin(sealing.prepare(self.shared.writer, recording)).await?,
+            None if recording.has_payload() => return Err(AuditUnavailable::Keys),
+            None => Prepared {
+                recording,
+                keys: Vec::new(),
+            },
+        };
         let room = match u32::try_from(recording.attached().div_ceil(1 << 10)) {
             Ok(0) => None,
             kib => {
@@ -314,6 +332,9 @@ impl Recorder {
             Ok(()) => answer.await.unwrap_or(Err(AuditUnavailable::Closed)),
             Err(_) => Err(AuditUnavailable::Closed),
         };
+        if answer.is_ok() {
+            keys.iter().for_each(|key| key.kept());
+        }
         if let (Ok(sequence), Some(wait)) = (answer, self.store_wait) {
             let mut shipped = self.shared.shipped.subscribe();
             let there = shipped.wait_for(|shipped| *shipped >= sequence);

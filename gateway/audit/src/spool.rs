@@ -105,6 +105,9 @@ pub enum AuditUnavailable {
     /// What was to travel with the entry is outside of the limits of a [`Recording`](crate::Recording).
     #[error("the audit entry has too many attachments, or one that is empty or too large")]
     Attachments,
+    /// A payload was to be kept, and there is no key to seal it with.
+    #[error("the keys for payloads are not to be had")]
+    Keys,
 }
 
 /// A position in a chain with the hash there.

@@ -25,6 +25,9 @@ pub use entity::{EntityType, InvalidEntityType};
 mod finding;
 pub use finding::{Finding, Source};
 
+mod audit_level;
+pub use audit_level::AuditLevel;
+
 mod action;
 pub use action::{Action, Decision, Verdict};
 

@@ -87,7 +87,7 @@ pub fn start_log(config: &Config) -> Result<()> {
 pub async fn run(config: Config, config_file: Option<PathBuf>, ready: impl FnOnce(&Running)) -> Result<()> {
     // Before anything listens: a signal that comes while the engine loads must drain, too.
     let mut signals = Signals::new()?;
-    let mut server = Server::start(config, config_file).await?;
+    let mut server = Box::pin(Server::start(config, config_file)).await?;
     let running = server.running.clone();
     running
         .announce(&server.gate.config)

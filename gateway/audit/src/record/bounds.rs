@@ -11,6 +11,7 @@ use super::{
     Asked, Body, Heartbeat, Intent, PolicyReloaded, Refused, Seal, SpoolTampered, Started, Stopped, Trust,
     TrustReloaded, TunnelClosed, TunnelOpened, Uninspected,
 };
+use crate::payload::KeptPayload;
 
 /// Names of ours and of the directory: users, groups, rules, upstreams, keys, codes.
 const NAME_BYTES: usize = 128;
@@ -57,6 +58,7 @@ impl Body {
                 request_bytes,
                 request_commitment,
                 claims,
+                payload,
             }) => {
                 bound_actor(actor);
                 bound_request(method, host.as_mut(), path);
@@ -74,6 +76,7 @@ impl Body {
                     bound_opt(claims.user.as_mut(), NAME_BYTES);
                     bound_opt(claims.conversation.as_mut(), NAME_BYTES);
                 }
+                bound_payload(payload.as_deref_mut());
             }
             Self::Seal(Seal {
                 exchange: _,
@@ -88,6 +91,7 @@ impl Body {
                 reply_bytes,
                 reply_commitment,
                 reply_entities,
+                payload,
             }) => {
                 bound_opt(code.as_mut(), NAME_BYTES);
                 bound_opt(model.as_mut(), MODEL_BYTES);
@@ -98,6 +102,7 @@ impl Body {
                 bound_number(reply_bytes);
                 bound_opt(reply_commitment.as_mut(), NAME_BYTES);
                 bound_entities(reply_entities);
+                bound_payload(payload.as_deref_mut());
             }
             Self::Refused(Refused {
                 exchange: _,
@@ -237,6 +242,13 @@ fn bound_actor(actor: &mut Actor) {
     | Identity::Network { network: name } = &mut actor.identity
     {
         bound(name, NAME_BYTES);
+    }
+}
+
+fn bound_payload(payload: Option<&mut KeptPayload>) {
+    if let Some(kept) = payload {
+        bound_number(&mut kept.bytes);
+        bound(&mut kept.commitment, NAME_BYTES);
     }
 }
 

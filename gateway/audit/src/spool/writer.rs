@@ -216,7 +216,7 @@ impl<D: Disk> Writer<D> {
     }
 
     fn link(&self, group: &mut Group, recording: Recording) -> Result<(), AuditUnavailable> {
-        let Recording { tree, items } = recording;
+        let Recording { tree, items, .. } = recording;
         let mut states: HashMap<ExchangeId, Option<TreeName>> = HashMap::new();
         let mut trees = Vec::with_capacity(items.len());
         for item in &items {

@@ -214,6 +214,7 @@ pub(crate) fn intent_by(user: &str, exchange: ExchangeId) -> Intent {
         request_bytes: 2048,
         request_commitment: Some("b".repeat(64)),
         claims: None,
+        payload: None,
     }
 }
 

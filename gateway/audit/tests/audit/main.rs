@@ -8,6 +8,7 @@
 
 mod databases;
 mod durability;
+mod keys;
 mod killing;
 mod relay;
 mod searching;

@@ -367,6 +367,7 @@ impl Draft {
             request_bytes: self.request_bytes,
             request_commitment: self.request_commitment.clone(),
             claims: (self.claims != Claims::default()).then(|| Box::new(self.claims.clone())),
+            payload: None,
         }
     }
 

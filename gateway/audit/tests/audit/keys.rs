@@ -1,0 +1,216 @@
+//! What is kept of an exchange, from the recorder to what opens it again; and tenants' keys in a token.
+
+use std::{sync::Arc, time::Duration};
+
+use cordon_audit::{
+    AuditConfig, AuditUnavailable, Body, CommitmentKey, FileKeys, KeyFuture, Outcome, Part, Pseudonyms,
+    Recording, Seal, Sealing, Store, StoreUrl, Subjects, TenantKeyError, TenantKeys, open, payload::Payload,
+    verify,
+};
+use cordon_domain::{AuditLevel, ExchangeId, SystemClock};
+use zeroize::Zeroizing;
+
+use crate::databases::intent_by;
+
+fn sealing(keys: Arc<dyn TenantKeys>) -> Sealing {
+    Sealing {
+        pseudonyms: Pseudonyms::new(CommitmentKey::from_bytes([9; 32])),
+        subjects: Subjects::new(keys, Arc::new(SystemClock)),
+    }
+}
+
+fn request(text: &'static [u8]) -> Payload {
+    Payload {
+        part: Part::Request,
+        level: AuditLevel::Full,
+        text: text.into(),
+        bytes: text.len() as u64,
+    }
+}
+
+#[tokio::test]
+async fn names_and_texts_are_on_no_disk_and_the_chain_verifies() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = StoreUrl::embedded(dir.path());
+    let keys: Arc<dyn TenantKeys> = Arc::new(FileKeys::new(&dir.path().join("keys")));
+    let mut config = AuditConfig::new(dir.path().join("spool"), url.clone(), "test");
+    config.sealing = Some(sealing(keys));
+    let (recorder, shipping) = open(config, Arc::new(SystemClock)).await.unwrap();
+    let exchange = ExchangeId::new();
+    let asked = intent_by("ann.canary", exchange);
+    let actor = Arc::new(asked.actor.clone());
+    let large = Vec::leak("the canary of the reply ".repeat(8000).into_bytes());
+    recorder
+        .record(Recording::of(Body::Intent(asked)).keep(request(b"the canary of the request")))
+        .await
+        .unwrap();
+    let reply = Payload {
+        part: Part::Reply,
+        ..request(large)
+    };
+    let seal = Seal::new(exchange, Outcome::Completed, 200);
+    recorder
+        .record(
+            Recording::of(Body::Seal(seal))
+                .of_actor(Arc::clone(&actor))
+                .keep(reply),
+        )
+        .await
+        .unwrap();
+    assert_eq!(shipping.shutdown(Duration::from_secs(20)).await, 0);
+
+    let store = Store::open(&url).await.unwrap();
+    verify(&store, Some(&dir.path().join("spool"))).await.unwrap();
+    store.close().await;
+    let mut files = vec![dir.path().to_owned()];
+    let mut read = 0;
+    while let Some(path) = files.pop() {
+        if path.is_dir() {
+            files.extend(path.read_dir().unwrap().map(|entry| entry.unwrap().path()));
+            continue;
+        }
+        let bytes = std::fs::read(&path).unwrap();
+        read += 1;
+        for canary in ["the canary", actor.user.as_str()] {
+            let found = bytes
+                .windows(canary.len())
+                .any(|window| window == canary.as_bytes());
+            assert!(!found, "{canary} in {}", path.display());
+        }
+    }
+    assert!(read > 3);
+}
+
+/// A tenant's key that is away.
+#[derive(Debug)]
+struct Away;
+
+impl TenantKeys for Away {
+    fn wrap<'a>(&'a self, _: &'a str, _: &'a [u8; 32], _: &'a [u8]) -> KeyFuture<'a, Vec<u8>> {
+        Box::pin(async { Err(TenantKeyError::TimedOut) })
+    }
+
+    fn unwrap<'a>(&'a self, _: &'a str, _: &'a [u8], _: &'a [u8]) -> KeyFuture<'a, Zeroizing<Vec<u8>>> {
+        Box::pin(async { Err(TenantKeyError::TimedOut) })
+    }
+}
+
+#[tokio::test]
+async fn without_a_tenants_key_records_go_on_and_payloads_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = AuditConfig::new(dir.path().join("spool"), StoreUrl::embedded(dir.path()), "test");
+    config.sealing = Some(sealing(Arc::new(Away)));
+    let (recorder, shipping) = open(config, Arc::new(SystemClock)).await.unwrap();
+    recorder
+        .intent(intent_by("ann.canary", ExchangeId::new()))
+        .await
+        .unwrap();
+    let kept = Recording::of(Body::Intent(intent_by("ann.canary", ExchangeId::new()))).keep(request(b"text"));
+    assert_eq!(recorder.record(kept).await, Err(AuditUnavailable::Keys));
+    shipping.shutdown(Duration::from_secs(20)).await;
+}
+
+#[cfg(feature = "pkcs11")]
+mod token {
+    use std::{fs, process::Command};
+
+    use cordon_audit::{KeyToken, TokenKeys};
+
+    use super::*;
+
+    /// One test, as the module is the whole process's.
+    #[tokio::test]
+    async fn a_token_wraps_and_never_gives_its_key_out() {
+        let module = [
+            "/usr/lib/softhsm/libsofthsm2.so",
+            "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
+        ]
+        .into_iter()
+        .find(|module| fs::exists(module).unwrap_or_default())
+        .expect("SoftHSM is installed (scripts/packages)");
+        // The module reads its settings' place from the environment, which a test must not change: it says its own.
+        let Some(settings) = std::env::var_os("CORDON_TEST_SOFTHSM") else {
+            let dir = tempfile::tempdir().unwrap();
+            let settings = dir.path().join("softhsm2.conf");
+            let tokens = dir.path().join("tokens");
+            fs::create_dir(&tokens).unwrap();
+            let text = format!(
+                "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n",
+                tokens.display()
+            );
+            fs::write(&settings, text).unwrap();
+            let made = Command::new("softhsm2-util")
+                .args([
+                    "--init-token",
+                    "--free",
+                    "--label",
+                    "keys",
+                    "--so-pin",
+                    "87654321",
+                    "--pin",
+                    "471147",
+                ])
+                .env("SOFTHSM2_CONF", &settings)
+                .output()
+                .unwrap();
+            assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+            let again = Command::new(std::env::current_exe().unwrap())
+                .args([
+                    "--exact",
+                    "keys::token::a_token_wraps_and_never_gives_its_key_out",
+                ])
+                .env("SOFTHSM2_CONF", &settings)
+                .env("CORDON_TEST_SOFTHSM", &settings)
+                .output()
+                .unwrap();
+            assert!(
+                again.status.success(),
+                "{}",
+                String::from_utf8_lossy(&again.stdout)
+            );
+            return;
+        };
+        assert!(fs::exists(settings).unwrap());
+        let token = KeyToken {
+            module: module.into(),
+            token: "keys".into(),
+            label: "cordon".into(),
+            pin: Zeroizing::new("471147".into()),
+        };
+        let keys = TokenKeys::new(token.clone());
+        assert!(matches!(
+            keys.unwrap("default", &[2; 60], b"place").await,
+            Err(TenantKeyError::NoKey(_))
+        ));
+        let wrapped = keys.wrap("default", &[7; 32], b"place").await.unwrap();
+        let again = TokenKeys::new(token.clone());
+        assert_eq!(
+            again
+                .unwrap("default", &wrapped, b"place")
+                .await
+                .unwrap()
+                .as_slice(),
+            [7; 32]
+        );
+        keys.wrap("emea", &[7; 32], b"place").await.unwrap();
+        for (tenant, wrapped, place) in [
+            ("default", wrapped.as_slice(), b"other".as_slice()),
+            ("emea", wrapped.as_slice(), b"place"),
+            ("default", &wrapped[..40], b"place"),
+            ("default", &[], b"place"),
+        ] {
+            let opened = keys.unwrap(tenant, wrapped, place).await;
+            assert!(matches!(opened, Err(TenantKeyError::NotOurs(_))), "{opened:?}");
+        }
+        let strange = TokenKeys::new(KeyToken {
+            token: "elsewhere".into(),
+            ..token
+        });
+        let told = strange
+            .wrap("default", &[7; 32], b"")
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(told.contains("elsewhere") && !told.contains("471147"), "{told}");
+    }
+}
