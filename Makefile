@@ -1,6 +1,6 @@
 # Each target does all of its own set-up: what is missing is installed first, into .cache/ and
 # target/ (Debian packages apart, which take root).
-.PHONY: run test lint bench bench-engine fuzz e2e engine helm setup setup-run setup-bench setup-lint
+.PHONY: run test campaign lint bench bench-engine fuzz e2e engine helm setup setup-run setup-bench setup-lint
 
 run: setup-run engine ## Cordon with everything built in: own CA, SQLite, default policy, on-prem model
 	cargo build --release --locked --bin cordon
@@ -14,6 +14,10 @@ test: setup engine ## every test, real client programs, the real model and Postg
 e2e: setup engine ## the end-to-end tests alone
 	cargo build --locked --bins --all-features
 	scripts/with-postgres cargo test --locked --all-features -p cordon-tests
+
+campaign: setup engine ## the audit under kills, stopped databases, torn writes and failing calls, a thousand rounds long
+	cargo build --locked --bins --all-features
+	CORDON_CAMPAIGN=1000 scripts/with-postgres cargo test --locked --all-features -p cordon-audit -p cordon-tests -- killing:: outages:: survive_kills --nocapture --test-threads=1
 
 lint: setup-lint ## formatting, clippy, licences and banned dependencies
 	cargo fmt --all --check

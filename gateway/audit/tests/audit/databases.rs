@@ -76,11 +76,21 @@ impl Place {
         self.in_schema(&postgres_url().replacen(&postgres_address(), address, 1))
     }
 
+    /// The database as another process is told of it.
+    pub(crate) fn url_text(&self) -> String {
+        match self.kind {
+            Kind::Sqlite => format!("sqlite:{}", self.dir.path().join("audit.db").display()),
+            Kind::Postgres => self.in_schema_text(&postgres_url()),
+        }
+    }
+
     fn in_schema(&self, url: &str) -> StoreUrl {
+        self.in_schema_text(url).parse().unwrap()
+    }
+
+    fn in_schema_text(&self, url: &str) -> String {
         let mark = if url.contains('?') { '&' } else { '?' };
         format!("{url}{mark}options[search_path]={}", self.schema)
-            .parse()
-            .unwrap()
     }
 
     pub(crate) fn spool(&self, name: &str) -> PathBuf {

@@ -10,6 +10,7 @@ mod databases;
 mod durability;
 mod keys;
 mod killing;
+mod outages;
 mod relay;
 mod searching;
 mod shipping;

@@ -1,0 +1,242 @@
+//! The audit's figures: what an acknowledgement costs, how fast the store gets records, what memory a store that is away costs.
+//!
+//! `PG_DURABLE=1 scripts/with-postgres cargo bench --locked -p cordon-audit --bench figures [-- acks|shipping|away ...]`
+//!
+//! With `DATABASE_URL` records are shipped to that PostgreSQL, otherwise to an SQLite file; `shipping` needs the first. All files
+//! lie in the system's temporary directory, so `TMPDIR` chooses the disk.
+
+#![expect(clippy::print_stdout, reason = "its figures are what it is for")]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use cordon_audit::{AuditConfig, Intent, Outcome, Recorder, Seal, Shipping, StoreUrl};
+use cordon_domain::{Action, Actor, Dialect, Door, ExchangeId, Identity, SystemClock, UpstreamKind};
+use tokio::{task::JoinSet, time::sleep};
+
+/// Exchanges under way at once.
+const CONCURRENT: usize = 64;
+/// How long acknowledgements are measured.
+const ACKS_FOR: Duration = Duration::from_secs(10);
+/// Exchanges that wait for the store before `shipping` is measured.
+const WAITING: u64 = 150_000;
+/// New exchanges a second meanwhile.
+const MEANWHILE: u64 = 500;
+/// 100 a second for an hour.
+const HOUR: u64 = 360_000;
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    // Cargo adds an argument of its own.
+    let asked: BTreeSet<String> = env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+    let wanted = |name: &str| asked.is_empty() || asked.contains(name);
+    if wanted("acks") {
+        for pause in [Duration::from_millis(100), Duration::ZERO] {
+            runtime.block_on(acks(pause));
+        }
+    }
+    if wanted("away") {
+        runtime.block_on(away());
+    }
+    if wanted("shipping") {
+        runtime.block_on(shipping());
+    }
+}
+
+/// How long callers wait for `intent` and `seal`, when the reply between them takes `pause`.
+async fn acks(pause: Duration) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (recorder, shipping) = open(dir.path(), store(dir.path())).await;
+    let end = Instant::now() + ACKS_FOR;
+    let mut callers = JoinSet::new();
+    for number in 0..CONCURRENT {
+        let recorder = recorder.clone();
+        callers.spawn(async move {
+            // Not all at the same moment.
+            sleep(pause.mul_f64(number as f64 / CONCURRENT as f64)).await;
+            let mut waits = Vec::new();
+            while Instant::now() < end {
+                let exchange = ExchangeId::new();
+                let asked = Instant::now();
+                recorder.intent(intent(exchange)).await.expect("durable");
+                waits.push(asked.elapsed());
+                if !pause.is_zero() {
+                    sleep(pause).await;
+                }
+                let asked = Instant::now();
+                recorder
+                    .seal(Seal::new(exchange, Outcome::Completed, 200))
+                    .await
+                    .expect("durable");
+                waits.push(asked.elapsed());
+            }
+            waits
+        });
+    }
+    let mut waits: Vec<Duration> = callers.join_all().await.into_iter().flatten().collect();
+    waits.sort_unstable();
+    let at = |share: f64| waits[((waits.len() - 1) as f64 * share) as usize].as_secs_f64() * 1000.0;
+    println!(
+        "acks: {CONCURRENT} exchanges at once, {} ms between intent and seal: {:.0} records/s, p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms, longest {:.2} ms, {:.1} records a sync",
+        pause.as_millis(),
+        waits.len() as f64 / ACKS_FOR.as_secs_f64(),
+        at(0.5),
+        at(0.99),
+        at(0.999),
+        at(1.0),
+        waits.len() as f64 / recorder.metrics().syncs as f64,
+    );
+    shipping.shutdown(Duration::from_secs(60)).await;
+}
+
+/// How fast a store that was away gets what waits for it, while more comes in.
+async fn shipping() {
+    let Ok(url) = env::var("DATABASE_URL") else {
+        println!("shipping: not measured, as DATABASE_URL is not set");
+        return;
+    };
+    let dir = tempfile::tempdir().expect("a directory");
+    let (recorder, shipping) = open(dir.path(), nowhere()).await;
+    record(&recorder, WAITING).await;
+    drop(recorder);
+    shipping.shutdown(Duration::ZERO).await;
+    let (recorder, shipping) = open(dir.path(), url.parse().expect("a URL of PostgreSQL")).await;
+    let before = recorder.depth();
+    let started = Instant::now();
+    let drained = Arc::new(AtomicBool::new(false));
+    let meanwhile = {
+        let (recorder, drained) = (recorder.clone(), Arc::clone(&drained));
+        tokio::spawn(async move {
+            while !drained.load(Relaxed) {
+                let second = Instant::now();
+                record(&recorder, MEANWHILE / 10).await;
+                sleep(Duration::from_millis(100).saturating_sub(second.elapsed())).await;
+            }
+        })
+    };
+    while recorder.depth() > MEANWHILE {
+        sleep(Duration::from_millis(5)).await;
+    }
+    let took = started.elapsed().as_secs_f64();
+    drained.store(true, Relaxed);
+    meanwhile.await.expect("a task");
+    let shipped = before + recorder.metrics().recorded - recorder.depth();
+    println!(
+        "shipping: {before} records waited, {MEANWHILE} exchanges/s came in: {:.0} records/s, drained after {took:.1} s",
+        shipped as f64 / took,
+    );
+    shipping.shutdown(Duration::from_secs(60)).await;
+}
+
+/// What memory the process has while an hour's records wait.
+async fn away() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (recorder, shipping) = open(dir.path(), nowhere()).await;
+    let mut seen = Vec::new();
+    let started = Instant::now();
+    for _ in 0..10 {
+        record(&recorder, HOUR / 10).await;
+        seen.push(format!("{:.1}", resident_mib()));
+    }
+    let metrics = recorder.metrics();
+    println!(
+        "away: {HOUR} exchanges while the store is away, in {:.0} s: {} records wait on {} MiB of disk; resident MiB after each tenth: {}",
+        started.elapsed().as_secs_f64(),
+        metrics.depth,
+        metrics.spool_bytes >> 20,
+        seen.join(" "),
+    );
+    shipping.shutdown(Duration::ZERO).await;
+}
+
+async fn record(recorder: &Recorder, exchanges: u64) {
+    let mut callers = JoinSet::new();
+    let each = exchanges / CONCURRENT as u64;
+    for caller in 0..CONCURRENT as u64 {
+        let rest = u64::from(caller < exchanges % CONCURRENT as u64);
+        let recorder = recorder.clone();
+        callers.spawn(async move {
+            for _ in 0..each + rest {
+                let exchange = ExchangeId::new();
+                recorder.intent(intent(exchange)).await.expect("durable");
+                let seal = Seal::new(exchange, Outcome::Completed, 200);
+                recorder.seal(seal).await.expect("durable");
+            }
+        });
+    }
+    callers.join_all().await;
+}
+
+async fn open(dir: &Path, store: StoreUrl) -> (Recorder, Shipping) {
+    let config = AuditConfig::new(dir.join("spool"), store, "figures");
+    cordon_audit::open(config, Arc::new(SystemClock))
+        .await
+        .expect("an open spool")
+}
+
+fn store(dir: &Path) -> StoreUrl {
+    match env::var("DATABASE_URL") {
+        Ok(url) => url.parse().expect("a URL of PostgreSQL"),
+        Err(_) => StoreUrl::embedded(dir),
+    }
+}
+
+/// A store that is away: nothing listens on that port.
+fn nowhere() -> StoreUrl {
+    "postgres://postgres@127.0.0.1:1/none".parse().expect("a URL")
+}
+
+fn resident_mib() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|rest| rest.trim().split(' ').next()?.parse::<f64>().ok());
+    kib.unwrap_or_default() / 1024.0
+}
+
+fn intent(exchange: ExchangeId) -> Intent {
+    Intent {
+        exchange,
+        connection: None,
+        actor: Actor {
+            user: "j.kim".into(),
+            groups: BTreeSet::from(["engineering".to_owned()]),
+            identity: Identity::ApiKey { key: "k1".into() },
+        },
+        peer: ([127, 0, 0, 1], 50123).into(),
+        door: Door::Gateway,
+        dialect: Dialect::OpenaiChat,
+        method: "POST".into(),
+        host: None,
+        path: "/v1/chat/completions".into(),
+        action: Action::Redact,
+        rule: "pii".into(),
+        policy_hash: "a".repeat(64),
+        entities: BTreeMap::from([
+            ("EMAIL".parse().expect("a name"), 2),
+            ("PHONE".parse().expect("a name"), 1),
+            ("SECRET.JWT".parse().expect("a name"), 1),
+        ]),
+        sources: Vec::new(),
+        upstream: Some("engine".into()),
+        upstream_kind: Some(UpstreamKind::Engine),
+        model: Some("smollm2".into()),
+        stream: true,
+        questions: Vec::new(),
+        request_bytes: 2048,
+        request_commitment: Some("b".repeat(64)),
+        claims: None,
+        payload: None,
+    }
+}
