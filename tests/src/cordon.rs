@@ -227,6 +227,13 @@ impl Home {
             .to_owned()
     }
 
+    /// What stands in records for a user.
+    #[must_use]
+    pub fn reference(&self, user: &str) -> String {
+        let printed = self.run(&["audit", "reference", user]);
+        String::from_utf8_lossy(&printed.stdout).trim().to_owned()
+    }
+
     /// Runs a command of `cordon` on this installation, and expects it to succeed.
     pub fn run(&self, arguments: &[&str]) -> Output {
         let output = self.try_run(arguments);

@@ -288,7 +288,10 @@ fn a_listed_host_is_intercepted_wherever_the_caller_dialled() {
             let reply = chat(tls, "api.openai.com", &[("x-cordon-key", &key)]).await;
             assert_eq!(reply.status.as_u16(), 200, "{}", reply.text());
             let record = scene.home.record(reply.exchange()).await;
-            assert_eq!(record["opening"]["body"]["actor"]["user"], "ann");
+            assert_eq!(
+                record["opening"]["body"]["actor"]["user"],
+                scene.home.reference("ann")
+            );
             assert_eq!(scene.cordon.terminate().await, Some(0));
         },
     );

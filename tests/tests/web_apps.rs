@@ -209,6 +209,7 @@ fn token(email: &str) -> String {
 #[tokio::test]
 async fn whom_a_page_claims_to_speak_for_is_recorded_as_a_pseudonym_and_is_not_the_actor() {
     let stage = Stage::new("block").await;
+    let ada = stage.home.reference("ada");
     let ask = async |host: &str, path: &str, body: Value, claim: (&str, &str)| {
         let headers = [("content-type", "application/json"), claim];
         let body = body.to_string().into_bytes();
@@ -223,7 +224,7 @@ async fn whom_a_page_claims_to_speak_for_is_recorded_as_a_pseudonym_and_is_not_t
             "{text}"
         );
         let body = record["opening"]["body"].clone();
-        assert_eq!(body["actor"]["user"], "ada", "{record:#}");
+        assert_eq!(body["actor"]["user"], ada, "{record:#}");
         assert!(
             body["actor"]["identity"]["api_key"]["key"].is_string(),
             "{record:#}"

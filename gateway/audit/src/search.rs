@@ -24,8 +24,8 @@ const MOST: u32 = 1000;
 /// What to look for. All that is set must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query {
-    /// The actor's user name.
-    pub actor: Option<String>,
+    /// The actor, as one of these stands in the record: a reference, or what callers without credentials are called. Everybody when empty.
+    pub actors: Vec<String>,
     /// At or after, in milliseconds since 1970.
     pub since: Option<u64>,
     /// Before, in milliseconds since 1970.
@@ -183,7 +183,6 @@ fn statement(query: &Query) -> (String, Vec<Value>) {
         sql.push_str(&format!(" AND {before}${}", values.len()));
     };
     let equal = [
-        ("r.actor = ", &query.actor),
         ("r.rule = ", &query.rule),
         ("r.host = ", &query.host),
         ("r.upstream = ", &query.upstream),
@@ -225,6 +224,17 @@ fn statement(query: &Query) -> (String, Vec<Value>) {
             }
         }
         sql.push(')');
+    }
+    if !query.actors.is_empty() {
+        let numbers: Vec<String> = query
+            .actors
+            .iter()
+            .map(|actor| {
+                values.push(Value::Text(actor.clone()));
+                format!("${}", values.len())
+            })
+            .collect();
+        sql.push_str(&format!(" AND r.actor IN ({})", numbers.join(", ")));
     }
     if let Some(exchange) = query.exchange {
         values.push(Value::Uuid(exchange.as_uuid()));

@@ -23,7 +23,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use self::{
-    audit::{Audit, Durability},
+    audit::{Audit, Durability, Vault},
     doors::{Hidden, IdentityConfig, Intercept, Listen, Others, Permission},
     files::{Files, Ocr},
     kerberos::Kerberos,

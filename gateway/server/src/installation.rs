@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use cordon_audit::CommitmentKey;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
@@ -66,6 +67,13 @@ impl InstallationKey {
             Hmac::<Sha256>::new_from_slice(self.0.as_slice()).expect("HMAC takes a key of any length");
         mac.update(label.as_bytes());
         mac.finalize().into_bytes().into()
+    }
+}
+
+impl InstallationKey {
+    /// The key of commitments, references and the blind index.
+    pub fn commitments(&self) -> CommitmentKey {
+        CommitmentKey::from_bytes(self.derive("payload-commitments"))
     }
 }
 
@@ -144,6 +152,11 @@ impl Installation {
     /// The SQLite store.
     pub fn sqlite(&self) -> PathBuf {
         self.dir.join("audit.db")
+    }
+
+    /// Tenants' keys, where they are files.
+    pub fn tenant_keys(&self) -> PathBuf {
+        self.dir.join("tenant-keys")
     }
 
     /// Model weights.

@@ -28,6 +28,7 @@ mod site;
 mod supervise;
 mod trust;
 mod upstream;
+mod vault;
 
 use std::{io::Write as _, process::ExitCode};
 

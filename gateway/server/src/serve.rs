@@ -20,7 +20,8 @@ use std::{
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use cordon_audit::{
-    AuditConfig, CommitmentKey, Durability, Event, Recorder, Shipping, Started, Stopped, StoreUrl,
+    AuditConfig, Durability, Event, FileKeys, Pseudonyms, Recorder, Sealing, Shipping, Started, Stopped,
+    StoreUrl, Subjects, TenantKeys,
 };
 use cordon_domain::{Clock, Dialect, SystemClock, UpstreamKind};
 use cordon_intercept::{
@@ -42,7 +43,7 @@ use crate::{
     config::{self, Config, Hidden, LogFormat, Others},
     files::Files,
     gate::{Allowance, Gate},
-    installation::Installation,
+    installation::{Installation, InstallationKey},
     metrics::Metrics,
     negotiate::Negotiator,
     questions::Questions,
@@ -52,6 +53,7 @@ use crate::{
     supervise::{self, EngineState},
     trust,
     upstream::{self, Credentials, Spoken, Upstream, UpstreamClient, Upstreams, WayOut},
+    vault::Vault,
 };
 
 /// Time the spool gets at shutdown to ship what it holds; the rest ships at the next start.
@@ -161,7 +163,8 @@ impl Server {
         let (stop, stop_last) = (CancellationToken::new(), CancellationToken::new());
         let negotiator = Negotiator::start(&config, &services, stop_last.clone()).await?;
 
-        let (recorder, shipping) = open_audit(&config, &installation, clock.clone()).await?;
+        let (recorder, shipping) =
+            open_audit(&config, &installation, &key, &verification, clock.clone()).await?;
         let metrics = Arc::new(Metrics::new());
         let engine = supervise::watch_engine(
             &config.engine,
@@ -229,7 +232,7 @@ impl Server {
             engine,
             recorder,
             placeholder_key: PlaceholderKey::new(key.derive("placeholders")),
-            commitment_key: CommitmentKey::from_bytes(key.derive("payload-commitments")),
+            commitment_key: key.commitments(),
             metrics,
             started: clock.now().unix_timestamp(),
             tasks: TaskTracker::new(),
@@ -365,6 +368,8 @@ pub fn scope(config: &Config) -> Scope {
 async fn open_audit(
     config: &Config,
     installation: &Installation,
+    key: &InstallationKey,
+    verification: &trust::Verification,
     clock: Arc<dyn Clock>,
 ) -> Result<(Recorder, Shipping)> {
     let store = store_url(config, installation)?;
@@ -377,7 +382,35 @@ async fn open_audit(
             wait: Duration::from_secs(config.audit.store_wait_seconds),
         },
     };
+    let tenant_keys = tenant_keys(config, installation, &verification.upstreams);
+    audit.sealing = Some(Sealing {
+        pseudonyms: Pseudonyms::new(key.commitments()),
+        subjects: Subjects::new(tenant_keys, clock.clone()),
+    });
     Ok(cordon_audit::open(audit, clock).await?)
+}
+
+/// Where the tenants' keys are.
+pub fn tenant_keys(
+    config: &Config,
+    installation: &Installation,
+    tls: &rustls::ClientConfig,
+) -> Arc<dyn TenantKeys> {
+    let place = &config.audit.keys;
+    if let Some(vault) = &place.vault {
+        return Arc::new(Vault::new(vault.clone(), tls));
+    }
+    #[cfg(feature = "pkcs11")]
+    if let Some(token) = &place.pkcs11 {
+        return Arc::new(cordon_audit::TokenKeys::new(cordon_audit::KeyToken {
+            module: token.module.clone(),
+            token: token.token.clone(),
+            label: token.key_label.clone(),
+            pin: Zeroizing::new(token.pin.value().to_owned()),
+        }));
+    }
+    let dir = place.dir.clone().unwrap_or_else(|| installation.tenant_keys());
+    Arc::new(FileKeys::new(&dir))
 }
 
 /// This machine's name, for people who read which writer a record is from.

@@ -94,14 +94,14 @@ async fn each_filter_finds_what_it_names() {
         for (query, mut expected) in [
             (
                 Query {
-                    actor: some("s.lee"),
+                    actors: vec!["s.lee".into()],
                     ..q()
                 },
                 vec![refused, in_reply],
             ),
             (
                 Query {
-                    actor: some("' OR 1=1 --"),
+                    actors: vec!["' OR 1=1 --".into()],
                     ..q()
                 },
                 vec![],
@@ -151,7 +151,7 @@ async fn each_filter_finds_what_it_names() {
             (
                 Query {
                     upstream: some("engine"),
-                    actor: some("j.kim"),
+                    actors: vec!["j.kim".into()],
                     ..q()
                 },
                 vec![plain],

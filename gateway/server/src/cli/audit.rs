@@ -10,6 +10,7 @@ use super::{Where, runtime};
 use crate::{installation::Installation, serve};
 
 mod proof;
+mod reference;
 mod search;
 mod verify;
 mod witness;
@@ -25,6 +26,9 @@ pub struct Audit {
 enum AuditAction {
     /// Search exchanges, newest first.
     Search(Box<search::Search>),
+    /// Print the reference that stands in records for a user.
+    #[command(after_help = "Example:\n  cordon audit reference j.kim --dir state")]
+    Reference(reference::Reference),
     /// Check that no record is missing or altered, or that a proof's file holds; exit 1 names what is wrong.
     Verify(verify::Verify),
     /// Cosign checkpoints of a log while they continue each other, on another machine than the log's.
@@ -37,6 +41,7 @@ impl Audit {
     pub fn run(self) -> Result<ExitCode> {
         match self.action {
             AuditAction::Search(search) => runtime()?.block_on(search.run()),
+            AuditAction::Reference(reference) => reference.run(),
             AuditAction::Verify(verify) => runtime()?.block_on(verify.run()),
             AuditAction::Witness(run) => runtime()?.block_on(run.run()),
         }

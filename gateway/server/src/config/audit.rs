@@ -1,9 +1,15 @@
 //! The audit's configuration: `audit` of the file.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
 
+use cordon_audit::payload::MAX_PAYLOAD_BYTES;
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+use super::{doors::Pkcs11, setting::Setting};
 
 /// How long records are kept, who vouches for them, and what of an exchange they hold.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -24,6 +30,78 @@ pub struct Audit {
     /// A heartbeat is recorded every so many seconds, so that a silence in the audit shows.
     #[schemars(range(min = 1, max = 86400))]
     pub heartbeat_seconds: u64,
+    /// Bytes of a request, and of a reply, that are kept where a route's level says `redacted` or `full`. What is longer is cut, and the record says so.
+    #[schemars(range(min = 1, max = 4_194_304))]
+    pub payload_bytes: usize,
+    /// Where the tenants' keys are, under which names of actors and what is kept of exchanges are sealed.
+    pub keys: TenantKeyPlace,
+}
+
+/// Where the tenants' keys are: in files, unless a token or a Vault is named.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TenantKeyPlace {
+    /// The folder of the files `tenant-NAME.key`; `DIR/tenant-keys` when absent. All replicas need the same files.
+    pub dir: Option<PathBuf>,
+    /// A hardware token that holds the keys, as `key_label-NAME`.
+    pub pkcs11: Option<Pkcs11>,
+    /// A HashiCorp Vault whose transit engine holds them.
+    pub vault: Option<Vault>,
+}
+
+impl TenantKeyPlace {
+    /// Reads what is in files and variables. What cannot be read is told by its key.
+    pub(super) fn resolve(&mut self, base: &Path) -> Result<(), (&'static str, String)> {
+        if let Some(token) = &mut self.pkcs11 {
+            let resolved = token.pin.resolve(base);
+            resolved.map_err(|message| ("pkcs11", format!("`pin`: {message}")))?;
+        }
+        if let Some(vault) = &mut self.vault {
+            let resolved = vault.token.resolve(base);
+            resolved.map_err(|message| ("vault", format!("`token`: {message}")))?;
+        }
+        Ok(())
+    }
+}
+
+/// The transit engine of a HashiCorp Vault.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Vault {
+    /// `https://HOST:PORT`.
+    pub url: String,
+    /// A token that may update `MOUNT/encrypt/KEY-*` and `MOUNT/decrypt/KEY-*`, as `${file:PATH}` or `${env:NAME}`. A file is read
+    /// each time, so that an agent may renew it.
+    pub token: Setting,
+    /// Where the engine is mounted.
+    #[serde(default = "mount")]
+    pub mount: String,
+    /// What the names of the keys begin with.
+    #[serde(default = "key")]
+    pub key: String,
+    /// The namespace, with Vault Enterprise.
+    #[serde(default)]
+    pub namespace: Option<String>,
+}
+
+fn mount() -> String {
+    "transit".to_owned()
+}
+
+fn key() -> String {
+    "cordon".to_owned()
+}
+
+impl Default for Vault {
+    fn default() -> Self {
+        Self {
+            url: "https://127.0.0.1:8200".to_owned(),
+            token: "".into(),
+            mount: mount(),
+            key: key(),
+            namespace: None,
+        }
+    }
 }
 
 impl Audit {
@@ -44,8 +122,40 @@ impl Audit {
                 faults.push((key, format!("`audit.{key}` must be 1 to {most}")));
             }
         }
+        if !(1..=MAX_PAYLOAD_BYTES).contains(&self.payload_bytes) {
+            faults.push((
+                "payload_bytes",
+                format!("`audit.payload_bytes` must be 1 to {MAX_PAYLOAD_BYTES}"),
+            ));
+        }
+        if self.keys.pkcs11.is_some() && self.keys.vault.is_some() {
+            faults.push((
+                "vault",
+                "`audit.keys` names one of `pkcs11` and `vault`".to_owned(),
+            ));
+        }
+        if let Some(vault) = &self.keys.vault
+            && !(vault.url.starts_with("https://") || is_loopback(&vault.url))
+        {
+            faults.push((
+                "vault",
+                "`audit.keys.vault.url` must be an https:// URL, as keys go to it".to_owned(),
+            ));
+        }
         faults
     }
+}
+
+/// Whether a URL is plain HTTP on this very machine, as of a Vault agent.
+fn is_loopback(url: &str) -> bool {
+    let uri: Option<http::Uri> = url.parse().ok();
+    uri.is_some_and(|uri| {
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        uri.scheme_str() == Some("http")
+            && host
+                .parse::<std::net::IpAddr>()
+                .is_ok_and(|address| address.is_loopback())
+    })
 }
 
 /// Where a record has to be before anything that depends on it goes on.
@@ -76,6 +186,8 @@ impl Default for Audit {
             durability: Durability::Local,
             store_wait_seconds: 5,
             heartbeat_seconds: 60,
+            payload_bytes: 1 << 20,
+            keys: TenantKeyPlace::default(),
         }
     }
 }

@@ -81,6 +81,9 @@ impl Config {
         {
             fault("pkcs11", format!("`pin`: {message}"));
         }
+        if let Err((key, message)) = config.audit.keys.resolve(base) {
+            fault(key, message);
+        }
         if let Some(proxy) = &mut config.upstream_proxy
             && let Err(message) = proxy.url.resolve(base)
         {
@@ -284,6 +287,9 @@ impl Config {
         if let Some(token) = &mut self.intercept.authority.pkcs11 {
             fix(&mut token.module);
         }
+        if let Some(token) = &mut self.audit.keys.pkcs11 {
+            fix(&mut token.module);
+        }
         if let Some(kerberos) = &mut self.identity.kerberos {
             fix(&mut kerberos.keytab);
         }
@@ -300,6 +306,7 @@ impl Config {
             &mut self.identity.keys,
             &mut self.identity.client_ca,
             &mut self.identity.installation_key,
+            &mut self.audit.keys.dir,
         ] {
             path.iter_mut().for_each(&mut fix);
         }

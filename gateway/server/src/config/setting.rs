@@ -52,7 +52,7 @@ impl Setting {
     }
 
     /// What its file holds now, where it came from one. A file that is empty is about to be written.
-    fn read_again(&self) -> Result<Self, String> {
+    pub(crate) fn read_again(&self) -> Result<Self, String> {
         let Some(path) = &self.file else {
             return Ok(self.clone());
         };

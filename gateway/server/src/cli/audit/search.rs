@@ -10,13 +10,14 @@ use time::{Date, OffsetDateTime, format_description::well_known::Rfc3339, macros
 
 use super::{
     super::{Where, say},
+    reference::spellings,
     store,
 };
 
 /// Arguments of `cordon audit search`.
 #[derive(Args)]
 pub(super) struct Search {
-    /// Who asked.
+    /// Who asked: a user, or the reference that stands for one in records.
     #[arg(long)]
     user: Option<String>,
     /// From this time on: `2026-11-22` or RFC 3339.
@@ -75,7 +76,10 @@ impl Search {
     pub(super) async fn run(self) -> Result<ExitCode> {
         let (_, store) = store(&self.place).await?;
         let mut query = Query {
-            actor: self.user,
+            actors: match &self.user {
+                Some(user) => spellings(user, &self.place.load()?)?,
+                None => Vec::new(),
+            },
             since: self.since.as_deref().map(moment).transpose()?,
             until: self.until.as_deref().map(moment).transpose()?,
             decision: self
