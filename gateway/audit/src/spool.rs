@@ -2,7 +2,7 @@
 //!
 //! One directory, one process (a lock file keeps a second one out), one writer thread, one chain. The thread takes
 //! every entry that waits, up to 256, links them into the chain, writes them in one go and syncs once (group
-//! commit); only then are the callers answered. When entries come fast it waits up to 2 ms for more of them. The files:
+//! commit); only then are the callers answered. When entries come fast it waits up to 1 ms for more of them. The files:
 //!
 //! | file | holds |
 //! |---|---|
