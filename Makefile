@@ -1,6 +1,6 @@
 # Each target does all of its own set-up: what is missing is installed first, into .cache/ and
 # target/ (Debian packages apart, which take root).
-.PHONY: run test campaign lint bench bench-engine fuzz e2e engine helm setup setup-run setup-bench setup-lint
+.PHONY: run test campaign lint bench figures bench-engine fuzz e2e engine helm setup setup-run setup-bench setup-lint
 
 run: setup-run engine ## Cordon with everything built in: own CA, SQLite, default policy, on-prem model
 	cargo build --release --locked --bin cordon
@@ -31,6 +31,9 @@ engine: setup-run ## the on-prem model's own program (compiles llama.cpp once: m
 bench: setup-bench engine ## the speed of inspection, then what Cordon costs beside nginx
 	cargo bench --locked -p cordon-inspect
 	cargo run --release --locked --bin cordon -- bench
+
+figures: setup-bench ## what an acknowledged record costs, how fast the store gets records, and memory while it is away
+	PG_DURABLE=1 scripts/with-postgres cargo bench --locked -p cordon-audit --bench figures
 
 bench-engine: setup-run ## the engine's speed under load
 	cargo run --release --locked -p cordon-engine -- bench --model .cache/models/SmolLM2-135M-Instruct.Q4_1.gguf

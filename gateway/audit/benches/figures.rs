@@ -1,6 +1,6 @@
 //! The audit's figures: what an acknowledgement costs, how fast the store gets records, what memory a store that is away costs.
 //!
-//! `PG_DURABLE=1 scripts/with-postgres cargo bench --locked -p cordon-audit --bench figures [-- acks|shipping|away ...]`
+//! `make figures`, or `PG_DURABLE=1 scripts/with-postgres cargo bench --locked -p cordon-audit --bench figures [-- acks|shipping|away ...]`
 //!
 //! With `DATABASE_URL` records are shipped to that PostgreSQL, otherwise to an SQLite file; `shipping` needs the first. All files
 //! lie in the system's temporary directory, so `TMPDIR` chooses the disk.
