@@ -23,7 +23,7 @@
 
 use std::{cell::OnceCell, collections::HashMap, sync::Arc};
 
-use cordon_domain::{Action, Decision, Finding, Role, UpstreamKind, Verdict};
+use cordon_domain::{Action, AuditLevel, Decision, Finding, Role, UpstreamKind, Verdict};
 
 use crate::{
     Facts, Policy, Question, Upstream,
@@ -80,6 +80,23 @@ impl Policy {
             second.advice = first.advice;
         }
         second.into_decision(&engine.name)
+    }
+
+    /// How much of an exchange its records keep. A condition that cannot be evaluated is passed over.
+    #[must_use]
+    pub fn record_level(&self, facts: &Facts<'_>, findings: &[Finding]) -> AuditLevel {
+        let counts = Counts::of(findings);
+        let seen = Seen {
+            facts,
+            counts: &counts,
+            upstream: None,
+            finding: None,
+        };
+        let holds = |when: &Condition| matches!(when.holds(&seen), Ok(true));
+        self.records
+            .iter()
+            .find(|record| record.when.as_ref().is_none_or(holds))
+            .map_or(AuditLevel::default(), |record| record.level)
     }
 
     /// The questions whose answers could change the decision as it stands: those that the policy wants asked

@@ -3,12 +3,12 @@
 //! `policies/policy.schema.json` is generated from these types (the test at the foot keeps the
 //! committed file equal), so the comments on the fields are the schema's descriptions too.
 
-use cordon_domain::{Action, Role};
+use cordon_domain::{Action, AuditLevel, Role};
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 #[cfg(test)]
-use tests::ActionName;
+use tests::{ActionName, LevelName};
 
 /// What happens to a request on an intercepted host whose path or shape no dialect describes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -66,6 +66,10 @@ pub(crate) struct PolicyFile {
     #[serde(default)]
     #[cfg_attr(test, schemars(with = "Vec<RouteEntry>"))]
     pub(crate) routes: Vec<Spanned<RouteEntry>>,
+    /// How much of an exchange its records keep, first match first. `metadata` when none matches.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(with = "Vec<RecordEntry>"))]
+    pub(crate) records: Vec<Spanned<RecordEntry>>,
     /// What happens to findings and exchanges. For each finding the first rule that matches counts; the strictest action over the exchange stands.
     #[cfg_attr(test, schemars(with = "Vec<RuleEntry>"))]
     pub(crate) rules: Vec<Spanned<RuleEntry>>,
@@ -181,6 +185,19 @@ pub(crate) struct RouteEntry {
     pub(crate) to: Spanned<String>,
 }
 
+/// How much the records of some exchanges keep.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RecordEntry {
+    /// CEL condition over what routes have. Always, when left out.
+    #[cfg_attr(test, schemars(with = "Option<String>", length(max = 2048)))]
+    pub(crate) when: Option<Spanned<String>>,
+    /// `none` (that there was an exchange), `metadata` (who, where, under which rule, how many of which entity types), `redacted` (also the texts, sealed, as they left the building and came back) or `full` (the texts as they came and went, sealed).
+    #[cfg_attr(test, schemars(with = "LevelName"))]
+    pub(crate) level: AuditLevel,
+}
+
 /// Says what happens to findings, or, without `entities`, to an exchange.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -270,6 +287,21 @@ mod tests {
         Block,
     }
 
+    /// The levels as the schema lists them; the test below holds them to the domain's own.
+    #[derive(schemars::JsonSchema)]
+    #[serde(rename_all = "snake_case")]
+    #[expect(dead_code, reason = "only its schema is used")]
+    pub(super) enum LevelName {
+        /// That there was an exchange.
+        None,
+        /// Who, where, under which rule, and how many of which entity types.
+        Metadata,
+        /// Also the texts, sealed, with what policy took out of them taken out.
+        Redacted,
+        /// The texts as they came and went, sealed.
+        Full,
+    }
+
     fn schema() -> serde_json::Value {
         serde_json::to_value(schemars::schema_for!(PolicyFile)).unwrap()
     }
@@ -289,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn the_schema_lists_every_action() {
+    fn the_schema_lists_every_action_and_level() {
         let text = schema().to_string();
         for action in [
             Action::Allow,
@@ -300,6 +332,14 @@ mod tests {
             Action::Block,
         ] {
             assert!(text.contains(&format!("{:?}", action.name())), "{action}");
+        }
+        for level in [
+            AuditLevel::None,
+            AuditLevel::Metadata,
+            AuditLevel::Redacted,
+            AuditLevel::Full,
+        ] {
+            assert!(text.contains(&format!("{:?}", level.name())), "{level}");
         }
     }
 }

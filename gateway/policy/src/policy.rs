@@ -17,7 +17,7 @@ use std::{
     sync::Arc,
 };
 
-use cordon_domain::{Action, EntityType, Role};
+use cordon_domain::{Action, AuditLevel, EntityType, Role};
 use serde_saphyr::Spanned;
 use sha2::{Digest, Sha256};
 
@@ -28,7 +28,7 @@ use crate::{
     Diagnostic,
     condition::{Condition, Scope},
     diagnostic::{self, Position},
-    file::{Late, PolicyFile, RouteEntry, RuleEntry, Unknown, UnreadFiles},
+    file::{Late, PolicyFile, RecordEntry, RouteEntry, RuleEntry, Unknown, UnreadFiles},
 };
 
 /// The largest policy file, in bytes.
@@ -59,6 +59,7 @@ pub struct Policy {
     pub(crate) questions: Vec<Question>,
     pub(crate) routes: Vec<Route>,
     pub(crate) rules: Vec<Rule>,
+    pub(crate) records: Vec<Record>,
     /// Entity types that rules name, with the places.
     named_entities: Vec<(EntityType, Position)>,
     upstream_names: Vec<UpstreamName>,
@@ -79,6 +80,13 @@ pub(crate) struct Route {
     pub(crate) id: Arc<str>,
     pub(crate) when: Option<Condition>,
     pub(crate) to: Destination,
+}
+
+/// How much records keep.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) when: Option<Condition>,
+    pub(crate) level: AuditLevel,
 }
 
 /// Where a route leads.
@@ -154,7 +162,11 @@ impl Policy {
             upstream_names: Vec::new(),
             faults: Vec::new(),
         };
-        for (what, count) in [("routes", read.routes.len()), ("rules", read.rules.len())] {
+        for (what, count) in [
+            ("routes", read.routes.len()),
+            ("records", read.records.len()),
+            ("rules", read.rules.len()),
+        ] {
             if count > MAX_ENTRIES {
                 reading.fault(
                     Position::START,
@@ -178,6 +190,11 @@ impl Policy {
             .filter_map(|q| reading.question(q))
             .collect();
         let routes = read.routes.into_iter().filter_map(|r| reading.route(r)).collect();
+        let records = read
+            .records
+            .into_iter()
+            .filter_map(|r| reading.record(r))
+            .collect();
         let rules = read.rules.into_iter().filter_map(|r| reading.rule(r)).collect();
         let max_findings = match read.limits.max_findings {
             None => DEFAULT_MAX_FINDINGS,
@@ -212,6 +229,7 @@ impl Policy {
             questions,
             routes,
             rules,
+            records,
             named_entities,
             upstream_names,
             file,
@@ -383,6 +401,15 @@ impl Reading<'_> {
             id: id?,
             when: when?,
             to,
+        })
+    }
+
+    /// How much records keep, unless something is wrong with it that was reported.
+    fn record(&mut self, entry: Spanned<RecordEntry>) -> Option<Record> {
+        let when = self.condition(entry.value.when.as_ref(), Scope::Exchange);
+        Some(Record {
+            when: when?,
+            level: entry.value.level,
         })
     }
 

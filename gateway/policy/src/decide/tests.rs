@@ -69,6 +69,19 @@ impl Asked {
     }
 }
 
+#[test]
+fn the_first_record_that_matches_says_how_much_is_kept() {
+    let asked = Asked::by(&[]);
+    let level = |records: &str, findings: &[Finding]| {
+        parse(&format!("{records}rules: []\n")).record_level(&asked.facts(), findings)
+    };
+    assert_eq!(level("", &[]), AuditLevel::Metadata);
+    let records = "records:\n- { when: 'counts.EMAIL > 0', level: redacted }\n- { when: 'door == \"proxy\"', level: none }\n- { level: full }\n";
+    assert_eq!(level(records, &[]), AuditLevel::Full);
+    assert_eq!(level(records, &[found("EMAIL")]), AuditLevel::Redacted);
+    assert!(Policy::parse("p.yaml", "records: [{ level: most }]\nrules: []\n").is_err());
+}
+
 fn parse(policy: &str) -> Policy {
     Policy::parse("p.yaml", policy).unwrap_or_else(|f| panic!("{f:#?}"))
 }
