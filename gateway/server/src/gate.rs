@@ -10,7 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use cordon_audit::{CommitmentKey, Recorder};
+use cordon_audit::{BlindKey, CommitmentKey, Recorder};
 use cordon_policy::PlaceholderKey;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
@@ -50,6 +50,8 @@ pub struct Gate {
     pub placeholder_key: PlaceholderKey,
     /// Key behind payload commitments.
     pub commitment_key: CommitmentKey,
+    /// Key of the blind index.
+    pub blind_key: BlindKey,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// When the server started, in seconds since 1970: `created` of the engine's model.

@@ -20,8 +20,8 @@ use std::{
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use cordon_audit::{
-    AuditConfig, Durability, Event, FileKeys, Pseudonyms, Recorder, Sealing, Shipping, Started, Stopped,
-    StoreUrl, Subjects, TenantKeys,
+    AuditConfig, BlindKey, Durability, Event, FileKeys, Pseudonyms, Recorder, Sealing, Shipping, Started,
+    Stopped, StoreUrl, Subjects, TenantKeys,
 };
 use cordon_domain::{Clock, Dialect, SystemClock, UpstreamKind};
 use cordon_intercept::{
@@ -232,6 +232,7 @@ impl Server {
             engine,
             recorder,
             placeholder_key: PlaceholderKey::new(key.derive("placeholders")),
+            blind_key: BlindKey::of(&key.commitments()),
             commitment_key: key.commitments(),
             metrics,
             started: clock.now().unix_timestamp(),

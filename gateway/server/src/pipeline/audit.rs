@@ -16,11 +16,12 @@ use std::{
 
 use bytes::Bytes;
 use cordon_audit::{
-    Asked, AuditUnavailable, Claims, Commitment, Event, Intent, Outcome, Part, Refused, Seal, Uninspected,
+    Asked, AuditUnavailable, Body, Claims, Commitment, Event, Intent, Outcome, Part, Refused, Seal,
+    Uninspected,
 };
 use cordon_domain::{
-    Action, Actor, Decision, Dialect, Door, EntityType, ExchangeId, Fault, Finding, Identity, Refusal,
-    Source, UpstreamKind,
+    Action, Actor, AuditLevel, Decision, Dialect, Door, EntityType, ExchangeId, Fault, Finding, Identity,
+    Refusal, Source, UpstreamKind,
 };
 use cordon_intercept::{AnswerBody, Arrival, ConnectAsk, TurnedAway, full_body};
 use cordon_wire::{Endpoint, Operation, Shape, Usage};
@@ -36,6 +37,8 @@ use crate::{
 };
 
 mod claims;
+mod keeping;
+use keeping::Keeping;
 
 /// The header that names the exchange to its caller.
 pub const EXCHANGE_HEADER: HeaderName = HeaderName::from_static("x-cordon-exchange");
@@ -83,6 +86,8 @@ pub struct Draft {
     pub wants_page: bool,
     /// How a caller of gRPC or Connect reads a refusal.
     pub rpc: Option<cordon_wire::Rpc>,
+    /// How much its records keep, once policy has said so.
+    pub level: AuditLevel,
     /// The exchange's place among those under way.
     pub place: Option<Arc<Place>>,
     share: Option<Arc<Share>>,
@@ -107,6 +112,7 @@ pub struct Draft {
     uninspected: Vec<&'static str>,
     reply_bytes: u64,
     reply_commitment: Commitment,
+    keeping: Keeping,
     reply_entities: BTreeMap<EntityType, u64>,
 }
 
@@ -212,6 +218,7 @@ impl Draft {
             wants_usage: false,
             wants_page: false,
             rpc: None,
+            level: AuditLevel::default(),
             place: None,
             share: None,
             connection: None,
@@ -233,6 +240,7 @@ impl Draft {
             uninspected: Vec::new(),
             reply_bytes: 0,
             reply_commitment: Commitment::new(&gate.commitment_key, exchange, Part::Reply),
+            keeping: Keeping::new(gate.config.audit.payload_bytes),
             reply_entities: BTreeMap::new(),
         }
     }
@@ -259,6 +267,7 @@ impl Draft {
         let mut commitment = Commitment::new(&gate.commitment_key, self.exchange, Part::Request);
         commitment.update(body);
         self.request_commitment = Some(commitment.written());
+        self.keeping.came(body);
     }
 
     /// Counts findings of the request.
@@ -333,6 +342,7 @@ impl Draft {
         self.first_byte.get_or_insert_with(|| self.started.elapsed());
         self.reply_bytes += piece.len() as u64;
         self.reply_commitment.update(piece);
+        self.keeping.goes_down(piece, self.level);
     }
 
     fn intent(&self, decided: &Decided, refused: bool) -> Intent {
@@ -398,7 +408,7 @@ impl Draft {
 pub async fn uninspected(gate: &Gate, draft: &Draft, reason: &'static str) -> Result<(), Cause> {
     let event = Event::Uninspected(Uninspected {
         exchange: draft.exchange,
-        actor: draft.actor.as_ref().clone(),
+        actor: draft.recorded_actor(),
         door: draft.door,
         host: draft.host.clone(),
         method: draft.method.clone(),
@@ -415,7 +425,8 @@ pub async fn intend(gate: &Gate, draft: &mut Draft) -> Result<(), Cause> {
         uninspected(gate, draft, reason).await?;
     }
     let decided = draft.decided.as_ref().ok_or(Cause::Internal)?;
-    let recorded = gate.recorder.intent(draft.intent(decided, false)).await;
+    let intent = draft.intent(decided, false);
+    let recorded = gate.recorder.record(draft.recording(intent)).await;
     // One that the store did not take in time is on record here all the same, and is not recorded again.
     draft.intended = matches!(recorded, Ok(()) | Err(AuditUnavailable::StoreAway));
     recorded.map_err(|_| Cause::Audit)?;
@@ -426,7 +437,8 @@ pub async fn intend(gate: &Gate, draft: &mut Draft) -> Result<(), Cause> {
 /// Makes the end of an exchange durable, and counts it.
 pub async fn seal(gate: &Gate, draft: &mut Draft, outcome: Outcome) -> Result<(), Cause> {
     let started = Instant::now();
-    let sealed = gate.recorder.seal(draft.seal(outcome)).await;
+    let seal = draft.seal(outcome);
+    let sealed = gate.recorder.record(draft.last_recording(seal)).await;
     gate.metrics.stage(Stage::Audit, started.elapsed());
     gate.metrics.exchange(draft.started.elapsed());
     gate.metrics
@@ -462,7 +474,7 @@ pub async fn refused(gate: &Gate, draft: &mut Draft, cause: &Cause) -> Refusal {
     }
     draft.status = refusal.status;
     let stranger = draft.actor.identity == Identity::Unidentified;
-    let recorded = match &draft.decided {
+    let recorded = match draft.decided.clone() {
         None if stranger && !gate.strangers.take() => {
             gate.metrics.turned_away("unrecorded_stranger");
             Ok(())
@@ -487,10 +499,11 @@ pub async fn refused(gate: &Gate, draft: &mut Draft, cause: &Cause) -> Refusal {
             let mut seal = draft.seal(cause.outcome());
             seal.code = Some(refusal.code.to_owned());
             if draft.intended {
-                gate.recorder.seal(seal).await
+                gate.recorder.record(draft.last_recording(seal)).await
             } else {
+                let intent = draft.intent(&decided, true);
                 gate.recorder
-                    .sealed_intent(draft.intent(decided, true), seal)
+                    .record(draft.recording(intent).and(Body::Seal(seal)))
                     .await
             }
         }

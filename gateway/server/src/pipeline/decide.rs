@@ -32,6 +32,8 @@ pub fn decide(
     let requested = requested(gate, decoded);
     let facts = facts(gate, decoded, found, requested.as_ref(), draft);
     let decision = rules.policy.decide(&facts, &found.findings);
+    draft.level = rules.policy.record_level(&facts, &found.findings);
+    draft.found_values(&gate.blind_key, decoded, &found.findings);
     draft.decided(gate, rules, &decision);
     gate.metrics.stage(Stage::Decide, started.elapsed());
     match decision.action {

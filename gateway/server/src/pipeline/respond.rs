@@ -97,6 +97,7 @@ pub async fn respond(
         () = left.cancelled() => return Err(Cause::ClientLeft),
         body = whole(gate, &mut parts.headers, body) => body?,
     };
+    draft.reply_came(&body);
     let body = match form {
         Form::Unknown => body,
         Form::Count(..) | Form::Translated(..) | Form::Same(_) if !parts.status.is_success() => {

@@ -61,6 +61,7 @@ pub fn transform(
             (cleared, originals)
         }
     };
+    draft.leaves(cleared.0.body());
     gate.metrics.stage(Stage::Transform, started.elapsed());
     Ok(cleared)
 }

@@ -287,6 +287,7 @@ impl Pump {
                 },
                 None => bytes,
             };
+            self.draft.reply_came(&bytes);
             self.learn();
             match self.editor.push(&bytes) {
                 Ok(last) if self.editor.complete() => return End::Complete(last),

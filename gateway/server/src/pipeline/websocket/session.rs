@@ -455,6 +455,9 @@ impl Session {
             Received::Text(bytes) => {
                 let said = Said::read(&bytes);
                 self.in_flight.begun(&said);
+                if let Some(draft) = self.in_flight.of(Some(&said)).or(self.draft.as_mut()) {
+                    draft.reply_came(&bytes);
+                }
                 let messages = self
                     .replies
                     .message(bytes)
