@@ -21,9 +21,9 @@
 mod record;
 pub use record::{
     Answer, Asked, Body, Claims, ENTRY_VERSION, Entry, EntryError, EntryHash, Event, Heartbeat, Intent,
-    InvalidHash, InvalidTreeName, MAX_ENTRY_BYTES, Outcome, PolicyReloaded, Refused, Seal, SpoolTampered,
-    Started, Stopped, Tampering, TreeName, Trust, TrustPart, TrustReloaded, TunnelClosed, TunnelOpened,
-    Uninspected, WriterId,
+    InvalidHash, InvalidTreeName, MAX_ENTRY_BYTES, Outcome, PolicyReloaded, Pruned, PrunedRun, Refused, Seal,
+    SpoolTampered, Started, Stopped, Tampering, TreeName, Trust, TrustPart, TrustReloaded, TunnelClosed,
+    TunnelOpened, Uninspected, WriterId,
 };
 
 mod secret_file;
@@ -74,8 +74,15 @@ mod ship;
 mod store;
 pub use store::{InvalidStoreUrl, Store, StoreError, StoreUrl};
 
+mod extent;
+mod prove;
+mod stored;
+pub use prove::{ProveError, prove};
+mod sequence;
+pub use sequence::{Published, Sequencing};
+
 mod verify;
-pub use verify::{Broken, ChainHead, Fault, Verified, VerifyError, verify};
+pub use verify::{Broken, ChainHead, Evidence, Fault, TreeFault, TreeHead, Verified, VerifyError, verify};
 
 mod search;
 pub use search::{InvalidPosition, Position, Query, Row, events, search};

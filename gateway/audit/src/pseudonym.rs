@@ -82,6 +82,7 @@ impl Pseudonyms {
             | Body::Started(_)
             | Body::Heartbeat(_)
             | Body::SpoolTampered(_)
+            | Body::Pruned(_)
             | Body::Stopped(_) => return None,
         };
         let subject = self.subject(actor);

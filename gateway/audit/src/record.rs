@@ -60,6 +60,8 @@ pub enum Body {
     Heartbeat(Heartbeat),
     /// Somebody touched the spool's files.
     SpoolTampered(SpoolTampered),
+    /// Records had their time, and their partition is about to be dropped.
+    Pruned(Pruned),
 }
 
 impl Body {
@@ -79,6 +81,7 @@ impl Body {
             Self::Stopped(_) => "stopped",
             Self::Heartbeat(_) => "heartbeat",
             Self::SpoolTampered(_) => "spool_tampered",
+            Self::Pruned(_) => "pruned",
         }
     }
 
@@ -97,7 +100,8 @@ impl Body {
             | Self::Started(_)
             | Self::Stopped(_)
             | Self::Heartbeat(_)
-            | Self::SpoolTampered(_) => None,
+            | Self::SpoolTampered(_)
+            | Self::Pruned(_) => None,
         }
     }
 
@@ -373,6 +377,8 @@ pub enum Event {
     Started(Started),
     /// The gateway stopped in good order.
     Stopped(Stopped),
+    /// Records had their time, and their partition is about to be dropped.
+    Pruned(Pruned),
 }
 
 impl From<Event> for Body {
@@ -386,6 +392,7 @@ impl From<Event> for Body {
             Event::TrustReloaded(it) => Self::TrustReloaded(it),
             Event::Started(it) => Self::Started(it),
             Event::Stopped(it) => Self::Stopped(it),
+            Event::Pruned(it) => Self::Pruned(it),
         }
     }
 }
@@ -563,6 +570,32 @@ pub struct Started {
 pub struct Stopped {
     /// Why: `signal`, `requested`.
     pub reason: String,
+}
+
+/// Records that had their time. Their leaves stay in the tree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pruned {
+    /// Whose records they were.
+    pub tenant: String,
+    /// Their retention class.
+    pub class: String,
+    /// All of them are from before this time, in milliseconds since 1970.
+    pub before: u64,
+    /// Which they were.
+    pub runs: Vec<PrunedRun>,
+}
+
+/// Records of one writer that were pruned: those of the tree from one sequence to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrunedRun {
+    /// The writer.
+    pub writer: WriterId,
+    /// The sequence of the first.
+    pub first: u64,
+    /// The sequence of the last.
+    pub last: u64,
+    /// How many of these were in the tree.
+    pub records: u64,
 }
 
 /// The entity types of a record as one text for the store's `entities` column:

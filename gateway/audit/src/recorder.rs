@@ -16,12 +16,13 @@ use cordon_domain::{Clock, ExchangeId};
 use tokio::{
     sync::{Semaphore, mpsc, oneshot, watch},
     task::JoinHandle,
-    time::{Instant, MissedTickBehavior, interval, interval_at, timeout},
+    time::{Instant, MissedTickBehavior, interval, interval_at, timeout, timeout_at},
 };
 
 use crate::{
     disk::{Disk, RealDisk},
-    record::{Body, Event, Heartbeat, Intent, Outcome, Seal},
+    record::{Body, Event, Heartbeat, Intent, Outcome, Seal, TreeName},
+    sequence::{Sequencer, Sequencing},
     ship::Shipper,
     spool::{
         AuditUnavailable, Shared, SpoolConfig,
@@ -55,6 +56,10 @@ pub struct AuditConfig {
     pub store: StoreUrl,
     /// A name for this writer that people recognise, e.g. the host's; it need not be unique.
     pub name: String,
+    /// Where records are sent to, if by another role than reads them: one that may only insert.
+    pub writer: Option<StoreUrl>,
+    /// Who may change the store's tables, if neither of the others does.
+    pub owner: Option<StoreUrl>,
     /// How long the shipper gathers before it sends a batch that is not full.
     pub linger: Duration,
     /// How often a heartbeat is recorded.
@@ -63,6 +68,8 @@ pub struct AuditConfig {
     pub durability: Durability,
     /// Pseudonyms of actors and keys for payloads. Without them names stand in records as they are, and no payload is taken.
     pub sealing: Option<Sealing>,
+    /// How records are put into trees; where it is absent, another process does it or nobody.
+    pub sequencing: Option<Sequencing>,
 }
 
 /// Where a record has to be before anything that depends on it goes on.
@@ -85,10 +92,13 @@ impl AuditConfig {
             spool: SpoolConfig::new(spool_dir),
             store,
             name: name.into(),
+            writer: None,
+            owner: None,
             linger: Duration::from_millis(50),
             heartbeat: Duration::from_secs(60),
             durability: Durability::Local,
             sealing: None,
+            sequencing: None,
         }
     }
 }
@@ -119,10 +129,13 @@ pub async fn open(config: AuditConfig, clock: Arc<dyn Clock>) -> Result<(Recorde
         spool,
         store: url,
         name,
+        writer: by_writer,
+        owner,
         linger,
         heartbeat,
         durability,
         sealing,
+        sequencing,
     } = config;
     let (linger, store_wait) = match durability {
         Durability::Local => (linger, None),
@@ -145,10 +158,20 @@ pub async fn open(config: AuditConfig, clock: Arc<dyn Clock>) -> Result<(Recorde
         .spawn(move || writer.run(served))
         .map_err(|_| OpenError::Thread)?;
     let (stop, stopped) = watch::channel(false);
+    let (stop_sequencing, sequencing_stopped) = watch::channel(false);
+    let sequencer = sequencing.clone().map(|sequencing| Sequencer {
+        sequencing,
+        url: url.clone(),
+        shared: Arc::clone(&shared),
+        clock: Arc::clone(&clock),
+        stop: sequencing_stopped,
+    });
     let shipper = Shipper {
         shared: Arc::clone(&shared),
         clock,
-        url,
+        owner: owner.unwrap_or_else(|| url.clone()),
+        url: by_writer.unwrap_or(url),
+        key: sequencing.map(|sequencing| sequencing.key),
         name,
         store,
         linger,
@@ -169,6 +192,8 @@ pub async fn open(config: AuditConfig, clock: Arc<dyn Clock>) -> Result<(Recorde
         shipper: Some(tokio::spawn(shipper.run())),
         looking: tokio::spawn(look(asks.downgrade())),
         beating: tokio::spawn(beat(asks.downgrade(), shared, heartbeat)),
+        sequencer: sequencer.map(|sequencer| tokio::spawn(sequencer.run())),
+        stop_sequencing,
     };
     Ok((recorder, shipping))
 }
@@ -290,7 +315,13 @@ impl Recorder {
     /// # Errors
     /// When it is not durable.
     pub async fn event(&self, event: Event) -> Result<(), AuditUnavailable> {
-        self.record(Recording::of(event.into())).await
+        let body = Body::from(event);
+        let tree = match body.exchange() {
+            Some(_) => TreeName::default(),
+            // What happened to the gateway or to the audit itself is kept for good.
+            None => TreeName::governance(),
+        };
+        self.record(Recording::of(body).in_tree(tree)).await
     }
 
     /// Records entries with what travels beside them, all or none. Returns when they are durable.
@@ -381,6 +412,9 @@ impl Recorder {
             tampered: counters.tampered.load(Relaxed),
             batches_shipped: counters.batches_shipped.load(Relaxed),
             ship_failures: counters.ship_failures.load(Relaxed),
+            sequenced: counters.sequenced.load(Relaxed),
+            checkpoints: counters.checkpoints.load(Relaxed),
+            sequence_failures: counters.sequence_failures.load(Relaxed),
             depth: self.shared.depth(),
             segments,
             spool_bytes: spool_bytes + spare_bytes,
@@ -441,6 +475,12 @@ pub struct AuditMetrics {
     pub batches_shipped: u64,
     /// Failures on the way to the store.
     pub ship_failures: u64,
+    /// Records that this process put into trees.
+    pub sequenced: u64,
+    /// Checkpoints that it signed.
+    pub checkpoints: u64,
+    /// Failures of putting records into trees.
+    pub sequence_failures: u64,
     /// Records that the store does not have yet.
     pub depth: u64,
     /// Segment files.
@@ -462,6 +502,8 @@ pub struct Shipping {
     shipper: Option<JoinHandle<()>>,
     looking: JoinHandle<()>,
     beating: JoinHandle<()>,
+    sequencer: Option<JoinHandle<()>>,
+    stop_sequencing: watch::Sender<bool>,
 }
 
 impl Shipping {
@@ -475,11 +517,20 @@ impl Shipping {
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
         let _ = self.stop.send(true);
+        let until = Instant::now() + deadline;
         if let Some(mut shipper) = self.shipper.take()
-            && timeout(deadline, &mut shipper).await.is_err()
+            && timeout_at(until, &mut shipper).await.is_err()
         {
             shipper.abort();
             let _ = shipper.await;
+        }
+        // Behind the shipper, so that the last checkpoint covers the last record.
+        let _ = self.stop_sequencing.send(true);
+        if let Some(mut sequencer) = self.sequencer.take()
+            && timeout_at(until, &mut sequencer).await.is_err()
+        {
+            sequencer.abort();
+            let _ = sequencer.await;
         }
         // Recorders may outlive this; the directory is free all the same, as nothing writes there any more.
         if let Err(error) = self.shared.lock.unlock() {
@@ -493,8 +544,8 @@ impl Drop for Shipping {
     fn drop(&mut self) {
         self.looking.abort();
         self.beating.abort();
-        if let Some(shipper) = &self.shipper {
-            shipper.abort();
+        for task in [&self.shipper, &self.sequencer].into_iter().flatten() {
+            task.abort();
         }
     }
 }

@@ -4,6 +4,9 @@
 //! fetched by key, never by offset, so the hundredth page costs what the first does and a store that grows
 //! meanwhile moves nothing between pages.
 //!
+//! The record that closed an exchange is looked for within eight days of the one that opened it, so that few partitions are read; an
+//! exchange that took longer shows as under way.
+//!
 //! Searching reads the store only: what is still in a spool is not found yet.
 //!
 //! On failure: [`StoreError`].
@@ -73,23 +76,21 @@ impl Row {
     #[must_use]
     pub fn position(&self) -> Position {
         Position {
-            at: self.at,
             exchange: self.exchange,
         }
     }
 }
 
-/// A place in the order of rows; its written form is `MILLISECONDS.EXCHANGE`.
+/// A place in the order of rows, which is that of the exchanges' ids and so of the time at which they began. It is written as the id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Position {
-    at: u64,
     exchange: ExchangeId,
 }
 
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.at, self.exchange)
+        self.exchange.fmt(f)
     }
 }
 
@@ -102,10 +103,8 @@ impl FromStr for Position {
     type Err = InvalidPosition;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (at, exchange) = text.split_once('.').ok_or(InvalidPosition)?;
-        let at = at.parse().map_err(|_| InvalidPosition)?;
-        let exchange = exchange.parse().map_err(|_| InvalidPosition)?;
-        Ok(Self { at, exchange })
+        let exchange = text.parse().map_err(|_| InvalidPosition)?;
+        Ok(Self { exchange })
     }
 }
 
@@ -174,7 +173,8 @@ fn statement(query: &Query) -> (String, Vec<Value>) {
     let mut sql = String::from(
         "SELECT r.exchange, r.at, r.body, s.body FROM audit_record r \
          LEFT JOIN audit_record s ON s.exchange = r.exchange AND s.kind IN ('seal', 'tunnel_closed') \
-         WHERE r.kind IN ('intent', 'refused', 'tunnel_opened')",
+         AND s.class = r.class AND s.at >= r.at - 60000 AND s.at < r.at + 691200000 \
+         WHERE r.exchange IS NOT NULL AND r.kind IN ('intent', 'refused', 'tunnel_opened')",
     );
     let mut values = Vec::new();
     // Each condition is fixed text around the number of its parameter; what was asked for is only ever a value.
@@ -240,17 +240,12 @@ fn statement(query: &Query) -> (String, Vec<Value>) {
         values.push(Value::Uuid(exchange.as_uuid()));
         sql.push_str(&format!(" AND r.exchange = ${}", values.len()));
     }
-    if let Some(Position { at, exchange }) = query.after {
-        values.push(number(at));
+    if let Some(Position { exchange }) = query.after {
         values.push(Value::Uuid(exchange.as_uuid()));
-        sql.push_str(&format!(
-            " AND (r.at, r.exchange) < (${}, ${})",
-            values.len() - 1,
-            values.len()
-        ));
+        sql.push_str(&format!(" AND r.exchange < ${}", values.len()));
     }
     let limit = limit(query);
-    sql.push_str(&format!(" ORDER BY r.at DESC, r.exchange DESC LIMIT {limit}"));
+    sql.push_str(&format!(" ORDER BY r.exchange DESC LIMIT {limit}"));
     (sql, values)
 }
 

@@ -21,13 +21,14 @@ use tokio::{
 
 use crate::{
     disk::{RealDisk, replace_file},
+    note::{Note, NoteError, SigningKey},
     record::EntryHash,
     spool::{
         CursorFile, Link, Shared, cursor_path,
         reader::{Most, ReadError, Reader, Spooled},
         spares::retire,
     },
-    store::{Store, StoreError, StoreUrl},
+    store::{Batch, Store, StoreError, StoreUrl},
 };
 
 /// Records of one transaction, with their attachments.
@@ -45,7 +46,12 @@ const CURSOR_EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct Shipper {
     pub(crate) shared: Arc<Shared>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// By whom records are sent.
     pub(crate) url: StoreUrl,
+    /// Who may bring the tables up to date.
+    pub(crate) owner: StoreUrl,
+    /// What positions are signed by.
+    pub(crate) key: Option<Arc<SigningKey>>,
     pub(crate) name: String,
     /// The store, once it was reached.
     pub(crate) store: Option<Store>,
@@ -72,6 +78,8 @@ enum ShipError {
     StoreBehind { store: u64, spool: u64 },
     #[error("record {0} in the store is not the one that the spool continues")]
     Forked(u64),
+    #[error("a position cannot be signed: {0}")]
+    Note(#[from] NoteError),
     #[error("audit spool: cursor: {0}")]
     Cursor(std::io::Error),
     #[error("a task of the shipper failed")]
@@ -108,7 +116,13 @@ impl Shipper {
         let store = match &self.store {
             Some(store) => store.clone(),
             None => {
-                let store = within(Store::create(&self.url)).await?;
+                let store = within(Store::create(&self.owner)).await?;
+                let store = if self.owner == self.url {
+                    store
+                } else {
+                    store.close().await;
+                    within(Store::open_for_writing(&self.url)).await?
+                };
                 self.store.insert(store).clone()
             }
         };
@@ -154,7 +168,16 @@ impl Shipper {
                 sequence: last.entry.sequence,
                 hash: EntryHash::of(&last.bytes),
             };
-            within(store.append(self.shared.writer, link, &batch, to, self.now())).await?;
+            let note = self.position(to)?;
+            let shipped = Batch {
+                writer: self.shared.writer,
+                behind: link,
+                records: &batch,
+                to,
+                at: self.now(),
+                note: note.as_deref(),
+            };
+            within(store.append(shipped)).await?;
             link = to;
             self.shared.shipped.send_replace(link.sequence);
             self.shared.counters.batches_shipped.fetch_add(1, Relaxed);
@@ -200,6 +223,16 @@ impl Shipper {
             });
         }
         Ok(())
+    }
+
+    /// The position as a signed note, so that nobody who has the store alone can make another.
+    fn position(&self, link: Link) -> Result<Option<String>, NoteError> {
+        let Some(key) = &self.key else { return Ok(None) };
+        let checkpoint = link.signable(key.verifying().name(), self.shared.writer);
+        let mut note = Note::new(checkpoint.text())?;
+        let signature = key.sign(note.text(), self.now() / 1000);
+        note.push(signature)?;
+        Ok(Some(note.to_string()))
     }
 
     fn now(&self) -> u64 {

@@ -186,6 +186,9 @@ pub(crate) struct Counters {
     pub(crate) tampered: AtomicU64,
     pub(crate) batches_shipped: AtomicU64,
     pub(crate) ship_failures: AtomicU64,
+    pub(crate) sequenced: AtomicU64,
+    pub(crate) checkpoints: AtomicU64,
+    pub(crate) sequence_failures: AtomicU64,
 }
 
 impl Shared {

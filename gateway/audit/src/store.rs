@@ -1,11 +1,12 @@
 //! Where records rest: PostgreSQL, or one SQLite file as the embedded default.
 //!
-//! Both keep the same two tables (`migrations/`): the records, and for each writer how far its chain has come. A
-//! batch and the writer's new position are one transaction, so a batch is either there once or not at all, whatever
-//! happens to the connection.
+//! Both keep the same tables (`migrations/`): the records, for each writer how far its chain has come, and the trees that the
+//! records are leaves of. A batch and the writer's new position are one transaction, so a batch is either there once or not at all,
+//! whatever happens to the connection.
 //!
 //! Everything above the two engines is written once against [`Engine`]: statements number their
-//! parameters `$1`, which both understand, and values are the few kinds of [`Value`].
+//! parameters `$1`, which both understand, and values are the few kinds of [`Value`]. What looks at many records does so in a
+//! [`Snapshot`], which sees the store as it was at one moment however long it takes; what puts records into trees holds the [`Lease`].
 //!
 //! On failure: [`StoreError`]; it names no value of any record.
 
@@ -28,7 +29,11 @@ use crate::{
 };
 
 pub(crate) mod columns;
+mod lease;
+pub(crate) use lease::Lease;
 mod postgres;
+mod snapshot;
+pub(crate) use snapshot::Snapshot;
 mod sqlite;
 
 /// Which store to use.
@@ -136,6 +141,7 @@ pub(crate) enum Value {
     Int(i64),
     Text(String),
     Uuid(Uuid),
+    Bytes(Vec<u8>),
 }
 
 impl Value {
@@ -157,6 +163,13 @@ impl Value {
         }
     }
 
+    pub(crate) fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
     /// SQLite keeps UUIDs as text.
     pub(crate) fn uuid(&self) -> Option<Uuid> {
         match self {
@@ -173,12 +186,46 @@ impl From<WriterId> for Value {
     }
 }
 
+impl From<columns::Cell<'_>> for Value {
+    fn from(cell: columns::Cell<'_>) -> Self {
+        match cell {
+            columns::Cell::Null => Self::Null,
+            columns::Cell::Int(number) => Self::Int(number),
+            columns::Cell::Uuid(id) => Self::Uuid(id),
+            columns::Cell::Text(text) => Self::Text(text.to_owned()),
+            columns::Cell::Bytes(bytes) => Self::Bytes(bytes.to_vec()),
+        }
+    }
+}
+
 /// A sequence or a time; both stay far below 2^63.
 pub(crate) fn number(number: u64) -> Value {
     Value::Int(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
 pub(crate) type Row = Vec<Value>;
+
+/// A statement with its parameters.
+#[derive(Clone, Debug)]
+pub(crate) struct Statement {
+    pub(crate) sql: &'static str,
+    pub(crate) values: Vec<Value>,
+}
+
+/// Records on their way into the store.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Batch<'a> {
+    pub(crate) writer: WriterId,
+    /// Where the writer's chain stands in the store.
+    pub(crate) behind: Link,
+    pub(crate) records: &'a [Spooled],
+    /// Where it stands with these.
+    pub(crate) to: Link,
+    /// The time, in milliseconds since 1970.
+    pub(crate) at: u64,
+    /// `to` as a signed note.
+    pub(crate) note: Option<&'a str>,
+}
 
 /// What the two databases do each in their own way.
 pub(crate) trait Engine: Send + Sync {
@@ -200,17 +247,26 @@ pub(crate) trait Engine: Send + Sync {
         at: u64,
     ) -> impl Future<Output = Result<Link, StoreError>> + Send;
 
-    /// Adds records behind `behind` and moves the writer's position to `to`, durably, in one transaction.
-    fn append(
-        &self,
-        writer: WriterId,
-        behind: Link,
-        records: &[Spooled],
-        to: Link,
-        at: u64,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Adds records behind those that are there and moves the writer's position, durably, in one transaction.
+    fn append(&self, batch: Batch<'_>) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The store as it is at this moment.
+    fn snapshot(&self) -> impl Future<Output = Result<Snapshot, StoreError>> + Send;
+
+    /// The right to put records into trees; none while another process has it.
+    fn lease(&self) -> impl Future<Output = Result<Option<Lease>, StoreError>> + Send;
 
     fn close(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// A connection of one's own to look by.
+pub(crate) trait Look: Send {
+    /// The rows of a SELECT, all at once.
+    fn look(
+        &mut self,
+        sql: &str,
+        values: Vec<Value>,
+    ) -> impl Future<Output = Result<Vec<Row>, StoreError>> + Send;
 }
 
 /// An open store.
@@ -249,6 +305,11 @@ impl Store {
         }
     }
 
+    /// Opens a store that is there, by a role that may add records and need not be able to read any.
+    pub(crate) async fn open_for_writing(url: &StoreUrl) -> Result<Self, StoreError> {
+        Self::connect(url, false).await
+    }
+
     /// Opens a store, making what is missing of it.
     ///
     /// # Errors
@@ -275,15 +336,16 @@ impl Store {
         each!(self, engine => engine.register(writer, name, at).await)
     }
 
-    pub(crate) async fn append(
-        &self,
-        writer: WriterId,
-        behind: Link,
-        records: &[Spooled],
-        to: Link,
-        at: u64,
-    ) -> Result<(), StoreError> {
-        each!(self, engine => engine.append(writer, behind, records, to, at).await)
+    pub(crate) async fn append(&self, batch: Batch<'_>) -> Result<(), StoreError> {
+        each!(self, engine => engine.append(batch).await)
+    }
+
+    pub(crate) async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        each!(self, engine => engine.snapshot().await)
+    }
+
+    pub(crate) async fn lease(&self) -> Result<Option<Lease>, StoreError> {
+        each!(self, engine => engine.lease().await)
     }
 
     /// Closes its connections.
@@ -292,18 +354,31 @@ impl Store {
     }
 }
 
+/// The statements that bring a store's tables up to date, each once.
 fn migrations(url: &StoreUrl) -> Vec<Migration> {
-    let first = match url {
-        StoreUrl::Postgres(_) => include_str!("../../../migrations/postgres/0001_audit_records.sql"),
-        StoreUrl::Sqlite(_) => include_str!("../../../migrations/sqlite/0001_audit_records.sql"),
+    let files = match url {
+        StoreUrl::Postgres(_) => [
+            include_str!("../../../migrations/postgres/0001_audit_records.sql"),
+            include_str!("../../../migrations/postgres/0002_trees_and_partitions.sql"),
+        ],
+        StoreUrl::Sqlite(_) => [
+            include_str!("../../../migrations/sqlite/0001_audit_records.sql"),
+            include_str!("../../../migrations/sqlite/0002_trees_and_classes.sql"),
+        ],
     };
-    vec![Migration::new(
-        1,
-        "audit records".into(),
-        MigrationType::Simple,
-        first.into_sql_str(),
-        false,
-    )]
+    let migration = |(number, (file, name)): (i64, (&'static str, &'static str))| {
+        Migration::new(
+            number,
+            name.into(),
+            MigrationType::Simple,
+            file.into_sql_str(),
+            false,
+        )
+    };
+    (1..)
+        .zip(files.into_iter().zip(["audit records", "trees and classes"]))
+        .map(migration)
+        .collect()
 }
 
 /// A position out of the columns `sequence, hash`.
@@ -316,23 +391,18 @@ fn link(row: &[Value]) -> Result<Link, StoreError> {
     read().ok_or(StoreError::Garbled("audit_writer"))
 }
 
-/// That the writer's chain stands where the caller believes.
-fn expect_at(writer: WriterId, behind: Link, found: Link) -> Result<(), StoreError> {
-    if behind == found {
+/// That the writer's position, which was to move on, now stands where it was to.
+fn expect_at(batch: Batch<'_>, found: Link) -> Result<(), StoreError> {
+    if found == batch.to {
         Ok(())
     } else {
         Err(StoreError::Moved {
-            writer,
-            expected: behind.sequence,
+            writer: batch.writer,
+            expected: batch.behind.sequence,
             found: found.sequence,
         })
     }
 }
-
-const READ_WRITER: &str = "SELECT sequence, hash FROM audit_writer WHERE writer = $1";
-const ADD_WRITER: &str = "INSERT INTO audit_writer (writer, name, sequence, hash, moved_at) \
-                          VALUES ($1, $2, 0, $3, $4) ON CONFLICT (writer) DO NOTHING";
-const MOVE_WRITER: &str = "UPDATE audit_writer SET sequence = $2, hash = $3, moved_at = $4 WHERE writer = $1";
 
 #[cfg(test)]
 mod tests {

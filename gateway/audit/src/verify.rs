@@ -1,14 +1,19 @@
 //! Whether the store still holds what was recorded: nothing altered, missing, reordered, doubled or added.
 //!
-//! Each writer's records are walked in order of their sequence, by key, up to where the writer's chain stood when
-//! the walk began, so a live store can be verified while it grows. For each record: its body reads; body and
-//! columns say the same (searches use the columns, so an altered column is a lie even if the body is whole); its
-//! sequence follows; and the record behind it holds its hash. The first record that is wrong is named.
+//! All is read in one [`Snapshot`], so a live store can be verified while it grows.
 //!
-//! The end of a chain has no record behind it, only the position that the store itself keeps. Someone who can
-//! write the store can shorten a chain, or rewrite it with new hashes, and set that position to match. Where the
-//! spool directory is at hand, its `cursor` file is the independent witness against that, for its own writer.
-//! Without it, and for other machines' writers, that takes signed checkpoints kept elsewhere.
+//! - [`chains`]: each writer's records are walked in the order of their sequence, up to where the writer's chain stands. For each record: its body
+//!   reads; body and columns say the same (searches use the columns, so an altered column is a lie even if the body is
+//!   whole); its sequence follows; the record behind it holds its hash; and it is the leaf that its tree holds for it.
+//! - [`trees`]: each tree's root is computed anew from its leaves and compared with every signed checkpoint, those in the store and those that were published or
+//!   cosigned elsewhere.
+//!
+//! A chain alone is the store's own word: someone who can write the store can shorten it, or rewrite it with new hashes. Checkpoints are signed by a key that the store
+//! does not hold, so up to the last checkpoint that does not help them; what lies behind it is vouched for by the signed position of
+//! the chain. Where the spool directory is at hand, its `cursor` file is one more witness, for its own writer.
+//!
+//! Records that had their time are pruned with their partition. Their leaves stay, and a record of the pruning says which they were;
+//! one that is missing without that is missing.
 //!
 //! On failure: [`Broken`] is the answer "no"; [`StoreError`] means that there was no answer.
 
@@ -21,34 +26,53 @@ use std::{
 use cordon_domain::ExchangeId;
 
 use crate::{
-    record::{Entry, EntryHash, WriterId},
+    note::{Checkpoint, Note, VerifyingKey},
+    record::{Body, Entry, EntryHash, TreeName, WriterId},
     spool::{
         Link,
         recover::{SpoolError, read_cursor},
     },
-    store::{
-        Store, StoreError, Value,
-        columns::{BODY, COLUMNS, list, row_of},
-        number,
-    },
+    store::{Look, Snapshot, Store, StoreError, Value},
+    tree::Hash,
 };
 
-/// Records fetched at a time.
-const PAGE: u64 = 2000;
+mod chains;
+use chains::{Chain, Pruned};
+mod trees;
+pub use trees::{TreeFault, TreeHead};
 
-/// The store holds what was recorded, as far as a hash chain can show.
+/// What the store is compared with.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence<'e> {
+    /// The directory of a spool that ships to it; it may be in use.
+    pub spool: Option<&'e Path>,
+    /// The key that checkpoints are signed by. Without it the trees are compared with what the store says of them.
+    pub key: Option<&'e VerifyingKey>,
+    /// Checkpoints that were kept elsewhere, as notes.
+    pub checkpoints: Vec<String>,
+}
+
+/// The store holds what was recorded, as far as the evidence can show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// How many records were walked.
+    /// How many records are there.
     pub records: u64,
+    /// How many more had their time and were pruned; their leaves are there.
+    pub pruned: u64,
+    /// Of the records, those that no checkpoint covers yet.
+    pub behind: u64,
     /// Where each writer's chain stands.
-    pub heads: Vec<ChainHead>,
+    pub chains: Vec<ChainHead>,
+    /// Each tree with its last checkpoint.
+    pub trees: Vec<TreeHead>,
     /// Exchanges that have no final state yet.
     pub unsealed: u64,
     /// The oldest of them, and when it was opened (milliseconds since 1970).
     pub oldest_unsealed: Option<(ExchangeId, u64)>,
     /// Whether a spool directory bore witness to the end of its chain.
     pub witnessed: bool,
+    /// Whether the signatures were checked.
+    pub signed: bool,
 }
 
 /// The end of one writer's chain.
@@ -71,11 +95,25 @@ impl fmt::Display for ChainHead {
 impl fmt::Display for Verified {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ok {} records, checkpoint", self.records)?;
-        if self.heads.is_empty() {
+        if self.chains.is_empty() {
             f.write_str(" none")?;
         }
-        for head in &self.heads {
-            write!(f, " {head}")?;
+        for chain in &self.chains {
+            write!(f, " {chain}")?;
+        }
+        for tree in self.trees.iter().filter(|tree| tree.checkpoints > 0) {
+            let root = &tree.root.to_string()[..8];
+            write!(f, "\ntree {} {} leaves, root {root}", tree.tree, tree.size)?;
+            write!(f, ", {} checkpoints agree", tree.checkpoints)?;
+            if tree.from_elsewhere > 0 {
+                write!(f, ", {} of them kept elsewhere", tree.from_elsewhere)?;
+            }
+        }
+        if self.pruned > 0 {
+            write!(f, "\nnote: {} more had their time and were pruned", self.pruned)?;
+        }
+        if self.behind > 0 {
+            write!(f, "\nnote: {} are behind the last checkpoint", self.behind)?;
         }
         if let Some((exchange, at)) = self.oldest_unsealed {
             let n = self.unsealed;
@@ -85,12 +123,15 @@ impl fmt::Display for Verified {
                 written(at)
             )?;
         }
-        if !self.witnessed {
-            f.write_str(
-                "\nnote: no spool directory at hand, so the ends of the chains are the store's own word",
-            )?;
+        match (self.signed, self.witnessed) {
+            (true, _) => Ok(()),
+            (false, true) => f.write_str(
+                "\nnote: no key at hand, so only this machine's chain is vouched for by more than the store's own word",
+            ),
+            (false, false) => f.write_str(
+                "\nnote: neither key nor spool directory at hand, so the ends of the chains are the store's own word",
+            ),
         }
-        Ok(())
     }
 }
 
@@ -142,6 +183,34 @@ pub enum Fault {
     /// Nobody shipped it: it lies outside of what its writer recorded.
     #[error("was added: it lies outside its writer's chain")]
     Added,
+    /// Its tree holds another leaf for it.
+    #[error("is altered: its tree holds another leaf for it")]
+    OtherLeaf,
+    /// It says that it belongs into another tree than the one that holds it.
+    #[error("is altered: another tree holds it than it says")]
+    OtherTree,
+    /// Records behind it are in trees, and it is not.
+    #[error("was added or taken out of its tree: no tree holds it")]
+    NoLeaf,
+    /// Trees hold it twice.
+    #[error("is in the trees more than once")]
+    LeafTwice,
+    /// Trees hold leaves for the writer that are none of its records.
+    #[error("and those before it are fewer than the leaves that trees hold for them")]
+    LeavesBeside,
+    /// Up to it all is as signed; from it on the tree has another root than was signed.
+    #[error("or one behind it is not as it was signed: tree {tree} forks between leaf {from} and leaf {to}")]
+    Forked {
+        /// The tree.
+        tree: TreeName,
+        /// The size up to which it agrees.
+        from: u64,
+        /// The size at which it does not.
+        to: u64,
+    },
+    /// The position of the chain is not signed by the key.
+    #[error("is where the store says that the chain ends, and the audit's key has not signed that")]
+    Unsigned,
     /// The store no longer says where its writer's chain stands.
     #[error("has no writer: the position of its chain is gone")]
     NoWriter,
@@ -153,6 +222,17 @@ pub enum VerifyError {
     /// A record is wrong.
     #[error(transparent)]
     Broken(#[from] Broken),
+    /// A tree is wrong as a whole.
+    #[error("tree {tree} {fault}")]
+    Tree {
+        /// The tree.
+        tree: TreeName,
+        /// What is wrong.
+        fault: TreeFault,
+    },
+    /// A checkpoint that was kept elsewhere is none of this audit's.
+    #[error("a checkpoint that was given as evidence is not signed by the audit's key, or is none")]
+    NotOurs,
     /// The store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -161,21 +241,37 @@ pub enum VerifyError {
     Spool(#[from] SpoolError),
 }
 
-/// Walks all chains of a store. `spool` is the directory of a spool that ships to it, if one is at hand;
-/// it may be in use.
+/// Walks all chains and trees of a store.
 ///
 /// # Errors
-/// [`VerifyError::Broken`] with the first record that is wrong; the others when there is no telling.
-pub async fn verify(store: &Store, spool: Option<&Path>) -> Result<Verified, VerifyError> {
+/// [`VerifyError::Broken`] with the first record that is wrong, [`VerifyError::Tree`] where none can be named; the others when
+/// there is no telling.
+pub async fn verify(store: &Store, evidence: &Evidence<'_>) -> Result<Verified, VerifyError> {
     // Read before the store: what was shipped by then must be there.
-    let witness = spool.map(read_cursor).transpose()?.flatten();
-    let writers = writers(store).await?;
+    let witness = evidence.spool.map(read_cursor).transpose()?.flatten();
+    let mut snapshot = store.snapshot().await?;
+    let found = within(&mut snapshot, evidence, witness).await;
+    snapshot.close().await;
+    found
+}
+
+async fn within(
+    snapshot: &mut Snapshot,
+    evidence: &Evidence<'_>,
+    witness: Option<crate::spool::CursorFile>,
+) -> Result<Verified, VerifyError> {
+    let writers = writers(snapshot).await?;
+    let pruned = pruned(snapshot).await?;
     let mut found = Verified {
         records: 0,
-        heads: Vec::new(),
+        pruned: 0,
+        behind: 0,
+        chains: Vec::new(),
+        trees: Vec::new(),
         unsealed: 0,
         oldest_unsealed: None,
         witnessed: witness.is_some(),
+        signed: evidence.key.is_some(),
     };
     if let Some(witness) = witness
         && witness.shipped.sequence > 0
@@ -189,24 +285,39 @@ pub async fn verify(store: &Store, spool: Option<&Path>) -> Result<Verified, Ver
         }
         .into());
     }
-    for (writer, head) in writers {
-        let witness = witness.filter(|w| w.writer == writer).map(|w| w.shipped);
-        let mut chain = Chain {
-            store,
+    let mut leaves = HashMap::new();
+    for (writer, position) in &writers {
+        let (writer, head) = (*writer, position.link);
+        let chain = Chain {
             writer,
             head,
-            witness,
-            open: HashMap::new(),
+            witness: witness.filter(|w| w.writer == writer).map(|w| w.shipped),
+            pruned: &pruned,
         };
-        chain.walk().await?;
-        found.records += head.sequence;
-        found.heads.push(ChainHead {
+        let walked = chain.walk(snapshot).await?;
+        // What trees hold is signed with them; the position vouches for what they do not hold yet.
+        if let Some(key) = evidence.key
+            && head.sequence > 0
+            && !position.is_signed(key, writer, walked.behind > 0)
+        {
+            return Err(Broken {
+                writer,
+                sequence: head.sequence,
+                fault: Fault::Unsigned,
+            }
+            .into());
+        }
+        leaves.insert(writer, walked.leaves);
+        found.records += walked.records;
+        found.pruned += walked.pruned;
+        found.behind += walked.behind;
+        found.chains.push(ChainHead {
             writer,
             sequence: head.sequence,
             hash: head.hash,
         });
-        found.unsealed += chain.open.len() as u64;
-        let oldest = chain
+        found.unsealed += walked.open.len() as u64;
+        let oldest = walked
             .open
             .into_iter()
             .min_by_key(|(exchange, at)| (*at, *exchange));
@@ -215,237 +326,104 @@ pub async fn verify(store: &Store, spool: Option<&Path>) -> Result<Verified, Ver
             .flatten()
             .min_by_key(|(exchange, at)| (*at, *exchange));
     }
+    let heads = writers
+        .into_iter()
+        .map(|(writer, position)| (writer, position.link))
+        .collect();
+    found.trees = trees::compare(snapshot, evidence, &heads, &leaves).await?;
     Ok(found)
 }
 
-/// Every writer of which the store holds a record or a position, with that position.
-async fn writers(store: &Store) -> Result<BTreeMap<WriterId, Link>, VerifyError> {
-    // Records first: positions only grow, so a record read now lies within a position read later.
-    let mut last_records = BTreeMap::new();
-    let mut sql = "SELECT writer, sequence FROM audit_record ORDER BY writer DESC, sequence DESC LIMIT 1";
-    let mut values = Vec::new();
-    // From writer to writer by key: a store holds few writers and many records.
-    while let Some(row) = store.rows(sql.to_owned(), values).await?.first() {
-        let last = || Some((row.first()?.uuid()?, row.get(1)?.int()?));
-        let (writer, sequence) = last().ok_or(StoreError::Garbled("audit_record"))?;
-        last_records.insert(WriterId::from(writer), sequence);
-        sql = "SELECT writer, sequence FROM audit_record WHERE writer < $1 ORDER BY writer DESC, sequence DESC LIMIT 1";
-        values = vec![Value::Uuid(writer)];
+/// Where the store says that a writer's chain stands.
+struct Position {
+    link: Link,
+    note: Option<String>,
+}
+
+impl Position {
+    /// Whether the key has signed it. One that nobody signed, from before there was a key, needs not be where trees hold all.
+    fn is_signed(&self, key: &VerifyingKey, writer: WriterId, needed: bool) -> bool {
+        let Some(note) = &self.note else { return !needed };
+        let read = || {
+            let note = Note::parse(note.as_bytes()).ok()?;
+            note.vouched_by(key).ok()?;
+            Checkpoint::parse(note.text()).ok()
+        };
+        read().is_some_and(|signed| signed == self.link.signable(key.name(), writer))
     }
+}
+
+impl Link {
+    /// The position as it is signed: a chain's last hash in place of a root.
+    pub(crate) fn signable(self, key_name: &str, writer: WriterId) -> Checkpoint {
+        let origin = format!("{key_name}/writer/{writer}");
+        Checkpoint::new(origin, self.sequence, Hash::from_bytes(*self.hash.as_bytes()))
+    }
+}
+
+/// The records that were pruned.
+async fn pruned(snapshot: &mut Snapshot) -> Result<Pruned, VerifyError> {
+    let sql = "SELECT body FROM audit_record WHERE kind = 'pruned' AND class = 'governance'";
+    let mut pruned = Pruned::new();
+    for row in snapshot.look(sql, Vec::new()).await? {
+        let Some(Value::Text(body)) = row.first() else {
+            continue;
+        };
+        // One that does not read is found, and told of, where its chain is walked.
+        let Ok(Entry {
+            body: Body::Pruned(it),
+            ..
+        }) = Entry::parse(body.as_bytes())
+        else {
+            continue;
+        };
+        let Ok(tree) = TreeName::new(&it.tenant, &it.class) else {
+            continue;
+        };
+        for run in it.runs {
+            let ranges = pruned.entry((run.writer, tree.clone())).or_default();
+            ranges.push(run.first..=run.last);
+        }
+    }
+    Ok(pruned)
+}
+
+/// Every writer of which the store holds a record or a position, with that position.
+async fn writers(snapshot: &mut Snapshot) -> Result<BTreeMap<WriterId, Position>, VerifyError> {
     let mut heads = BTreeMap::new();
-    for row in store
-        .rows(
-            "SELECT writer, sequence, hash FROM audit_writer".to_owned(),
-            Vec::new(),
-        )
-        .await?
-    {
+    let sql = "SELECT writer, sequence, hash, note FROM audit_writer";
+    for row in snapshot.look(sql, Vec::new()).await? {
         let head = || {
-            let [writer, sequence, hash] = row.as_slice() else {
+            let [writer, sequence, hash, note] = row.as_slice() else {
                 return None;
             };
-            let hash = hash.text()?.parse().ok()?;
-            Some((
-                WriterId::from(writer.uuid()?),
-                Link {
-                    sequence: sequence.sequence()?,
-                    hash,
-                },
-            ))
+            let link = Link {
+                sequence: sequence.sequence()?,
+                hash: hash.text()?.parse().ok()?,
+            };
+            let note = note.text().map(str::to_owned);
+            Some((WriterId::from(writer.uuid()?), Position { link, note }))
         };
-        let (writer, head) = head().ok_or(StoreError::Garbled("audit_writer"))?;
-        heads.insert(writer, head);
+        let (writer, position) = head().ok_or(StoreError::Garbled("audit_writer"))?;
+        heads.insert(writer, position);
     }
-    for (writer, last) in last_records {
-        let sequence = u64::try_from(last).unwrap_or(0);
-        match heads.get(&writer) {
-            None => {
-                return Err(Broken {
-                    writer,
-                    sequence,
-                    fault: Fault::NoWriter,
-                }
-                .into());
+    // From writer to writer by key: a store holds few writers and many records.
+    let mut sql = "SELECT writer, sequence FROM audit_record ORDER BY writer DESC, sequence DESC LIMIT 1";
+    let mut values = Vec::new();
+    while let Some(row) = snapshot.look(sql, values).await?.first() {
+        let last = || Some((row.first()?.uuid()?, row.get(1)?.int()?));
+        let (id, sequence) = last().ok_or(StoreError::Garbled("audit_record"))?;
+        let writer = WriterId::from(id);
+        if !heads.contains_key(&writer) {
+            return Err(Broken {
+                writer,
+                sequence: u64::try_from(sequence).unwrap_or(0),
+                fault: Fault::NoWriter,
             }
-            Some(head) if sequence > head.sequence => {
-                return Err(Broken {
-                    writer,
-                    sequence: head.sequence + 1,
-                    fault: Fault::Added,
-                }
-                .into());
-            }
-            Some(_) => {}
+            .into());
         }
+        sql = "SELECT writer, sequence FROM audit_record WHERE writer < $1 ORDER BY writer DESC, sequence DESC LIMIT 1";
+        values = vec![Value::Uuid(id)];
     }
     Ok(heads)
-}
-
-struct Chain<'s> {
-    store: &'s Store,
-    writer: WriterId,
-    /// Where the store says that it ends.
-    head: Link,
-    /// Where the spool says that it was shipped to.
-    witness: Option<Link>,
-    /// Exchanges opened and not closed, and when.
-    open: HashMap<ExchangeId, u64>,
-}
-
-/// A record whose own content is consistent, before its hash is compared with what the chain holds for it.
-struct Read {
-    link: Link,
-    previous_hash: EntryHash,
-}
-
-impl Chain<'_> {
-    async fn walk(&mut self) -> Result<(), VerifyError> {
-        if let Some(witness) = self.witness
-            && witness.sequence > self.head.sequence
-        {
-            return Err(self
-                .broken(self.head.sequence + 1, Fault::Truncated(witness.sequence))
-                .into());
-        }
-        let mut last = Link::START;
-        while last.sequence < self.head.sequence {
-            let page = self.page(last.sequence).await?;
-            if page.is_empty() {
-                return Err(self
-                    .broken(last.sequence + 1, Fault::Truncated(self.head.sequence))
-                    .into());
-            }
-            let mut rows = page.iter().peekable();
-            while let Some(row) = rows.next() {
-                let read = self.record(row, last.sequence + 1)?;
-                // What the chain holds for this record: the one behind it says, or the position if it is the last.
-                let next = rows.peek();
-                let vouched_for = || {
-                    let holds = match next {
-                        Some(next) => previous_hash(next),
-                        None => (read.link.sequence == self.head.sequence).then_some(self.head.hash),
-                    };
-                    holds == Some(read.link.hash)
-                };
-                if read.previous_hash != last.hash {
-                    // Two neighbours disagree. If this one is vouched for, it is as it was, and the one before it is not.
-                    let before = last.sequence > 0 && vouched_for();
-                    let sequence = if before { last.sequence } else { read.link.sequence };
-                    return Err(self.broken(sequence, Fault::Altered).into());
-                }
-                if self
-                    .witness
-                    .is_some_and(|w| w.sequence == read.link.sequence && w.hash != read.link.hash)
-                {
-                    let fault = if vouched_for() {
-                        Fault::Rewritten
-                    } else {
-                        Fault::Altered
-                    };
-                    return Err(self.broken(read.link.sequence, fault).into());
-                }
-                last = read.link;
-            }
-        }
-        if last.hash != self.head.hash {
-            return Err(self.broken(last.sequence, Fault::Altered).into());
-        }
-        self.count().await
-    }
-
-    async fn page(&self, after: u64) -> Result<Vec<Vec<Value>>, StoreError> {
-        let to = self.head.sequence.min(after.saturating_add(PAGE));
-        let sql = format!(
-            "SELECT {} FROM audit_record WHERE writer = $1 AND sequence > $2 AND sequence <= $3 ORDER BY sequence",
-            list()
-        );
-        self.store
-            .rows(sql, vec![self.writer.into(), number(after), number(to)])
-            .await
-    }
-
-    /// Reads the record that should stand at `expected`.
-    fn record(&mut self, row: &[Value], expected: u64) -> Result<Read, Broken> {
-        let sequence = row.get(1).and_then(Value::sequence);
-        match sequence {
-            Some(sequence) if sequence > expected => return Err(self.broken(expected, Fault::Missing)),
-            Some(sequence) if sequence < expected => return Err(self.broken(sequence, Fault::Duplicated)),
-            Some(_) => {}
-            None => return Err(self.broken(expected, Fault::Column("sequence"))),
-        }
-        let unreadable = || self.broken(expected, Fault::Unreadable);
-        let body = row
-            .get(BODY)
-            .and_then(Value::text)
-            .ok_or_else(unreadable)?
-            .as_bytes();
-        let entry = Entry::parse(body).map_err(|_| unreadable())?;
-        if entry.writer == self.writer && entry.sequence != expected {
-            return Err(self.broken(expected, Fault::Reordered(entry.sequence)));
-        }
-        for ((expected_value, value), name) in row_of(&entry).iter().zip(row).zip(COLUMNS) {
-            let same = match (expected_value, value) {
-                (Value::Uuid(id), value) => value.uuid() == Some(*id),
-                (expected, value) => expected == value,
-            };
-            if !same {
-                return Err(self.broken(expected, Fault::Column(name)));
-            }
-        }
-        if let Some(exchange) = entry.body.opens() {
-            self.open.insert(exchange, entry.at);
-        }
-        if let Some(exchange) = entry.body.closes() {
-            self.open.remove(&exchange);
-        }
-        let link = Link {
-            sequence: expected,
-            hash: EntryHash::of(body),
-        };
-        Ok(Read {
-            link,
-            previous_hash: entry.previous_hash,
-        })
-    }
-
-    /// That nothing lies beside the records that were walked. Keys forbid it; whoever owns the tables can drop keys.
-    async fn count(&self) -> Result<(), VerifyError> {
-        let sql = "SELECT COUNT(*) FROM audit_record WHERE writer = $1 AND sequence <= $2".to_owned();
-        let rows = self
-            .store
-            .rows(sql, vec![self.writer.into(), number(self.head.sequence)])
-            .await?;
-        if rows.first().and_then(|row| row.first()).and_then(Value::sequence) == Some(self.head.sequence) {
-            return Ok(());
-        }
-        let sql = "SELECT sequence, COUNT(*) FROM audit_record WHERE writer = $1 AND sequence <= $2 \
-                   GROUP BY sequence HAVING COUNT(*) > 1 OR sequence < 1 ORDER BY sequence LIMIT 1";
-        let rows = self
-            .store
-            .rows(
-                sql.to_owned(),
-                vec![self.writer.into(), number(self.head.sequence)],
-            )
-            .await?;
-        let sequence = rows.first().and_then(|row| row.first()).and_then(Value::sequence);
-        Err(match sequence {
-            Some(sequence) if sequence > 0 => self.broken(sequence, Fault::Duplicated),
-            _ => self.broken(0, Fault::Added),
-        }
-        .into())
-    }
-
-    fn broken(&self, sequence: u64, fault: Fault) -> Broken {
-        Broken {
-            writer: self.writer,
-            sequence,
-            fault,
-        }
-    }
-}
-
-fn previous_hash(row: &[Value]) -> Option<EntryHash> {
-    Entry::parse(row.get(BODY)?.text()?.as_bytes())
-        .ok()
-        .map(|entry| entry.previous_hash)
 }

@@ -149,6 +149,11 @@ impl Installation {
         self.dir.join("spool")
     }
 
+    /// What this machine remembers of the checkpoints that it signed.
+    pub fn signed(&self) -> PathBuf {
+        self.dir.join("signed-checkpoints.json")
+    }
+
     /// The SQLite store.
     pub fn sqlite(&self) -> PathBuf {
         self.dir.join("audit.db")

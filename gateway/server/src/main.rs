@@ -13,6 +13,7 @@ mod keys;
 mod running;
 
 mod accept;
+mod audit_room;
 mod bench;
 mod files;
 mod gate;

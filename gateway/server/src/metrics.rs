@@ -31,6 +31,8 @@ pub struct Metrics {
     spool_depth: IntGauge,
     spool_bytes: IntGauge,
     spool_failures: IntCounterVec,
+    sequenced: IntCounter,
+    checkpoints: IntCounter,
     engine_up: IntGauge,
     engine_restarts: IntCounter,
     reloads: IntCounterVec,
@@ -136,14 +138,13 @@ impl Metrics {
         registry
             .register(Box::new(exchange.clone()))
             .expect("each name is registered once");
-        let engine_restarts = IntCounter::new(
-            "engine_restarts_total",
-            "Times the engine process was started again.",
-        )
-        .expect("names are plain words");
-        registry
-            .register(Box::new(engine_restarts.clone()))
-            .expect("each name is registered once");
+        let counter = |name: &str, what: &str| {
+            let metric = IntCounter::new(name, what).expect("names are plain words");
+            registry
+                .register(Box::new(metric.clone()))
+                .expect("each name is registered once");
+            metric
+        };
         let ca_expires = IntGaugeVec::new(
             Opts::new(
                 "ca_expires_seconds",
@@ -204,6 +205,14 @@ impl Metrics {
             tunnel_bytes: counters("tunnel_bytes_total", "Bytes passed unread.", &["direction"]),
             spool_depth: gauge("spool_depth", "Records waiting for the store."),
             spool_bytes: gauge("spool_bytes", "Bytes that the spool takes on disk."),
+            sequenced: counter(
+                "audit_sequenced_total",
+                "Audit records that this gateway put into trees",
+            ),
+            checkpoints: counter(
+                "audit_checkpoints_total",
+                "Checkpoints of audit trees that it signed",
+            ),
             spool_failures: counters(
                 "spool_failures_total",
                 "What went wrong with the spool: writes that failed, records that were refused, files that somebody touched, batches that the store did not take.",
@@ -223,7 +232,10 @@ impl Metrics {
             ca_expires,
             stages,
             exchange,
-            engine_restarts,
+            engine_restarts: counter(
+                "engine_restarts_total",
+                "Times the engine process was started again.",
+            ),
             registry,
         }
     }
@@ -324,9 +336,16 @@ impl Metrics {
             ("refused", audit.refused),
             ("tampered", audit.tampered),
             ("store", audit.ship_failures),
+            ("trees", audit.sequence_failures),
         ] {
             let counter = self.spool_failures.with_label_values(&[what]);
             // Two renderings at once may both see the older value; the next one puts it right.
+            counter.inc_by(count.saturating_sub(counter.get()));
+        }
+        for (counter, count) in [
+            (&self.sequenced, audit.sequenced),
+            (&self.checkpoints, audit.checkpoints),
+        ] {
             counter.inc_by(count.saturating_sub(counter.get()));
         }
         self.engine_up.set(i64::from(engine_up));
@@ -355,6 +374,9 @@ mod tests {
             tampered: 2,
             batches_shipped: 1,
             ship_failures: 0,
+            sequenced: 8,
+            checkpoints: 2,
+            sequence_failures: 1,
             depth: 3,
             segments: 1,
             spool_bytes: 8,
@@ -368,5 +390,7 @@ mod tests {
         assert!(text.contains("cordon_engine_tokens_total{direction=\"output\"} 7"));
         assert!(text.contains("cordon_spool_depth 3"));
         assert!(text.contains("cordon_spool_failures_total{what=\"tampered\"} 2"));
+        assert!(text.contains("cordon_spool_failures_total{what=\"trees\"} 1"));
+        assert!(text.contains("cordon_audit_checkpoints_total 2"));
     }
 }

@@ -6,9 +6,9 @@ use std::{io, net::SocketAddr, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    audit_room::store_url,
     config::{Config, Listen},
     installation::{Installation, replace_private},
-    serve::store_url,
 };
 
 /// Addresses and paths, as printed once all is ready.

@@ -19,10 +19,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
-use cordon_audit::{
-    AuditConfig, BlindKey, Durability, Event, FileKeys, Pseudonyms, Recorder, Sealing, Shipping, Started,
-    Stopped, StoreUrl, Subjects, TenantKeys,
-};
+use cordon_audit::{BlindKey, Event, Shipping, Started, Stopped};
 use cordon_domain::{Clock, Dialect, SystemClock, UpstreamKind};
 use cordon_intercept::{
     Authority, Entrance, Interceptor, InvalidParent, Outbound, Pages, ParentProxy, Scope, TokenSettings,
@@ -40,10 +37,11 @@ use zeroize::Zeroizing;
 
 use crate::{
     accept::Doorway,
-    config::{self, Config, Hidden, LogFormat, Others},
+    audit_room,
+    config::{Config, Hidden, LogFormat, Others},
     files::Files,
     gate::{Allowance, Gate},
-    installation::{Installation, InstallationKey},
+    installation::Installation,
     metrics::Metrics,
     negotiate::Negotiator,
     questions::Questions,
@@ -53,7 +51,6 @@ use crate::{
     supervise::{self, EngineState},
     trust,
     upstream::{self, Credentials, Spoken, Upstream, UpstreamClient, Upstreams, WayOut},
-    vault::Vault,
 };
 
 /// Time the spool gets at shutdown to ship what it holds; the rest ships at the next start.
@@ -163,8 +160,14 @@ impl Server {
         let (stop, stop_last) = (CancellationToken::new(), CancellationToken::new());
         let negotiator = Negotiator::start(&config, &services, stop_last.clone()).await?;
 
-        let (recorder, shipping) =
-            open_audit(&config, &installation, &key, &verification, clock.clone()).await?;
+        let (recorder, shipping) = Box::pin(audit_room::open(
+            &config,
+            &installation,
+            &key,
+            &verification,
+            clock.clone(),
+        ))
+        .await?;
         let metrics = Arc::new(Metrics::new());
         let engine = supervise::watch_engine(
             &config.engine,
@@ -363,72 +366,6 @@ pub fn scope(config: &Config) -> Scope {
                 pin: Zeroizing::new(token.pin.value().to_owned()),
             }),
     }
-}
-
-/// Opens spool and store.
-async fn open_audit(
-    config: &Config,
-    installation: &Installation,
-    key: &InstallationKey,
-    verification: &trust::Verification,
-    clock: Arc<dyn Clock>,
-) -> Result<(Recorder, Shipping)> {
-    let store = store_url(config, installation)?;
-    let mut audit = AuditConfig::new(installation.spool(), store, host_name());
-    audit.spool.max_bytes = config.limits.spool_bytes;
-    audit.heartbeat = Duration::from_secs(config.audit.heartbeat_seconds);
-    audit.durability = match config.audit.durability {
-        config::Durability::Local => Durability::Local,
-        config::Durability::LocalAndPostgres => Durability::LocalAndStore {
-            wait: Duration::from_secs(config.audit.store_wait_seconds),
-        },
-    };
-    let tenant_keys = tenant_keys(config, installation, &verification.upstreams);
-    audit.sealing = Some(Sealing {
-        pseudonyms: Pseudonyms::new(key.commitments()),
-        subjects: Subjects::new(tenant_keys, clock.clone()),
-    });
-    Ok(cordon_audit::open(audit, clock).await?)
-}
-
-/// Where the tenants' keys are.
-pub fn tenant_keys(
-    config: &Config,
-    installation: &Installation,
-    tls: &rustls::ClientConfig,
-) -> Arc<dyn TenantKeys> {
-    let place = &config.audit.keys;
-    if let Some(vault) = &place.vault {
-        return Arc::new(Vault::new(vault.clone(), tls));
-    }
-    #[cfg(feature = "pkcs11")]
-    if let Some(token) = &place.pkcs11 {
-        return Arc::new(cordon_audit::TokenKeys::new(cordon_audit::KeyToken {
-            module: token.module.clone(),
-            token: token.token.clone(),
-            label: token.key_label.clone(),
-            pin: Zeroizing::new(token.pin.value().to_owned()),
-        }));
-    }
-    let dir = place.dir.clone().unwrap_or_else(|| installation.tenant_keys());
-    Arc::new(FileKeys::new(&dir))
-}
-
-/// This machine's name, for people who read which writer a record is from.
-fn host_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    match name.trim() {
-        "" => "cordon".to_owned(),
-        name => name.to_owned(),
-    }
-}
-
-/// The store that a configuration names.
-pub fn store_url(config: &Config, installation: &Installation) -> Result<StoreUrl> {
-    Ok(match config.store.value() {
-        "sqlite" => StoreUrl::Sqlite(installation.sqlite()),
-        url => url.parse()?,
-    })
 }
 
 /// The company's own proxy, where the configuration names one.

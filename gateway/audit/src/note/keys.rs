@@ -221,7 +221,11 @@ impl SigningKey {
         Ok(key)
     }
 
-    fn from_seed(name: &str, algorithm: Algorithm, seed: &[u8; 32]) -> Result<Self, KeyError> {
+    /// The key that follows from a secret which is kept already.
+    ///
+    /// # Errors
+    /// When no key can have that name.
+    pub fn from_seed(name: &str, algorithm: Algorithm, seed: &[u8; 32]) -> Result<Self, KeyError> {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| KeyError::NotAKey)?;
         let mut public = [0; 32];
         public.copy_from_slice(pair.public_key().as_ref());

@@ -203,6 +203,8 @@ impl Body {
                     bound_number(number);
                 }
             }
+            // Names of trees are checked where they are made, and the runs are cut to a number that fits.
+            Self::Pruned(_) => {}
         }
         self
     }

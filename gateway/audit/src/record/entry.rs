@@ -77,6 +77,12 @@ impl EntryHash {
         Self(hash)
     }
 
+    /// Its bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// The first eight hex digits, for people to compare.
     #[must_use]
     pub fn short(&self) -> String {
@@ -165,6 +171,11 @@ impl Entry {
     #[must_use]
     pub fn tree(&self) -> TreeName {
         TreeName::from_spelled(self.tenant.as_deref(), self.class.as_deref())
+    }
+
+    /// The name of its retention class.
+    pub(crate) fn class(&self) -> &str {
+        tree_name::class_of(self.class.as_deref())
     }
 
     /// The bytes that are hashed, spooled and stored: JSON with sorted keys and no white space.

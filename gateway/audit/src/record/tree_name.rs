@@ -1,6 +1,6 @@
 //! Which tree an entry becomes a leaf of: one for each tenant and retention class.
 //!
-//! Limits: a name has 1 to 64 bytes of `a-z`, `0-9`, `.`, `_` and `-`, and begins with a letter or a digit, so that it can stand in a path,
+//! Limits: a name has 1 to 32 bytes of `a-z`, `0-9`, `.`, `_` and `-`, and begins with a letter or a digit, so that it can stand in a path,
 //! a URL and an origin line as it is. The defaults are written as absence, so each tree has one spelling.
 //!
 //! On failure: [`InvalidTreeName`], which does not repeat the text.
@@ -9,9 +9,10 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Deserializer, de};
 
-const MAX_BYTES: usize = 64;
+const MAX_BYTES: usize = 32;
 const DEFAULT_TENANT: &str = "default";
 const DEFAULT_CLASS: &str = "standard";
+const GOVERNANCE: &str = "governance";
 
 /// A tenant and a retention class.
 #[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,7 +25,7 @@ pub struct TreeName {
 /// Text that cannot name a tenant or a retention class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a tenant or retention class has 1 to 64 of a-z, 0-9, dot, underscore and hyphen, a letter or digit first"
+    "a tenant or retention class has 1 to 32 of a-z, 0-9, dot, underscore and hyphen, a letter or digit first"
 )]
 pub struct InvalidTreeName;
 
@@ -41,6 +42,16 @@ impl TreeName {
             tenant: (tenant != DEFAULT_TENANT).then(|| tenant.into()),
             class: (class != DEFAULT_CLASS).then(|| class.into()),
         })
+    }
+
+    /// The tree of what happened to the gateway and to the audit itself: starts, reloads, searches, erasures, what was pruned. It is never
+    /// pruned, as it says why other records are not there.
+    #[must_use]
+    pub fn governance() -> Self {
+        Self {
+            tenant: None,
+            class: Some(GOVERNANCE.into()),
+        }
     }
 
     /// The tenant's name.
@@ -67,6 +78,11 @@ impl TreeName {
             class: class.map(Into::into),
         }
     }
+}
+
+/// The class of one that is spelled.
+pub(super) fn class_of(spelled: Option<&str>) -> &str {
+    spelled.unwrap_or(DEFAULT_CLASS)
 }
 
 fn is_valid(name: &str) -> bool {
@@ -121,7 +137,7 @@ mod tests {
         assert_eq!((tree.tenant(), tree.class()), ("emea.sales_1", "6-months"));
         let [tenant, class] = tree.spelled();
         assert_eq!(TreeName::from_spelled(tenant.as_deref(), class.as_deref()), tree);
-        let long = "a".repeat(65);
+        let long = "a".repeat(33);
         for bad in ["", "A", "a/b", "..", ".a", "-a", "ä", "a b", "a\0", long.as_str()] {
             assert_eq!(TreeName::new(bad, "standard"), Err(InvalidTreeName), "{bad:?}");
             assert_eq!(TreeName::new("default", bad), Err(InvalidTreeName), "{bad:?}");

@@ -1,61 +1,83 @@
 //! The columns that repeat a part of the body, so that searching needs no JSON functions of any database.
 
-use cordon_domain::ExchangeId;
+use uuid::Uuid;
 
-use super::{Row, Value, number};
-use crate::{
-    record::{Body, Entry, entity_words},
-    spool::reader::Spooled,
-};
+use crate::record::{Body, Entry, entity_words};
 
-/// All columns of `audit_record`, in the order of [`row`].
-pub(crate) const COLUMNS: [&str; 16] = [
-    "writer", "sequence", "kind", "at", "exchange", "actor", "door", "dialect", "host", "model", "action",
-    "rule", "upstream", "outcome", "entities", "body",
+/// The form of a column's values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    Int,
+    Uuid,
+    Text,
+    Bytes,
+}
+
+/// All columns of `audit_record`, in the order of [`Facts::cells`].
+pub(crate) const COLUMNS: [(&str, Form); 18] = [
+    ("writer", Form::Uuid),
+    ("sequence", Form::Int),
+    ("at", Form::Int),
+    ("exchange", Form::Uuid),
+    ("kind", Form::Text),
+    ("actor", Form::Text),
+    ("door", Form::Text),
+    ("dialect", Form::Text),
+    ("host", Form::Text),
+    ("model", Form::Text),
+    ("action", Form::Text),
+    ("rule", Form::Text),
+    ("upstream", Form::Text),
+    ("outcome", Form::Text),
+    ("entities", Form::Text),
+    ("tenant", Form::Text),
+    ("class", Form::Text),
+    ("body", Form::Text),
 ];
 
 /// The place of the body among them.
-pub(crate) const BODY: usize = 15;
+pub(crate) const BODY: usize = COLUMNS.len() - 1;
+/// The place of the sequence.
+pub(crate) const SEQUENCE: usize = 1;
 
 /// The list for a statement.
 pub(crate) fn list() -> String {
-    COLUMNS.join(", ")
+    COLUMNS.map(|(name, _)| name).join(", ")
 }
 
-/// The row of a record.
-pub(crate) fn row(record: &Spooled) -> Result<Row, std::string::FromUtf8Error> {
-    let mut row = row_of(&record.entry);
-    row.push(Value::Text(String::from_utf8(record.bytes.clone())?));
-    Ok(row)
+/// A value of a column, where it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cell<'a> {
+    Null,
+    Int(i64),
+    Uuid(Uuid),
+    Text(&'a str),
+    Bytes(&'a [u8]),
 }
 
-/// The row of an entry, without its body.
-pub(crate) fn row_of(entry: &Entry) -> Row {
-    let facts = Facts::of(&entry.body);
-    let text = |text: Option<&str>| text.map_or(Value::Null, |text| Value::Text(text.to_owned()));
-    vec![
-        entry.writer.into(),
-        number(entry.sequence),
-        text(Some(entry.body.kind())),
-        number(entry.at),
-        entry.body.exchange().map_or(Value::Null, |exchange: ExchangeId| {
-            Value::Uuid(exchange.as_uuid())
-        }),
-        text(facts.actor),
-        text(facts.door),
-        text(facts.dialect),
-        text(facts.host),
-        text(facts.model),
-        text(facts.action),
-        text(facts.rule),
-        text(facts.upstream),
-        text(facts.outcome),
-        text(facts.entities.as_deref()),
-    ]
+impl<'a> Cell<'a> {
+    pub(crate) fn int(self) -> Option<i64> {
+        match self {
+            Self::Int(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn sequence(self) -> Option<u64> {
+        self.int().and_then(|number| u64::try_from(number).ok())
+    }
+
+    pub(crate) fn text(self) -> Option<&'a str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
 }
 
+/// What the columns say of an entry.
 #[derive(Default)]
-struct Facts<'a> {
+pub(crate) struct Facts<'a> {
     actor: Option<&'a str>,
     door: Option<&'a str>,
     dialect: Option<&'a str>,
@@ -69,7 +91,35 @@ struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    fn of(body: &'a Body) -> Self {
+    /// The columns of an entry but its body, in their order.
+    pub(crate) fn cells(&'a self, entry: &'a Entry) -> [Cell<'a>; BODY] {
+        let text = |text: Option<&'a str>| text.map_or(Cell::Null, Cell::Text);
+        let number = |number: u64| Cell::Int(i64::try_from(number).unwrap_or(i64::MAX));
+        [
+            Cell::Uuid(entry.writer.as_uuid()),
+            number(entry.sequence),
+            number(entry.at),
+            entry
+                .body
+                .exchange()
+                .map_or(Cell::Null, |exchange| Cell::Uuid(exchange.as_uuid())),
+            Cell::Text(entry.body.kind()),
+            text(self.actor),
+            text(self.door),
+            text(self.dialect),
+            text(self.host),
+            text(self.model),
+            text(self.action),
+            text(self.rule),
+            text(self.upstream),
+            text(self.outcome),
+            text(self.entities.as_deref()),
+            text(entry.tenant.as_deref()),
+            Cell::Text(entry.class()),
+        ]
+    }
+
+    pub(crate) fn of(body: &'a Body) -> Self {
         match body {
             Body::Intent(it) => Self {
                 actor: Some(&it.actor.user),
@@ -118,7 +168,8 @@ impl<'a> Facts<'a> {
             | Body::Started(_)
             | Body::Stopped(_)
             | Body::Heartbeat(_)
-            | Body::SpoolTampered(_) => Self::default(),
+            | Body::SpoolTampered(_)
+            | Body::Pruned(_) => Self::default(),
         }
     }
 }

@@ -1,29 +1,51 @@
-//! The store in PostgreSQL: records come in by binary COPY.
+//! The store in PostgreSQL: records come in by binary COPY, into a partition for each retention class and day.
+//!
+//! The role that ships needs to insert, and to call the functions of the migration that make partitions and move positions; nothing else.
 
-use std::{str::FromStr, time::Duration};
+use std::{
+    collections::BTreeSet,
+    str::FromStr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
+use futures_util::TryStreamExt;
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, PgPool, Row as _, TypeInfo, ValueRef,
+    AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool, Row as _, TypeInfo, ValueRef,
     migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions, PgRow},
 };
 use uuid::Uuid;
 
 use super::{
-    ADD_WRITER, Engine, MOVE_WRITER, READ_WRITER, Row, StoreError, Value, columns, expect_at, link, number,
+    Batch, Engine, Lease, Row, Snapshot, Statement, StoreError, Value,
+    columns::{self, Cell, Facts, Form},
+    expect_at, link, number,
+    snapshot::Taker,
 };
-use crate::{
-    record::{EntryHash, WriterId},
-    spool::{Link, reader::Spooled},
-};
+use crate::{record::WriterId, spool::Link, spool::reader::Spooled};
 
 /// A writer ships over one connection; searching and verifying take a few more.
 const CONNECTIONS: u32 = 4;
 /// How long to wait for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
+/// The version of the tables that this program knows.
+const VERSION: i64 = 2;
+/// Milliseconds of a day.
+const DAY: u64 = 86_400_000;
+/// Days that partitions are made ahead, so that midnight waits for none.
+const AHEAD: u64 = 3;
+
+/// A class and a day, counted from 1970-01-01.
+type Partition = (String, u64);
 
 #[derive(Clone, Debug)]
-pub(super) struct Postgres(PgPool);
+pub(super) struct Postgres {
+    pool: PgPool,
+    options: PgConnectOptions,
+    /// Partitions that are known to be there.
+    prepared: Arc<Mutex<BTreeSet<Partition>>>,
+}
 
 /// The URL's options; none if it is not one.
 pub(super) fn options(url: &str) -> Option<PgConnectOptions> {
@@ -45,109 +67,197 @@ impl Postgres {
             .max_connections(CONNECTIONS)
             .acquire_timeout(CONNECT)
             .idle_timeout(Duration::from_secs(300))
-            .connect_with(options)
+            .connect_with(options.clone())
             .await?;
-        Ok(Self(pool))
-    }
-}
-
-impl Engine for Postgres {
-    async fn migrate(&self, migrator: &Migrator) -> Result<(), StoreError> {
-        // The migrator holds an advisory lock on its connection. It lets go of it on success only, so the
-        // connection is not given back to the pool: closing it lets go in any case.
-        let mut connection = self.0.acquire().await?.detach();
-        let result = migrator.run_direct(None, &mut connection, false).await;
-        let _ = connection.close().await;
-        Ok(result?)
+        Ok(Self {
+            pool,
+            options,
+            prepared: Arc::default(),
+        })
     }
 
-    async fn rows(&self, sql: String, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
-        let mut query = sqlx::query(AssertSqlSafe(sql));
-        for value in values {
-            query = match value {
-                Value::Null => query.bind(None::<String>),
-                Value::Int(number) => query.bind(number),
-                Value::Text(text) => query.bind(text),
-                Value::Uuid(id) => query.bind(id),
-            };
+    /// Makes the partitions that records go into, and those of the days to come.
+    async fn prepare(&self, records: &[Spooled]) -> Result<(), StoreError> {
+        let wanted: BTreeSet<Partition> = records
+            .iter()
+            .map(|record| (record.entry.class().to_owned(), record.entry.at / DAY))
+            .collect();
+        for (class, day) in wanted {
+            // Behind the last that was made, the next ones are made some days before they are needed.
+            let known = [day, day + AHEAD - 1].into_iter().all(|day| {
+                let prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+                prepared.contains(&(class.clone(), day))
+            });
+            if known {
+                continue;
+            }
+            sqlx::query("SELECT audit_prepare($1, $2, $3)")
+                .bind(&class)
+                .bind(number(day).int())
+                .bind(number(day + AHEAD).int())
+                .execute(&self.pool)
+                .await?;
+            let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+            prepared.extend((day..=day + AHEAD).map(|day| (class.clone(), day)));
         }
-        query.fetch_all(&self.0).await?.iter().map(read).collect()
+        Ok(())
     }
 
-    async fn register(&self, writer: WriterId, name: &str, at: u64) -> Result<Link, StoreError> {
-        sqlx::query(ADD_WRITER)
-            .bind(writer.as_uuid())
-            .bind(name)
-            .bind(EntryHash::GENESIS.to_string())
-            .bind(number(at).int())
-            .execute(&self.0)
-            .await?;
-        let row = sqlx::query(READ_WRITER)
-            .bind(writer.as_uuid())
-            .fetch_one(&self.0)
-            .await?;
-        link(&read(&row)?)
-    }
-
-    async fn append(
-        &self,
-        writer: WriterId,
-        behind: Link,
-        records: &[Spooled],
-        to: Link,
-        at: u64,
-    ) -> Result<(), StoreError> {
-        let mut transaction = self.0.begin().await?;
+    async fn try_append(&self, batch: Batch<'_>) -> Result<(), StoreError> {
+        self.prepare(batch.records).await?;
+        let mut transaction = self.pool.begin().await?;
         // The spool lets go of what was committed here, so the commit must be on disk, whatever the server's default.
         sqlx::query("SET LOCAL synchronous_commit = on")
             .execute(&mut *transaction)
             .await?;
-        let row = sqlx::query("SELECT sequence, hash FROM audit_writer WHERE writer = $1 FOR UPDATE")
-            .bind(writer.as_uuid())
+        // First, so that of two that ship for one writer the second waits here, and then sees that it came too late.
+        let row = sqlx::query("SELECT sequence, hash FROM audit_advance($1, $2, $3, $4, $5, $6, $7)")
+            .bind(batch.writer.as_uuid())
+            .bind(number(batch.behind.sequence).int())
+            .bind(batch.behind.hash.to_string())
+            .bind(number(batch.to.sequence).int())
+            .bind(batch.to.hash.to_string())
+            .bind(number(batch.at).int())
+            .bind(batch.note)
             .fetch_one(&mut *transaction)
             .await?;
-        expect_at(writer, behind, link(&read(&row)?)?)?;
-        let data = copy_data(records)?;
+        expect_at(batch, link(&read(&row)?)?)?;
         let statement = format!(
             "COPY audit_record ({}) FROM STDIN WITH (FORMAT binary)",
             columns::list()
         );
         let mut copy = transaction.copy_in_raw(&statement).await?;
-        match copy.send(data).await {
+        match copy.send(copy_data(batch.records)?).await {
             Ok(_) => copy.finish().await?,
             Err(e) => {
                 let _ = copy.abort("sending failed").await;
                 return Err(e.into());
             }
         };
-        sqlx::query(MOVE_WRITER)
-            .bind(writer.as_uuid())
-            .bind(number(to.sequence).int())
-            .bind(to.hash.to_string())
-            .bind(number(at).int())
-            .execute(&mut *transaction)
-            .await?;
         transaction.commit().await?;
         Ok(())
     }
+}
+
+impl Engine for Postgres {
+    async fn migrate(&self, migrator: &Migrator) -> Result<(), StoreError> {
+        // Roles that ship may not look at the list of migrations, and need not where there is nothing to do.
+        let version = sqlx::query_scalar::<_, i64>("SELECT audit_version()")
+            .fetch_one(&self.pool)
+            .await;
+        if version.is_ok_and(|version| version == VERSION) {
+            return Ok(());
+        }
+        // The migrator holds an advisory lock on its connection. It lets go of it on success only, so the
+        // connection is not given back to the pool: closing it lets go in any case.
+        let mut connection = self.pool.acquire().await?.detach();
+        let result = migrator.run_direct(None, &mut connection, false).await;
+        let _ = connection.close().await;
+        Ok(result?)
+    }
+
+    async fn rows(&self, sql: String, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        rows(&self.pool, sql, values).await
+    }
+
+    async fn register(&self, writer: WriterId, name: &str, at: u64) -> Result<Link, StoreError> {
+        let row = sqlx::query("SELECT sequence, hash FROM audit_register($1, $2, $3)")
+            .bind(writer.as_uuid())
+            .bind(name)
+            .bind(number(at).int())
+            .fetch_one(&self.pool)
+            .await?;
+        link(&read(&row)?)
+    }
+
+    async fn append(&self, batch: Batch<'_>) -> Result<(), StoreError> {
+        let appended = self.try_append(batch).await;
+        if appended.is_err() {
+            // A partition may have been dropped that a late record needs.
+            let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+            prepared.clear();
+        }
+        appended
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let mut connection = self.options.connect().await?;
+        sqlx::query("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            .execute(&mut connection)
+            .await?;
+        Ok(Snapshot::Postgres(connection))
+    }
+
+    async fn lease(&self) -> Result<Option<Lease>, StoreError> {
+        let mut connection = self.options.connect().await?;
+        let held = sqlx::query_scalar::<_, bool>(
+            "SELECT pg_try_advisory_lock(hashtext('cordon audit sequencer'), hashtext(current_schema()))",
+        )
+        .fetch_one(&mut connection)
+        .await?;
+        Ok(held.then_some(Lease::Postgres(connection)))
+    }
 
     async fn close(&self) {
-        self.0.close().await;
+        self.pool.close().await;
     }
 }
 
-/// PostgreSQL's binary COPY form: <https://www.postgresql.org/docs/15/sql-copy.html>.
+pub(super) async fn rows(
+    by: impl sqlx::PgExecutor<'_>,
+    sql: String,
+    values: Vec<Value>,
+) -> Result<Vec<Row>, StoreError> {
+    let query = bind(sqlx::query(AssertSqlSafe(sql)), values);
+    query.fetch_all(by).await?.iter().map(read).collect()
+}
+
+pub(super) async fn transact(
+    connection: &mut PgConnection,
+    statements: Vec<Statement>,
+) -> Result<(), StoreError> {
+    let mut transaction = connection.begin().await?;
+    sqlx::query("SET LOCAL synchronous_commit = on")
+        .execute(&mut *transaction)
+        .await?;
+    for Statement { sql, values } in statements {
+        bind(sqlx::query(sql), values).execute(&mut *transaction).await?;
+    }
+    Ok(transaction.commit().await?)
+}
+
+type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
+
+fn bind(mut query: Query<'_>, values: Vec<Value>) -> Query<'_> {
+    for value in values {
+        query = match value {
+            Value::Null => query.bind(None::<String>),
+            Value::Int(number) => query.bind(number),
+            Value::Text(text) => query.bind(text),
+            Value::Uuid(id) => query.bind(id),
+            Value::Bytes(bytes) => query.bind(bytes),
+        };
+    }
+    query
+}
+
+/// What a binary COPY starts with: <https://www.postgresql.org/docs/15/sql-copy.html>.
+const COPY_HEAD: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+
 fn copy_data(records: &[Spooled]) -> Result<Vec<u8>, StoreError> {
-    let mut out = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
+    let mut out = COPY_HEAD.to_vec();
     for record in records {
-        let row = columns::row(record).map_err(|_| StoreError::Garbled("the spool"))?;
-        out.extend_from_slice(&i16::try_from(row.len()).unwrap_or(i16::MAX).to_be_bytes());
-        for value in row {
-            match value {
-                Value::Null => out.extend_from_slice(&(-1i32).to_be_bytes()),
-                Value::Int(number) => field(&mut out, &number.to_be_bytes()),
-                Value::Text(text) => field(&mut out, text.as_bytes()),
-                Value::Uuid(id) => field(&mut out, id.as_bytes()),
+        let body = std::str::from_utf8(&record.bytes).map_err(|_| StoreError::Garbled("the spool"))?;
+        let facts = Facts::of(&record.entry.body);
+        let count = i16::try_from(columns::COLUMNS.len()).expect("there are few columns");
+        out.extend_from_slice(&count.to_be_bytes());
+        for cell in facts.cells(&record.entry).into_iter().chain([Cell::Text(body)]) {
+            match cell {
+                Cell::Null => out.extend_from_slice(&(-1i32).to_be_bytes()),
+                Cell::Int(number) => field(&mut out, &number.to_be_bytes()),
+                Cell::Text(text) => field(&mut out, text.as_bytes()),
+                Cell::Uuid(id) => field(&mut out, id.as_bytes()),
+                Cell::Bytes(bytes) => field(&mut out, bytes),
             }
         }
     }
@@ -161,6 +271,104 @@ fn field(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
+/// Gives the rows of a SELECT to `take`, as binary COPY sends them: without a text form, and without keeping them. If `take` ends it
+/// early, the connection is of no further use.
+pub(super) async fn scan(
+    connection: &mut PgConnection,
+    sql: &str,
+    forms: &[Form],
+    take: Taker<'_>,
+) -> Result<(), StoreError> {
+    let statement = format!("COPY ({sql}) TO STDOUT WITH (FORMAT binary)");
+    let mut stream = connection.copy_out_raw(&statement).await?;
+    let mut kept: Vec<u8> = Vec::new();
+    let mut begun = false;
+    while let Some(piece) = stream.try_next().await? {
+        // The server sends a row in a message of its own, so that usually nothing is left over.
+        let mut part: &[u8] = &piece;
+        if !kept.is_empty() {
+            kept.extend_from_slice(&piece);
+            part = &kept;
+        }
+        let garbled = || StoreError::Garbled("a copy");
+        if !begun {
+            let Some(behind) = part.get(COPY_HEAD.len()..) else {
+                kept = part.to_vec();
+                continue;
+            };
+            if !part.starts_with(COPY_HEAD) {
+                return Err(garbled());
+            }
+            (part, begun) = (behind, true);
+        }
+        loop {
+            let mut cells = [Cell::Null; columns::COLUMNS.len()];
+            match tuple(part, forms, &mut cells).map_err(|()| garbled())? {
+                Tuple::Row(behind) => {
+                    part = behind;
+                    if take(&cells[..forms.len()]).is_break() {
+                        return Ok(());
+                    }
+                }
+                Tuple::Cut => break,
+                Tuple::End => {
+                    // The server has more to say before it takes another statement.
+                    while stream.try_next().await?.is_some() {}
+                    return Ok(());
+                }
+            }
+        }
+        kept = part.to_vec();
+    }
+    Err(StoreError::Garbled("a copy"))
+}
+
+enum Tuple<'p> {
+    /// A row was read; what lies behind it.
+    Row(&'p [u8]),
+    /// The rest of it is still to come.
+    Cut,
+    /// There is none any more.
+    End,
+}
+
+/// Reads one row of a binary COPY.
+fn tuple<'p>(mut part: &'p [u8], forms: &[Form], cells: &mut [Cell<'p>]) -> Result<Tuple<'p>, ()> {
+    let mut next = |bytes: usize| {
+        let (taken, rest) = part.split_at_checked(bytes)?;
+        part = rest;
+        Some(taken)
+    };
+    let Some(count) = next(2) else {
+        return Ok(Tuple::Cut);
+    };
+    match i16::from_be_bytes([count[0], count[1]]) {
+        -1 => return Ok(Tuple::End),
+        count if usize::try_from(count) == Ok(forms.len()) => {}
+        _ => return Err(()),
+    }
+    for (form, cell) in forms.iter().zip(cells) {
+        let Some(length) = next(4) else {
+            return Ok(Tuple::Cut);
+        };
+        let length = i32::from_be_bytes([length[0], length[1], length[2], length[3]]);
+        if length == -1 {
+            *cell = Cell::Null;
+            continue;
+        }
+        let Some(bytes) = next(usize::try_from(length).map_err(|_| ())?) else {
+            return Ok(Tuple::Cut);
+        };
+        *cell = match form {
+            Form::Int => Cell::Int(i64::from_be_bytes(bytes.try_into().map_err(|_| ())?)),
+            Form::Uuid => Cell::Uuid(Uuid::from_slice(bytes).map_err(|_| ())?),
+            Form::Text => Cell::Text(std::str::from_utf8(bytes).map_err(|_| ())?),
+            Form::Bytes => Cell::Bytes(bytes),
+        };
+    }
+    Ok(Tuple::Row(part))
+}
+
 fn read(row: &PgRow) -> Result<Row, StoreError> {
     (0..row.len())
         .map(|index| {
@@ -172,8 +380,39 @@ fn read(row: &PgRow) -> Result<Row, StoreError> {
             Ok(match kind.name() {
                 "INT8" => Value::Int(row.try_get::<i64, _>(index)?),
                 "UUID" => Value::Uuid(row.try_get::<Uuid, _>(index)?),
+                "BYTEA" => Value::Bytes(row.try_get::<Vec<u8>, _>(index)?),
                 _ => Value::Text(row.try_get::<String, _>(index)?),
             })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_read_wherever_the_stream_is_cut() {
+        let id = Uuid::from_u128(7);
+        let mut bytes = 4i16.to_be_bytes().to_vec();
+        field(&mut bytes, id.as_bytes());
+        field(&mut bytes, &9i64.to_be_bytes());
+        bytes.extend_from_slice(&(-1i32).to_be_bytes());
+        field(&mut bytes, b"\xff\x00");
+        let forms = [Form::Uuid, Form::Int, Form::Text, Form::Bytes];
+        for cut in 0..bytes.len() {
+            let mut cells = [Cell::Null; 4];
+            assert!(matches!(tuple(&bytes[..cut], &forms, &mut cells), Ok(Tuple::Cut)));
+        }
+        let mut cells = [Cell::Null; 4];
+        assert!(matches!(tuple(&bytes, &forms, &mut cells), Ok(Tuple::Row(&[]))));
+        assert_eq!(
+            cells,
+            [Cell::Uuid(id), Cell::Int(9), Cell::Null, Cell::Bytes(b"\xff\x00")]
+        );
+        let mut cells = [Cell::Null; 4];
+        let text = [Form::Uuid, Form::Int, Form::Text, Form::Text];
+        assert!(tuple(&bytes, &text, &mut cells).is_err());
+        assert!(tuple(&bytes, &forms[..3], &mut cells[..3]).is_err());
+    }
 }

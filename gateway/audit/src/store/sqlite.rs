@@ -9,29 +9,43 @@ use std::{
     time::Duration,
 };
 
+use futures_util::TryStreamExt;
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, Row as _, SqlitePool, TypeInfo, ValueRef,
+    AssertSqlSafe, ConnectOptions, Row as _, SqliteConnection, SqlitePool, TypeInfo, ValueRef,
     migrate::Migrator,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
 };
+use uuid::Uuid;
 
 use super::{
-    ADD_WRITER, Engine, MOVE_WRITER, READ_WRITER, Row, StoreError, Value, columns, expect_at, link, number,
+    Batch, Engine, Lease, Row, Snapshot, Statement, StoreError, Value,
+    columns::{self, Cell, Facts, Form},
+    expect_at, link, number,
+    snapshot::Taker,
 };
 use crate::{
     record::{EntryHash, WriterId},
-    spool::{Link, reader::Spooled},
+    spool::Link,
 };
+
+const READ_WRITER: &str = "SELECT sequence, hash FROM audit_writer WHERE writer = $1";
+const ADD_WRITER: &str = "INSERT INTO audit_writer (writer, name, sequence, hash, moved_at) \
+                          VALUES ($1, $2, 0, $3, $4) ON CONFLICT (writer) DO NOTHING";
+const MOVE_WRITER: &str =
+    "UPDATE audit_writer SET sequence = $2, hash = $3, moved_at = $4, note = $5 WHERE writer = $1";
 
 const CONNECTIONS: u32 = 4;
 /// How long one writer waits for another, e.g. for a migration.
 const BUSY: Duration = Duration::from_secs(10);
-/// Rows of one INSERT, the most first; 16 values each stay below SQLite's limit of parameters. There are so few sizes
+/// Rows of one INSERT, the most first; 18 values each stay below SQLite's limit of parameters. There are so few sizes
 /// that each is prepared once for a connection: preparing costs more than inserting.
 const ROWS: [usize; 4] = [256, 64, 16, 1];
 
 #[derive(Clone, Debug)]
-pub(super) struct Sqlite(SqlitePool);
+pub(super) struct Sqlite {
+    pool: SqlitePool,
+    options: SqliteConnectOptions,
+}
 
 impl Sqlite {
     pub(super) async fn open(path: &Path, create: bool) -> Result<Self, StoreError> {
@@ -51,28 +65,19 @@ impl Sqlite {
             .disable_statement_logging();
         let pool = SqlitePoolOptions::new()
             .max_connections(CONNECTIONS)
-            .connect_with(options)
+            .connect_with(options.clone())
             .await?;
-        Ok(Self(pool))
+        Ok(Self { pool, options })
     }
 }
 
 impl Engine for Sqlite {
     async fn migrate(&self, migrator: &Migrator) -> Result<(), StoreError> {
-        Ok(migrator.run(&self.0).await?)
+        Ok(migrator.run(&self.pool).await?)
     }
 
     async fn rows(&self, sql: String, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
-        let mut query = sqlx::query(AssertSqlSafe(sql));
-        for value in values {
-            query = match value {
-                Value::Null => query.bind(None::<String>),
-                Value::Int(number) => query.bind(number),
-                Value::Text(text) => query.bind(text),
-                Value::Uuid(id) => query.bind(id.to_string()),
-            };
-        }
-        query.fetch_all(&self.0).await?.iter().map(read).collect()
+        rows(&self.pool, sql, values).await
     }
 
     async fn register(&self, writer: WriterId, name: &str, at: u64) -> Result<Link, StoreError> {
@@ -81,42 +86,50 @@ impl Engine for Sqlite {
             .bind(name)
             .bind(EntryHash::GENESIS.to_string())
             .bind(number(at).int())
-            .execute(&self.0)
+            .execute(&self.pool)
             .await?;
         let row = sqlx::query(READ_WRITER)
             .bind(writer.to_string())
-            .fetch_one(&self.0)
+            .fetch_one(&self.pool)
             .await?;
         link(&read(&row)?)
     }
 
-    async fn append(
-        &self,
-        writer: WriterId,
-        behind: Link,
-        records: &[Spooled],
-        to: Link,
-        at: u64,
-    ) -> Result<(), StoreError> {
+    async fn append(&self, batch: Batch<'_>) -> Result<(), StoreError> {
         // Taking the write lock at once; a read that turns into a write could be refused half-way.
-        let mut transaction = self.0.begin_with("BEGIN IMMEDIATE").await?;
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         let row = sqlx::query(READ_WRITER)
-            .bind(writer.to_string())
+            .bind(batch.writer.to_string())
             .fetch_one(&mut *transaction)
             .await?;
-        expect_at(writer, behind, link(&read(&row)?)?)?;
-        let mut rest = records;
+        let found = link(&read(&row)?)?;
+        if found == batch.behind {
+            sqlx::query(MOVE_WRITER)
+                .bind(batch.writer.to_string())
+                .bind(number(batch.to.sequence).int())
+                .bind(batch.to.hash.to_string())
+                .bind(number(batch.at).int())
+                .bind(batch.note)
+                .execute(&mut *transaction)
+                .await?;
+        }
+        expect_at(batch, if found == batch.behind { batch.to } else { found })?;
+        let mut rest = batch.records;
         for rows in ROWS {
             let statement: Arc<str> = insert(rows).into();
             while let Some((chunk, behind)) = rest.split_at_checked(rows) {
                 let mut query = sqlx::query(AssertSqlSafe(Arc::clone(&statement)));
                 for record in chunk {
-                    for value in columns::row(record).map_err(|_| StoreError::Garbled("the spool"))? {
-                        query = match value {
-                            Value::Null => query.bind(None::<String>),
-                            Value::Int(number) => query.bind(number),
-                            Value::Text(text) => query.bind(text),
-                            Value::Uuid(id) => query.bind(id.to_string()),
+                    let body =
+                        std::str::from_utf8(&record.bytes).map_err(|_| StoreError::Garbled("the spool"))?;
+                    let facts = Facts::of(&record.entry.body);
+                    for cell in facts.cells(&record.entry).into_iter().chain([Cell::Text(body)]) {
+                        query = match cell {
+                            Cell::Null => query.bind(None::<String>),
+                            Cell::Int(number) => query.bind(number),
+                            Cell::Text(text) => query.bind(text.to_owned()),
+                            Cell::Uuid(id) => query.bind(id.to_string()),
+                            Cell::Bytes(bytes) => query.bind(bytes.to_vec()),
                         };
                     }
                 }
@@ -124,19 +137,27 @@ impl Engine for Sqlite {
                 rest = behind;
             }
         }
-        sqlx::query(MOVE_WRITER)
-            .bind(writer.to_string())
-            .bind(number(to.sequence).int())
-            .bind(to.hash.to_string())
-            .bind(number(at).int())
-            .execute(&mut *transaction)
-            .await?;
         transaction.commit().await?;
         Ok(())
     }
 
+    async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let mut connection = self.options.connect().await?;
+        // A transaction begins to see with its first read, and from then on nothing newer.
+        sqlx::query("BEGIN DEFERRED").execute(&mut connection).await?;
+        sqlx::query("SELECT writer FROM audit_writer LIMIT 1")
+            .fetch_optional(&mut connection)
+            .await?;
+        Ok(Snapshot::Sqlite(connection))
+    }
+
+    async fn lease(&self) -> Result<Option<Lease>, StoreError> {
+        // The file is one machine's, and its keys refuse a second leaf of the same index.
+        Ok(Some(Lease::Sqlite(self.pool.clone())))
+    }
+
     async fn close(&self) {
-        self.0.close().await;
+        self.pool.close().await;
     }
 }
 
@@ -159,6 +180,74 @@ fn insert(rows: usize) -> String {
     format!("INSERT INTO audit_record ({}) VALUES {rows}", columns::list())
 }
 
+pub(super) async fn rows<'c>(
+    by: impl sqlx::SqliteExecutor<'c>,
+    sql: String,
+    values: Vec<Value>,
+) -> Result<Vec<Row>, StoreError> {
+    let query = bind(sqlx::query(AssertSqlSafe(sql)), values);
+    query.fetch_all(by).await?.iter().map(read).collect()
+}
+
+pub(super) async fn transact(pool: &SqlitePool, statements: Vec<Statement>) -> Result<(), StoreError> {
+    let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
+    for Statement { sql, values } in statements {
+        bind(sqlx::query(sql), values).execute(&mut *transaction).await?;
+    }
+    Ok(transaction.commit().await?)
+}
+
+type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
+
+fn bind(mut query: Query<'_>, values: Vec<Value>) -> Query<'_> {
+    for value in values {
+        query = match value {
+            Value::Null => query.bind(None::<String>),
+            Value::Int(number) => query.bind(number),
+            Value::Text(text) => query.bind(text),
+            Value::Uuid(id) => query.bind(id.to_string()),
+            Value::Bytes(bytes) => query.bind(bytes),
+        };
+    }
+    query
+}
+
+/// Gives the rows of a SELECT to `take`, without keeping them.
+pub(super) async fn scan(
+    connection: &mut SqliteConnection,
+    sql: &str,
+    forms: &[Form],
+    take: Taker<'_>,
+) -> Result<(), StoreError> {
+    let mut stream = sqlx::query(AssertSqlSafe(sql.to_owned())).fetch(connection);
+    while let Some(row) = stream.try_next().await? {
+        let mut cells = [Cell::Null; columns::COLUMNS.len()];
+        for (index, (form, cell)) in forms.iter().zip(&mut cells).enumerate() {
+            let raw = row.try_get_raw(index)?;
+            if raw.is_null() {
+                continue;
+            }
+            // Whatever else a column was made to hold is no value of its form: it does not match, and is reported.
+            *cell = match (raw.type_info().name(), form) {
+                ("INTEGER", Form::Int) => Cell::Int(row.try_get(index)?),
+                ("TEXT", Form::Text) => Cell::Text(row.try_get(index)?),
+                ("TEXT", Form::Uuid) => {
+                    let text: &str = row.try_get(index)?;
+                    let id = text.parse::<Uuid>().ok();
+                    id.filter(|id| id.to_string() == text)
+                        .map_or(Cell::Text(text), Cell::Uuid)
+                }
+                ("BLOB", Form::Bytes) => Cell::Bytes(row.try_get(index)?),
+                _ => Cell::Text("(another type)"),
+            };
+        }
+        if take(&cells[..forms.len()]).is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
 fn read(row: &SqliteRow) -> Result<Row, StoreError> {
     (0..row.len())
         .map(|index| {
@@ -169,6 +258,7 @@ fn read(row: &SqliteRow) -> Result<Row, StoreError> {
             let kind = raw.type_info();
             Ok(match kind.name() {
                 "INTEGER" => Value::Int(row.try_get::<i64, _>(index)?),
+                "BLOB" => Value::Bytes(row.try_get::<Vec<u8>, _>(index)?),
                 // Whatever else a column was made to hold: compared as text it does not match, and is reported.
                 "TEXT" => Value::Text(row.try_get::<String, _>(index)?),
                 other => Value::Text(format!("({other})")),

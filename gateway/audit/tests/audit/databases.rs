@@ -8,7 +8,11 @@ use std::{
     time::Duration,
 };
 
-use cordon_audit::{AuditConfig, Intent, Outcome, Recorder, Seal, Shipping, SpoolConfig, Store, StoreUrl};
+use cordon_audit::{
+    AuditConfig, Evidence, Intent, Outcome, Recorder, Seal, Sequencing, Shipping, SpoolConfig, Store,
+    StoreUrl, Verified,
+    note::{Algorithm, SigningKey},
+};
 use cordon_domain::{Action, Actor, Dialect, Door, ExchangeId, Identity, SystemClock, UpstreamKind};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 use tempfile::TempDir;
@@ -116,6 +120,19 @@ impl Place {
         open(self.config(spool)).await
     }
 
+    /// The configuration of one that also puts records into trees.
+    pub(crate) fn sequenced(&self, spool: &str) -> AuditConfig {
+        AuditConfig {
+            sequencing: Some(Sequencing {
+                key: signing_key(),
+                every: Duration::from_millis(50),
+                memory: self.dir.path().join("signed"),
+                published: tokio::sync::broadcast::Sender::new(64),
+            }),
+            ..self.config(spool)
+        }
+    }
+
     pub(crate) async fn store(&self) -> Store {
         Store::open(&self.url()).await.unwrap()
     }
@@ -152,7 +169,14 @@ impl Place {
 
     /// Bodies of all records of one writer, in order.
     pub(crate) async fn bodies(&self) -> Vec<(String, i64, String)> {
-        let sql = "SELECT CAST(writer AS text), sequence, body FROM audit_record ORDER BY writer, sequence";
+        self.bodies_of(
+            "SELECT CAST(writer AS text), sequence, body FROM audit_record ORDER BY writer, sequence",
+        )
+        .await
+    }
+
+    /// Rows of a text, a number and a text.
+    pub(crate) async fn bodies_of(&self, sql: &'static str) -> Vec<(String, i64, String)> {
         match self.kind {
             Kind::Sqlite => {
                 let path = self.dir.path().join("audit.db");
@@ -241,14 +265,30 @@ pub(crate) async fn exchange(recorder: &Recorder, user: &str) -> ExchangeId {
 
 /// Shuts down with everything shipped.
 pub(crate) async fn finish(shipping: Shipping) {
-    assert_eq!(shipping.shutdown(Duration::from_secs(60)).await, 0);
+    assert_eq!(shipping.shutdown(Duration::from_secs(20)).await, 0);
 }
 
-pub(crate) async fn verify(place: &Place, spool: Option<&Path>) -> Result<cordon_audit::Verified, String> {
+pub(crate) async fn verify(place: &Place, spool: Option<&Path>) -> Result<Verified, String> {
+    verify_by(
+        place,
+        &Evidence {
+            spool,
+            ..Evidence::default()
+        },
+    )
+    .await
+}
+
+pub(crate) async fn verify_by(place: &Place, evidence: &Evidence<'_>) -> Result<Verified, String> {
     let store = place.store().await;
-    let result = cordon_audit::verify(&store, spool)
+    let result = cordon_audit::verify(&store, evidence)
         .await
         .map_err(|e| e.to_string());
     store.close().await;
     result
+}
+
+/// The key that tests sign checkpoints by.
+pub(crate) fn signing_key() -> Arc<SigningKey> {
+    Arc::new(SigningKey::from_seed("cordon/test", Algorithm::Ed25519, &[7; 32]).unwrap())
 }

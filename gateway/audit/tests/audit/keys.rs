@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use cordon_audit::{
-    AuditConfig, AuditUnavailable, Body, CommitmentKey, FileKeys, KeyFuture, Outcome, Part, Pseudonyms,
-    Recording, Seal, Sealing, Store, StoreUrl, Subjects, TenantKeyError, TenantKeys, open, payload::Payload,
-    verify,
+    AuditConfig, AuditUnavailable, Body, CommitmentKey, Evidence, FileKeys, KeyFuture, Outcome, Part,
+    Pseudonyms, Recording, Seal, Sealing, Store, StoreUrl, Subjects, TenantKeyError, TenantKeys, open,
+    payload::Payload, verify,
 };
 use cordon_domain::{AuditLevel, ExchangeId, SystemClock};
 use zeroize::Zeroizing;
@@ -60,7 +60,12 @@ async fn names_and_texts_are_on_no_disk_and_the_chain_verifies() {
     assert_eq!(shipping.shutdown(Duration::from_secs(20)).await, 0);
 
     let store = Store::open(&url).await.unwrap();
-    verify(&store, Some(&dir.path().join("spool"))).await.unwrap();
+    let spool = dir.path().join("spool");
+    let evidence = Evidence {
+        spool: Some(&spool),
+        ..Evidence::default()
+    };
+    verify(&store, &evidence).await.unwrap();
     store.close().await;
     let mut files = vec![dir.path().to_owned()];
     let mut read = 0;

@@ -15,3 +15,4 @@ mod relay;
 mod searching;
 mod shipping;
 mod tampering;
+mod trees;

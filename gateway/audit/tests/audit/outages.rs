@@ -152,7 +152,11 @@ async fn a_database_that_loses_power_gets_everything_once() {
     server.start();
     finish(shipping).await;
     let open = cordon_audit::Store::open(&store).await.unwrap();
-    let verified = cordon_audit::verify(&open, Some(&spool)).await.unwrap();
+    let evidence = cordon_audit::Evidence {
+        spool: Some(&spool),
+        ..cordon_audit::Evidence::default()
+    };
+    let verified = cordon_audit::verify(&open, &evidence).await.unwrap();
     open.close().await;
     assert_eq!((verified.records, verified.unsealed), (2 * recorded, 0));
     let mut connection = PgConnection::connect(&server.url()).await.unwrap();

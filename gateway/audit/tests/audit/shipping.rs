@@ -107,7 +107,7 @@ async fn replicas_share_a_database_and_no_lock() {
     tokio::join!(finish(ship_a), finish(ship_b));
     for spool in ["a", "b"] {
         let verified = verify(&place, Some(&place.spool(spool))).await.unwrap();
-        assert_eq!((verified.records, verified.heads.len()), (400, 2));
+        assert_eq!((verified.records, verified.chains.len()), (400, 2));
         assert!(verified.to_string().starts_with("ok 400 records, checkpoint "));
     }
 }

@@ -69,11 +69,11 @@ async fn every_kind_of_tampering_is_found_and_named() {
                 here(3), here(5), here(99)
             ), 3, "is reordered: record 5"),
             (format!(
-                "INSERT INTO audit_record SELECT writer, 9, kind, at, exchange, actor, door, dialect, host, model, action, rule, upstream, outcome, entities, body FROM kept_record WHERE {}",
+                "INSERT INTO audit_record (writer, sequence, at, kind, class, body) SELECT writer, 9, at, kind, class, body FROM kept_record WHERE {}",
                 here(2)
             ), 9, "was added"),
             (format!(
-                "INSERT INTO audit_record SELECT writer, -1, kind, at, exchange, actor, door, dialect, host, model, action, rule, upstream, outcome, entities, body FROM kept_record WHERE {}",
+                "INSERT INTO audit_record (writer, sequence, at, kind, class, body) SELECT writer, -1, at, kind, class, body FROM kept_record WHERE {}",
                 here(2)
             ), 0, "was added"),
             // The position too.
@@ -111,7 +111,8 @@ async fn a_doubled_record_is_found_where_keys_were_dropped() {
         place
             .execute(match kind {
                 Kind::Sqlite => "DROP TABLE audit_record; ALTER TABLE kept_record RENAME TO audit_record;",
-                Kind::Postgres => "ALTER TABLE audit_record DROP CONSTRAINT audit_record_pkey",
+                // Its partitions have no key to drop: a key of theirs would have to hold the time, too.
+                Kind::Postgres => "SELECT 1",
             })
             .await;
         verify(&place, None).await.unwrap();

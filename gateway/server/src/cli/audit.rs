@@ -7,9 +7,10 @@ use clap::{Args, Subcommand};
 use cordon_audit::Store;
 
 use super::{Where, runtime};
-use crate::{installation::Installation, serve};
+use crate::{audit_room, config::Config, installation::Installation};
 
 mod proof;
+mod prove;
 mod reference;
 mod search;
 mod verify;
@@ -31,6 +32,10 @@ enum AuditAction {
     Reference(reference::Reference),
     /// Check that no record is missing or altered, or that a proof's file holds; exit 1 names what is wrong.
     Verify(verify::Verify),
+    /// Write the proof that an exchange's records are in the audit, for whoever has no access to it.
+    Proof(prove::ProofOf),
+    /// Print the key that checkpoints and proofs are checked by.
+    Key(prove::Key),
     /// Cosign checkpoints of a log while they continue each other, on another machine than the log's.
     #[command(after_help = "Example:\n  cordon audit witness --dir /var/lib/cordon-witness --log cordon.pub")]
     Witness(witness::Run),
@@ -43,17 +48,19 @@ impl Audit {
             AuditAction::Search(search) => runtime()?.block_on(search.run()),
             AuditAction::Reference(reference) => reference.run(),
             AuditAction::Verify(verify) => runtime()?.block_on(verify.run()),
+            AuditAction::Proof(proof) => runtime()?.block_on(proof.run()),
+            AuditAction::Key(key) => key.run(),
             AuditAction::Witness(run) => runtime()?.block_on(run.run()),
         }
     }
 }
 
-async fn store(place: &Where) -> Result<(Installation, Store)> {
+async fn store(place: &Where) -> Result<(Config, Installation, Store)> {
     let config = place.load()?;
     let installation = Installation::of(&config);
-    let url = serve::store_url(&config, &installation)?;
+    let url = audit_room::store_url(&config, &installation)?;
     let store = Store::open(&url)
         .await
         .with_context(|| format!("the store {url} cannot be read"))?;
-    Ok((installation, store))
+    Ok((config, installation, store))
 }

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cordon_audit::payload::MAX_PAYLOAD_BYTES;
+use cordon_audit::{StoreUrl, TreeName, payload::MAX_PAYLOAD_BYTES};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -21,6 +21,16 @@ pub struct Audit {
     /// Days that records are kept, by retention class. `standard` is what routes get that name no class; it is kept for 400 days where it is not
     /// given here.
     pub retention: BTreeMap<String, u32>,
+    /// Where records are sent to, if by another role of the database than `store` names: one that may only insert. `cordon audit grant` gives a role
+    /// what it needs.
+    pub writer: Option<Setting>,
+    /// The role that owns the tables: it makes them, and drops partitions whose records had their time. That of `store` when absent.
+    pub owner: Option<Setting>,
+    /// File of the Ed25519 key that checkpoints are signed by (`PRIVATE+KEY+...`). All replicas need the same; when absent, it follows from the installation key.
+    pub signing_key: Option<PathBuf>,
+    /// A checkpoint of every tree that grew is signed every so many seconds.
+    #[schemars(range(min = 1, max = 5))]
+    pub checkpoint_seconds: u64,
     /// Where a record has to be before anything that depends on it goes on: in the spool on this machine (`local`), or in PostgreSQL as well
     /// (`local+postgres`). With the second, requests are refused while PostgreSQL is away.
     pub durability: Durability,
@@ -117,6 +127,7 @@ impl Audit {
         for (key, seconds, most) in [
             ("store_wait_seconds", self.store_wait_seconds, 300),
             ("heartbeat_seconds", self.heartbeat_seconds, 86_400),
+            ("checkpoint_seconds", self.checkpoint_seconds, 5),
         ] {
             if !(1..=most).contains(&seconds) {
                 faults.push((key, format!("`audit.{key}` must be 1 to {most}")));
@@ -141,6 +152,30 @@ impl Audit {
                 "vault",
                 "`audit.keys.vault.url` must be an https:// URL, as keys go to it".to_owned(),
             ));
+        }
+        let names = self.tenants.keys().map(|tenant| (tenant.as_str(), "standard"));
+        let classes = self.retention.keys().map(|class| ("default", class.as_str()));
+        for (tenant, class) in names.chain(classes) {
+            if TreeName::new(tenant, class).is_err() {
+                let what = "tenants and retention classes are named by 1 to 32 of a-z, 0-9, dot, underscore and hyphen, a letter or digit first";
+                faults.push(("audit", what.to_owned()));
+            }
+        }
+        if self.retention.contains_key(TreeName::governance().class()) {
+            let what = "`governance` is the class of what happened to the audit itself, and is kept for good";
+            faults.push(("retention", what.to_owned()));
+        }
+        if self.retention.values().any(|days| *days == 0) {
+            faults.push(("retention", "records are kept for a day at least".to_owned()));
+        }
+        let roles = [("writer", &self.writer), ("owner", &self.owner)];
+        for (key, url) in roles
+            .into_iter()
+            .filter_map(|(key, url)| Some((key, url.as_ref()?)))
+        {
+            if !matches!(url.value().parse(), Ok(StoreUrl::Postgres(_))) {
+                faults.push((key, format!("`audit.{key}` must be a postgres:// URL")));
+            }
         }
         faults
     }
@@ -183,6 +218,10 @@ impl Default for Audit {
         Self {
             tenants: BTreeMap::new(),
             retention: BTreeMap::from([("standard".to_owned(), 400)]),
+            writer: None,
+            owner: None,
+            signing_key: None,
+            checkpoint_seconds: 2,
             durability: Durability::Local,
             store_wait_seconds: 5,
             heartbeat_seconds: 60,

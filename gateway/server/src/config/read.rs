@@ -76,6 +76,14 @@ impl Config {
         if let Err(message) = config.store.resolve(base) {
             fault("store", message);
         }
+        for (key, url) in [
+            ("writer", &mut config.audit.writer),
+            ("owner", &mut config.audit.owner),
+        ] {
+            if let Some(Err(message)) = url.as_mut().map(|url| url.resolve(base)) {
+                fault(key, message);
+            }
+        }
         if let Some(token) = &mut config.intercept.authority.pkcs11
             && let Err(message) = token.pin.resolve(base)
         {
@@ -295,6 +303,7 @@ impl Config {
         }
         for path in [
             &mut self.policy,
+            &mut self.audit.signing_key,
             &mut self.fingerprints,
             &mut self.engine.binary,
             &mut self.engine.model,

@@ -28,9 +28,9 @@ pub(super) struct OfProof {
     /// Check a proof's file instead of the store; no configuration is needed.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "dir"], requires = "key")]
     pub(super) proof: Option<PathBuf>,
-    /// The log's key: `name+id+base64`, or a file that holds it.
-    #[arg(long, value_name = "KEY|FILE", requires = "proof")]
-    key: Option<String>,
+    /// The log's key: `name+id+base64`, or a file that holds it. `cordon audit key` prints it.
+    #[arg(long, value_name = "KEY|FILE")]
+    pub(super) key: Option<String>,
     /// A witness's key, in the same forms; can be given more than once.
     #[arg(long = "witness", value_name = "KEY|FILE", requires = "proof")]
     witnesses: Vec<String>,

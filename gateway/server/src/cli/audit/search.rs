@@ -74,7 +74,7 @@ enum Format {
 
 impl Search {
     pub(super) async fn run(self) -> Result<ExitCode> {
-        let (_, store) = store(&self.place).await?;
+        let (_, _, store) = store(&self.place).await?;
         let mut query = Query {
             actors: match &self.user {
                 Some(user) => spellings(user, &self.place.load()?)?,

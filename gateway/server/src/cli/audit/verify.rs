@@ -1,16 +1,20 @@
 //! `cordon audit verify`: whether every record is there, as it was written; or whether a proof's file holds.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
-use cordon_audit::VerifyError;
+use cordon_audit::{Evidence, VerifyError};
 
 use super::{
     super::{NO, Where, say},
-    proof::OfProof,
+    proof::{OfProof, key},
     store,
 };
+use crate::audit_room::checkpoint_key;
 
 /// Arguments of `cordon audit verify`.
 #[derive(Args)]
@@ -19,6 +23,9 @@ pub(super) struct Verify {
     place: Where,
     #[command(flatten)]
     of_proof: OfProof,
+    /// Checkpoints that were kept elsewhere: a note, or a folder that checkpoints are published to. The store must agree with each.
+    #[arg(long, value_name = "FILE|DIR", conflicts_with = "proof")]
+    checkpoints: Vec<PathBuf>,
 }
 
 impl Verify {
@@ -26,18 +33,50 @@ impl Verify {
         if let Some(file) = &self.of_proof.proof {
             return self.of_proof.verify(file);
         }
-        let (installation, store) = store(&self.place).await?;
+        let (config, installation, store) = store(&self.place).await?;
         let spool: Option<PathBuf> = Some(installation.spool()).filter(|spool| spool.is_dir());
-        match cordon_audit::verify(&store, spool.as_deref()).await {
+        let key = match &self.of_proof.key {
+            Some(text) => Some(key(text)?),
+            // On a machine that has the installation key, what is signed by it is known.
+            None => installation
+                .key()
+                .ok()
+                .map(|key| checkpoint_key(&config, &key))
+                .transpose()?
+                .map(|key| key.verifying().clone()),
+        };
+        let mut checkpoints = Vec::new();
+        for path in &self.checkpoints {
+            checkpoints.extend(notes(path)?);
+        }
+        let evidence = Evidence {
+            spool: spool.as_deref(),
+            key: key.as_ref(),
+            checkpoints,
+        };
+        match cordon_audit::verify(&store, &evidence).await {
             Ok(verified) => {
                 say(&verified.to_string());
                 Ok(ExitCode::SUCCESS)
             }
-            Err(VerifyError::Broken(broken)) => {
-                say(&broken.to_string());
+            Err(wrong @ (VerifyError::Broken(_) | VerifyError::Tree { .. } | VerifyError::NotOurs)) => {
+                say(&wrong.to_string());
                 Ok(ExitCode::from(NO))
             }
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// The notes in a file, or in a folder and those within it.
+fn notes(path: &Path) -> Result<Vec<String>> {
+    let cannot = || format!("the checkpoints in {} cannot be read", path.display());
+    if path.is_file() {
+        return Ok(vec![std::fs::read_to_string(path).with_context(cannot)?]);
+    }
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(path).with_context(cannot)? {
+        found.extend(notes(&entry.with_context(cannot)?.path())?);
+    }
+    Ok(found)
 }
