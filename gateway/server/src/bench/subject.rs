@@ -67,14 +67,14 @@ impl Subject {
         let config = folder.join("cordon.yaml");
         std::fs::write(folder.join("provider-ca.pem"), provider.ca_pem())?;
         std::fs::write(folder.join("policy.yaml"), POLICY)?;
-        // One caller at one address does here what thousands do elsewhere.
+        // One caller at one address does here what thousands do elsewhere. Records are counted, so none comes by the clock.
         let connections = most + PLACES;
         std::fs::write(
             &config,
             format!(
                 "dir: state\nlisten: {{ gateway: '127.0.0.1:0', proxy: '127.0.0.1:0', admin: '127.0.0.1:0' }}\n\
                  intercept: {{ hosts: [{HOST}], extra_roots: [provider-ca.pem], allow_private_tunnels: true }}\npolicy: policy.yaml\n\
-                 engine: {{ url: 'http://127.0.0.1:9' }}\nner: {{ enabled: false }}\nlog: {{ level: warn }}\n\
+                 engine: {{ url: 'http://127.0.0.1:9' }}\nner: {{ enabled: false }}\nlog: {{ level: warn }}\naudit: {{ heartbeat_seconds: 86400 }}\n\
                  limits: {{ tunnels: {most}, tunnels_per_actor: {most}, exchanges: {PLACES}, exchanges_per_actor: {PLACES}, connections: {connections}, \
                  connections_per_address: {connections}, requests_per_connection: 100000000, given_up_per_minute: 1000000 }}\n\
                  upstreams:\n  provider: {{ kind: cloud, hosts: [{HOST}], url: '{}', credentials: {PROVIDER_KEY}, dialects: [openai-chat], allow_private: true }}\n",
