@@ -44,6 +44,62 @@ async fn completed_answers_survive_kills_in_postgresql() {
     psql(&server, &format!("drop database {name} with (force)")).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_that_somebody_removes_is_put_back_and_told() {
+    let (cloud, on_prem) = (Upstream::behind_tls().await, Upstream::in_place_of_engine().await);
+    cloud.answer(|seen| echo_divided(seen, Deltas::Of(2)).in_pieces_of(50));
+    let home = Home::new(&Plan::with_cloud(OnPrem::StandIn(&on_prem), &cloud));
+    let key = home.key("ann", "staff");
+    let config = std::fs::read_to_string(home.path().join("cordon.yaml")).expect("a configuration");
+    home.write(
+        "cordon.yaml",
+        &format!("{config}audit: {{ heartbeat_seconds: 1 }}\n"),
+    );
+    let cordon = home.serve().await;
+    let caller = Caller::new(&cordon, Door::Proxy, &key);
+    let request = Talk::ALL[0].request("Write to person.test@hanbit-semi.com", false);
+    let mut ids = Vec::new();
+    for removed in [false, true] {
+        if removed {
+            let files = std::fs::read_dir(home.path().join("state/spool")).expect("a spool");
+            for path in files.map(|file| file.expect("a file").path()) {
+                if path.extension().is_some_and(|e| e == "seg") {
+                    std::fs::remove_file(path).expect("a segment can be removed");
+                }
+            }
+        }
+        let reply = caller.post(Talk::ALL[0], &request).await.expect("a reply");
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        ids.push(reply.exchange().to_owned());
+    }
+    let tampered = "cordon_spool_failures_total{what=\"tampered\"} 1";
+    cordon
+        .admin_until("/metrics", |reply| reply.text().contains(tampered))
+        .await;
+    cordon.kill().await;
+
+    let cordon = home.serve().await;
+    home.searched_until(&[], |found| holds_all(found, &ids)).await;
+    let events = |arguments: &[&str]| {
+        let told = home.run(&[&["audit", "search", "--events"], arguments].concat());
+        String::from_utf8_lossy(&told.stdout).into_owned()
+    };
+    let told = events(&[]);
+    assert!(
+        told.contains("spool_tampered segment_removed with records") && told.contains(", put back"),
+        "{told}"
+    );
+    assert!(!told.contains("heartbeat"), "{told}");
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    while !events(&["--heartbeats"]).contains("heartbeat every 1 s") {
+        assert!(tokio::time::Instant::now() < deadline, "no heartbeat comes");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(cordon.terminate().await, Some(0));
+    let verified = home.run(&["audit", "verify"]);
+    assert!(String::from_utf8_lossy(&verified.stdout).starts_with("ok "));
+}
+
 async fn psql(server: &str, statement: &str) {
     let output = tokio::process::Command::new("psql")
         .args([server, "-qc", statement])
