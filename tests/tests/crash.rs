@@ -217,6 +217,11 @@ async fn survive(database: Option<String>) {
     let verified = home.run(&["audit", "verify"]);
     let verified = String::from_utf8_lossy(&verified.stdout).into_owned();
     assert!(verified.starts_with("ok "), "{verified}");
+    eprintln!(
+        "{} kills of the whole program: {} answers completed, each with its one record",
+        rounds().count(),
+        ids.len()
+    );
 }
 
 fn holds_all(found: &[serde_json::Value], ids: &[String]) -> bool {
