@@ -80,6 +80,8 @@ mod stored;
 pub use prove::{ProveError, prove};
 mod sequence;
 pub use sequence::{Published, Sequencing};
+mod testimony;
+pub use testimony::{Testimonies, Testimony, TestimonyError};
 
 mod verify;
 pub use verify::{Broken, ChainHead, Evidence, Fault, TreeFault, TreeHead, Verified, VerifyError, verify};

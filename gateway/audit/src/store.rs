@@ -256,6 +256,9 @@ pub(crate) trait Engine: Send + Sync {
     /// The right to put records into trees; none while another process has it.
     fn lease(&self) -> impl Future<Output = Result<Option<Lease>, StoreError>> + Send;
 
+    /// Does all of the statements or none, durably.
+    fn transact(&self, statements: Vec<Statement>) -> impl Future<Output = Result<(), StoreError>> + Send;
+
     fn close(&self) -> impl Future<Output = ()> + Send;
 }
 
@@ -346,6 +349,10 @@ impl Store {
 
     pub(crate) async fn lease(&self) -> Result<Option<Lease>, StoreError> {
         each!(self, engine => engine.lease().await)
+    }
+
+    pub(crate) async fn transact(&self, statements: Vec<Statement>) -> Result<(), StoreError> {
+        each!(self, engine => engine.transact(statements).await)
     }
 
     /// Closes its connections.

@@ -198,6 +198,10 @@ impl Engine for Postgres {
         Ok(held.then_some(Lease::Postgres(connection)))
     }
 
+    async fn transact(&self, statements: Vec<Statement>) -> Result<(), StoreError> {
+        transact(&mut *self.pool.acquire().await?, statements).await
+    }
+
     async fn close(&self) {
         self.pool.close().await;
     }

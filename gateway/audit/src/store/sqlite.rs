@@ -156,6 +156,10 @@ impl Engine for Sqlite {
         Ok(Some(Lease::Sqlite(self.pool.clone())))
     }
 
+    async fn transact(&self, statements: Vec<Statement>) -> Result<(), StoreError> {
+        transact(&self.pool, statements).await
+    }
+
     async fn close(&self) {
         self.pool.close().await;
     }

@@ -24,6 +24,16 @@ impl Subtree {
         self.index << self.height..(self.index + 1) << self.height
     }
 
+    /// The two subtrees that it consists of; none of a leaf.
+    #[must_use]
+    pub fn halves(self) -> Option<[Self; 2]> {
+        let height = self.height.checked_sub(1)?;
+        Some([0, 1].map(|half| Self {
+            height,
+            index: self.index * 2 + half,
+        }))
+    }
+
     /// The blocks that it consists of; none where it is smaller than one.
     #[must_use]
     pub fn blocks(self) -> Option<Range<u64>> {

@@ -3,8 +3,10 @@
 use std::{fmt::Write as _, time::Duration};
 
 use cordon_audit::{
-    Body, Event, Evidence, Outcome, PolicyReloaded, Recorder, Recording, Seal, TreeName, Verified,
+    Body, Event, Evidence, Outcome, PolicyReloaded, Published, Recorder, Recording, Seal, Testimonies,
+    Testimony, TreeName, Verified,
     note::{Checkpoint, Note},
+    tree::verify_consistency,
 };
 use cordon_domain::ExchangeId;
 use serde_json::Value;
@@ -333,4 +335,47 @@ async fn four_replicas_write_and_no_alarm_is_raised() {
     }
     let verified = verify(&place).await.unwrap();
     assert_eq!((verified.records, verified.behind), (3200, 0));
+}
+
+/// A witness is shown that each checkpoint continues the one before, and what it says is kept.
+#[tokio::test]
+async fn checkpoints_are_shown_to_continue_each_other() {
+    for kind in BOTH {
+        let place = place(kind).await;
+        let mut testimonies = Testimonies::new(place.url());
+        let notes = place
+            .bodies_of("SELECT tenant, size, note FROM audit_checkpoint ORDER BY tenant, class, size")
+            .await;
+        let mut compared = 0;
+        let mut before: Option<Checkpoint> = None;
+        for (_, _, note) in notes {
+            let note = Note::parse(note.as_bytes()).unwrap();
+            let new = Checkpoint::parse(note.text()).unwrap();
+            if let Some(old) = before.filter(|old| old.origin == new.origin) {
+                let tree = new.origin.rsplit_once('/').unwrap();
+                let tenant = tree.0.rsplit_once('/').unwrap().1;
+                let name = TreeName::new(tenant, tree.1).unwrap();
+                let path = testimonies.consistency(&name, old.size, new.size).await.unwrap();
+                verify_consistency(old.size, old.root, new.size, new.root, &path).unwrap();
+                let about = Published {
+                    tree: name,
+                    checkpoint: new.clone(),
+                    note,
+                };
+                for _ in 0..2 {
+                    testimonies
+                        .keep(&about, Testimony::Stamp("tsa.example", "MAA="), 1)
+                        .await
+                        .unwrap();
+                }
+                compared += 1;
+            }
+            before = Some(new);
+        }
+        assert!(compared >= 3, "{compared}");
+        let kept = place
+            .bodies_of("SELECT kind, size, line FROM audit_cosignature")
+            .await;
+        assert_eq!(kept.len(), compared, "{kind:?}");
+    }
 }
