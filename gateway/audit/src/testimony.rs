@@ -150,7 +150,9 @@ impl Testimonies {
     ) -> Result<(), TestimonyError> {
         let (kind, signer, line) = match testimony {
             // A name alone could be that of two keys.
-            Testimony::Cosignature(signature, key) => ("cosignature", key.to_string(), signature.to_string()),
+            Testimony::Cosignature(signature, key) => {
+                ("cosignature", key.to_string(), format!("{signature}\n"))
+            }
             Testimony::Stamp(authority, answer) => ("stamp", authority.to_owned(), answer.to_owned()),
         };
         let mut values = of(&about.tree);

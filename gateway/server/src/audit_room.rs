@@ -4,11 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use cordon_audit::{
-    AuditConfig, Durability, FileKeys, Pseudonyms, Recorder, Sealing, Sequencing, Shipping, StoreUrl,
-    Subjects, TenantKeys,
+    AuditConfig, Durability, FileKeys, Pseudonyms, Published, Recorder, Sealing, Sequencing, Shipping,
+    StoreUrl, Subjects, TenantKeys,
     note::{Algorithm, SigningKey},
 };
 use cordon_domain::Clock;
+use tokio::sync::broadcast;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -21,14 +22,14 @@ use crate::{
 /// Checkpoints that may wait for whoever passes them on; older ones are of no interest then.
 const PUBLISHED: usize = 64;
 
-/// Opens spool and store.
+/// Opens spool and store. Checkpoints are told as they are signed.
 pub async fn open(
     config: &Config,
     installation: &Installation,
     key: &InstallationKey,
     verification: &Verification,
     clock: Arc<dyn Clock>,
-) -> Result<(Recorder, Shipping)> {
+) -> Result<(Recorder, Shipping, broadcast::Receiver<Published>)> {
     let mut audit = AuditConfig::new(
         installation.spool(),
         store_url(config, installation)?,
@@ -45,18 +46,20 @@ pub async fn open(
             wait: Duration::from_secs(config.audit.store_wait_seconds),
         },
     };
+    let (published, signed) = broadcast::channel(PUBLISHED);
     audit.sequencing = Some(Sequencing {
         key: Arc::new(checkpoint_key(config, key)?),
         every: Duration::from_secs(config.audit.checkpoint_seconds),
         memory: installation.signed(),
-        published: tokio::sync::broadcast::Sender::new(PUBLISHED),
+        published,
     });
     let tenant_keys = tenant_keys(config, installation, &verification.upstreams);
     audit.sealing = Some(Sealing {
         pseudonyms: Pseudonyms::new(key.commitments()),
         subjects: Subjects::new(tenant_keys, clock.clone()),
     });
-    Ok(cordon_audit::open(audit, clock).await?)
+    let (recorder, shipping) = cordon_audit::open(audit, clock).await?;
+    Ok((recorder, shipping, signed))
 }
 
 /// Where the tenants' keys are.

@@ -14,6 +14,7 @@ mod kerberos;
 mod limits;
 mod read;
 mod setting;
+mod vouching;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
@@ -29,6 +30,7 @@ pub use self::{
     kerberos::Kerberos,
     limits::Limits,
     setting::{Aws, Setting},
+    vouching::{Bucket, Publication, Timestamps, WitnessedBy},
 };
 
 /// The whole configuration.

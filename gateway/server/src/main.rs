@@ -30,6 +30,7 @@ mod supervise;
 mod trust;
 mod upstream;
 mod vault;
+mod vouching;
 
 use std::{io::Write as _, process::ExitCode};
 

@@ -38,6 +38,7 @@ pub struct Metrics {
     reloads: IntCounterVec,
     ca_expires: IntGaugeVec,
     turned_away: IntCounterVec,
+    vouching: IntCounterVec,
 }
 
 /// A stage of the path of a request, as a label.
@@ -224,6 +225,11 @@ impl Metrics {
                 "Reloads of policy, detectors, keys, the authority and revocation lists.",
                 &["outcome"],
             ),
+            vouching: counters(
+                "audit_vouching_total",
+                "Checkpoints of the audit that witnesses, publications and the time-stamping authority took, or did not.",
+                &["kind", "name", "outcome"],
+            ),
             turned_away: counters(
                 "turned_away_total",
                 "Connections and requests turned away before the path of a request, by cause.",
@@ -318,6 +324,11 @@ impl Metrics {
     /// Notes how long a certificate of the authority is valid yet.
     pub fn ca_expires(&self, certificate: &str, seconds: i64) {
         self.ca_expires.with_label_values(&[certificate]).set(seconds);
+    }
+
+    /// Counts what became of a checkpoint of the audit with somebody who vouches for it.
+    pub fn vouched(&self, kind: &str, name: &str, outcome: &str) {
+        self.vouching.with_label_values(&[kind, name, outcome]).inc();
     }
 
     /// Counts a connection or request turned away by the listeners.

@@ -51,6 +51,7 @@ use crate::{
     supervise::{self, EngineState},
     trust,
     upstream::{self, Credentials, Spoken, Upstream, UpstreamClient, Upstreams, WayOut},
+    vouching,
 };
 
 /// Time the spool gets at shutdown to ship what it holds; the rest ships at the next start.
@@ -160,7 +161,7 @@ impl Server {
         let (stop, stop_last) = (CancellationToken::new(), CancellationToken::new());
         let negotiator = Negotiator::start(&config, &services, stop_last.clone()).await?;
 
-        let (recorder, shipping) = Box::pin(audit_room::open(
+        let (recorder, shipping, signed) = Box::pin(audit_room::open(
             &config,
             &installation,
             &key,
@@ -169,6 +170,15 @@ impl Server {
         ))
         .await?;
         let metrics = Arc::new(Metrics::new());
+        let around = vouching::Surroundings {
+            signed,
+            store: audit_room::store_url(&config, &installation)?,
+            way: way.clone(),
+            metrics: metrics.clone(),
+            clock: clock.clone(),
+            stop: stop_last.clone(),
+        };
+        vouching::start(&config.audit, around, &services).context("audit")?;
         let engine = supervise::watch_engine(
             &config.engine,
             |address| UpstreamClient::of_engine(address, &way, &config.limits),

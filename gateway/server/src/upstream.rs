@@ -44,11 +44,9 @@ mod connect;
 mod feed;
 mod signing;
 mod socket;
-use connect::{Connect, Reach};
-pub use connect::{Spoken, WayOut};
+pub use connect::{Connect, Reach, Spoken, WayOut};
 pub use feed::{Feed, FeedSender, Sent};
-use signing::Signer;
-pub use signing::{keep_fresh as keep_credentials_fresh, region};
+pub use signing::{Signer, keep_fresh as keep_credentials_fresh, region};
 pub use socket::{SocketReply, UpstreamSocket, UpstreamWriter};
 
 /// How much of a reply is read from a connection ahead of whoever takes it.

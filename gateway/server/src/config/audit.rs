@@ -9,7 +9,7 @@ use cordon_audit::{StoreUrl, TreeName, payload::MAX_PAYLOAD_BYTES};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{doors::Pkcs11, setting::Setting};
+use super::{Publication, Timestamps, WitnessedBy, doors::Pkcs11, setting::Setting};
 
 /// How long records are kept, who vouches for them, and what of an exchange they hold.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -31,6 +31,12 @@ pub struct Audit {
     /// A checkpoint of every tree that grew is signed every so many seconds.
     #[schemars(range(min = 1, max = 5))]
     pub checkpoint_seconds: u64,
+    /// Witnesses that are asked to cosign every checkpoint.
+    pub witnesses: Vec<WitnessedBy>,
+    /// Where every checkpoint is published.
+    pub publish: Vec<Publication>,
+    /// An authority that stamps checkpoints with the time (RFC 3161).
+    pub timestamps: Option<Timestamps>,
     /// Where a record has to be before anything that depends on it goes on: in the spool on this machine (`local`), or in PostgreSQL as well
     /// (`local+postgres`). With the second, requests are refused while PostgreSQL is away.
     pub durability: Durability,
@@ -168,6 +174,10 @@ impl Audit {
         if self.retention.values().any(|days| *days == 0) {
             faults.push(("retention", "records are kept for a day at least".to_owned()));
         }
+        let faulty = self.witnesses.iter().filter_map(WitnessedBy::fault);
+        faults.extend(faulty.map(|message| ("witnesses", message)));
+        let faulty = self.timestamps.iter().filter_map(Timestamps::fault);
+        faults.extend(faulty.map(|message| ("timestamps", message)));
         let roles = [("writer", &self.writer), ("owner", &self.owner)];
         for (key, url) in roles
             .into_iter()
@@ -221,6 +231,9 @@ impl Default for Audit {
             writer: None,
             owner: None,
             signing_key: None,
+            witnesses: Vec::new(),
+            publish: Vec::new(),
+            timestamps: None,
             checkpoint_seconds: 2,
             durability: Durability::Local,
             store_wait_seconds: 5,

@@ -225,6 +225,11 @@ impl Config {
                 "write `sqlite` or a postgres:// URL (best as ${env:DATABASE_URL})".to_owned(),
             );
         }
+        for publication in &mut config.audit.publish {
+            if let Some(message) = publication.resolve(base) {
+                fault("publish", message);
+            }
+        }
         for (key, message) in config.audit.faults(store) {
             fault(key, message);
         }

@@ -29,6 +29,7 @@ use crate::config;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const DATE: &str = "x-amz-date";
+const BODY_HASH: &str = "x-amz-content-sha256";
 const TOKEN: &str = "x-amz-security-token";
 
 /// Signs by the company's credentials of the moment.
@@ -65,12 +66,7 @@ impl Signer {
         let host = host(&uri).ok_or(UpstreamError::Unsendable)?;
         let region = self.region.as_deref().or_else(|| region(&host));
         let region = region.ok_or(UpstreamError::Unsendable)?;
-        for name in [
-            header::AUTHORIZATION.as_str(),
-            DATE,
-            TOKEN,
-            "x-amz-content-sha256",
-        ] {
+        for name in [header::AUTHORIZATION.as_str(), DATE, TOKEN, BODY_HASH] {
             headers.remove(name);
         }
         let moment = now
@@ -84,6 +80,11 @@ impl Signer {
         if let Some(token) = &keys.session_token {
             headers.insert(TOKEN, token.clone());
         }
+        let verbatim = self.service == "s3";
+        if verbatim {
+            let hash = HeaderValue::from_str(&hex::encode(Sha256::digest(&body)));
+            headers.insert(BODY_HASH, hash.map_err(|_| UpstreamError::Unsendable)?);
+        }
         let request = Canonical {
             method: method.as_str(),
             path: uri.path(),
@@ -93,6 +94,7 @@ impl Signer {
                 .unwrap_or_default(),
             headers: covered(headers, &host)?,
             body: &body,
+            verbatim,
         };
         let authorization = self.authorization(&keys, &request, &moment, region);
         let mut value = HeaderValue::from_str(&authorization).map_err(|_| UpstreamError::Unsendable)?;
@@ -165,11 +167,18 @@ struct Canonical<'a> {
     /// Names in lower case and in order.
     headers: Vec<(String, String)>,
     body: &'a [u8],
+    /// The path is signed as it is sent: so does S3, and no other service.
+    verbatim: bool,
 }
 
 impl Canonical<'_> {
     fn canonical(&self) -> String {
-        let mut out = format!("{}\n{}\n{}\n", self.method, path(self.path), query(self.query));
+        let path = if self.verbatim {
+            self.path.to_owned()
+        } else {
+            path(self.path)
+        };
+        let mut out = format!("{}\n{path}\n{}\n", self.method, query(self.query));
         for (name, value) in &self.headers {
             // Space around and within a value counts once.
             let value: Vec<&str> = value.split_ascii_whitespace().collect();
@@ -384,6 +393,7 @@ mod tests {
                 query,
                 headers,
                 body: b"",
+                verbatim: false,
             };
             let made = authorization(&request, "20150830T123600Z", "us-east-1");
             assert!(
@@ -413,6 +423,7 @@ mod tests {
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .to_vec(),
             body,
+            verbatim: false,
         };
         let made = authorization(&request, "20150830T123600Z", "us-east-1");
         assert_eq!(

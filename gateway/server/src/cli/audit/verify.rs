@@ -76,7 +76,12 @@ fn notes(path: &Path) -> Result<Vec<String>> {
     }
     let mut found = Vec::new();
     for entry in std::fs::read_dir(path).with_context(cannot)? {
-        found.extend(notes(&entry.with_context(cannot)?.path())?);
+        let entry = entry.with_context(cannot)?;
+        // What lies beside checkpoints: time stamps, and files that are being written.
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.ends_with(".tsr") && !name.ends_with(".new") {
+            found.extend(notes(&entry.path())?);
+        }
     }
     Ok(found)
 }
