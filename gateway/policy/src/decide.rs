@@ -37,6 +37,15 @@ pub const DEFAULT_RULE: &str = "default";
 /// The rule name of an exchange that was blocked for having more findings than the policy's limit.
 pub const TOO_MANY_FINDINGS_RULE: &str = "too-many-findings";
 
+/// How much of an exchange its records keep, and for how long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keep<'p> {
+    /// How much.
+    pub level: AuditLevel,
+    /// The retention class; none is the default one.
+    pub class: Option<&'p str>,
+}
+
 impl Policy {
     /// Decides an exchange. Verdicts come in the order of the findings.
     #[must_use]
@@ -82,9 +91,9 @@ impl Policy {
         second.into_decision(&engine.name)
     }
 
-    /// How much of an exchange its records keep. A condition that cannot be evaluated is passed over.
+    /// How much of an exchange its records keep, and for how long. A condition that cannot be evaluated is passed over.
     #[must_use]
-    pub fn record_level(&self, facts: &Facts<'_>, findings: &[Finding]) -> AuditLevel {
+    pub fn keep(&self, facts: &Facts<'_>, findings: &[Finding]) -> Keep<'_> {
         let counts = Counts::of(findings);
         let seen = Seen {
             facts,
@@ -96,7 +105,10 @@ impl Policy {
         self.records
             .iter()
             .find(|record| record.when.as_ref().is_none_or(holds))
-            .map_or(AuditLevel::default(), |record| record.level)
+            .map_or_else(Keep::default, |record| Keep {
+                level: record.level,
+                class: record.class.as_ref().map(|class| class.name.as_str()),
+            })
     }
 
     /// The questions whose answers could change the decision as it stands: those that the policy wants asked

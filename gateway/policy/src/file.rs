@@ -195,7 +195,14 @@ pub(crate) struct RecordEntry {
     pub(crate) when: Option<Spanned<String>>,
     /// `none` (that there was an exchange), `metadata` (who, where, under which rule, how many of which entity types), `redacted` (also the texts, sealed, as they left the building and came back) or `full` (the texts as they came and went, sealed).
     #[cfg_attr(test, schemars(with = "LevelName"))]
+    #[serde(default)]
     pub(crate) level: AuditLevel,
+    /// The retention class, one of `audit.retention` in the configuration. `standard`, when left out.
+    #[cfg_attr(
+        test,
+        schemars(with = "Option<String>", regex(pattern = r"^[a-z0-9][a-z0-9._-]{0,31}$"))
+    )]
+    pub(crate) class: Option<Spanned<String>>,
 }
 
 /// Says what happens to findings, or, without `entities`, to an exchange.

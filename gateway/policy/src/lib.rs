@@ -16,13 +16,13 @@ mod file;
 mod condition;
 
 mod policy;
-pub use policy::{Policy, Question, UpstreamName};
+pub use policy::{Policy, Question, RetentionClass, UpstreamName};
 
 mod facts;
 pub use facts::{Facts, Files, Upstream};
 
 mod decide;
-pub use decide::{DEFAULT_RULE, TOO_MANY_FINDINGS_RULE};
+pub use decide::{DEFAULT_RULE, Keep, TOO_MANY_FINDINGS_RULE};
 
 mod advice;
 pub use advice::{ACKNOWLEDGE_HEADER, refusal_message};

@@ -87,6 +87,16 @@ pub(crate) struct Route {
 pub(crate) struct Record {
     pub(crate) when: Option<Condition>,
     pub(crate) level: AuditLevel,
+    pub(crate) class: Option<RetentionClass>,
+}
+
+/// A retention class that records are kept by, as the file names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetentionClass {
+    /// The name.
+    pub name: String,
+    /// Where the file names it, as a diagnostic that says that no such class is configured.
+    pub absent: Diagnostic,
 }
 
 /// Where a route leads.
@@ -341,6 +351,11 @@ impl Policy {
             .collect()
     }
 
+    /// The retention classes that records are kept by.
+    pub fn retention_classes(&self) -> impl Iterator<Item = &RetentionClass> {
+        self.records.iter().filter_map(|record| record.class.as_ref())
+    }
+
     /// The upstreams that routes name, in the file's order; `engine` and `requested` are not names.
     pub fn upstream_names(&self) -> impl Iterator<Item = &UpstreamName> {
         self.upstream_names.iter()
@@ -410,6 +425,17 @@ impl Reading<'_> {
         Some(Record {
             when: when?,
             level: entry.value.level,
+            class: entry.value.class.map(|class| RetentionClass {
+                absent: Diagnostic::new(
+                    &self.file,
+                    class.referenced.into(),
+                    format!(
+                        "`{}` is no retention class of `audit.retention` in the configuration",
+                        class.value
+                    ),
+                ),
+                name: class.value,
+            }),
         })
     }
 

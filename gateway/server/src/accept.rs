@@ -8,7 +8,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use cordon_audit::{AuditUnavailable, Event, TunnelClosed, TunnelOpened};
+use cordon_audit::{AuditUnavailable, Event, Recording, TunnelClosed, TunnelOpened};
 use cordon_domain::{Actor, Door, ExchangeId};
 use cordon_intercept::{
     AnswerBody, Arrival, ConnectAnswer, ConnectAsk, Exchanges, SocketAnswer, TunnelRecord, TurnedAway,
@@ -335,7 +335,9 @@ struct OpenTunnel {
 impl OpenTunnel {
     async fn record(gate: Arc<Gate>, opened: TunnelOpened, share: Share) -> Result<Self, AuditUnavailable> {
         let exchange = opened.exchange;
-        gate.recorder.event(Event::TunnelOpened(opened)).await?;
+        let tree = gate.tree_of(&opened.actor, None);
+        let recording = Recording::of(Event::TunnelOpened(opened).into()).in_tree(tree);
+        gate.recorder.record(recording).await?;
         gate.metrics.tunnels.inc();
         Ok(Self {
             gate,

@@ -10,7 +10,8 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use cordon_audit::{BlindKey, CommitmentKey, Recorder};
+use cordon_audit::{BlindKey, CommitmentKey, Recorder, TreeName};
+use cordon_domain::Actor;
 use cordon_policy::PlaceholderKey;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
@@ -69,6 +70,18 @@ pub struct Gate {
 }
 
 impl Gate {
+    /// The tree that records about somebody belong into: the first tenant that one of the groups is of, and the class.
+    pub fn tree_of(&self, actor: &Actor, class: Option<&str>) -> TreeName {
+        let default = TreeName::default();
+        let tenants = &self.config.audit.tenants;
+        let tenant = tenants
+            .iter()
+            .find(|(_, tenant)| !tenant.groups.is_disjoint(&actor.groups))
+            .map_or(default.tenant(), |(name, _)| name);
+        // Both names were checked when they were read; what cannot be named is kept with all the rest.
+        TreeName::new(tenant, class.unwrap_or(default.class())).unwrap_or_default()
+    }
+
     /// Whether the proxy takes Kerberos tickets at the moment.
     pub fn takes_tickets(&self) -> bool {
         self.negotiator.is_some() && self.rules.load().principals.is_some()

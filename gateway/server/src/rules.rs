@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use cordon_audit::{Event, PolicyReloaded};
+use cordon_audit::{Event, PolicyReloaded, TreeName};
 use cordon_inspect::{
     Inspector, Ner, NerFiles,
     fingerprint::{self, FingerprintKey, Fingerprints},
@@ -107,6 +107,12 @@ impl Rules {
         for upstream in policy.upstream_names() {
             if !known(&upstream.name) {
                 unknown.push(upstream.absent.clone());
+            }
+        }
+        for class in policy.retention_classes() {
+            if class.name != TreeName::default().class() && !config.audit.retention.contains_key(&class.name)
+            {
+                unknown.push(class.absent.clone());
             }
         }
         if !policy.questions().is_empty()

@@ -73,13 +73,24 @@ impl Asked {
 fn the_first_record_that_matches_says_how_much_is_kept() {
     let asked = Asked::by(&[]);
     let level = |records: &str, findings: &[Finding]| {
-        parse(&format!("{records}rules: []\n")).record_level(&asked.facts(), findings)
+        parse(&format!("{records}rules: []\n"))
+            .keep(&asked.facts(), findings)
+            .level
     };
     assert_eq!(level("", &[]), AuditLevel::Metadata);
     let records = "records:\n- { when: 'counts.EMAIL > 0', level: redacted }\n- { when: 'door == \"proxy\"', level: none }\n- { level: full }\n";
     assert_eq!(level(records, &[]), AuditLevel::Full);
     assert_eq!(level(records, &[found("EMAIL")]), AuditLevel::Redacted);
     assert!(Policy::parse("p.yaml", "records: [{ level: most }]\nrules: []\n").is_err());
+    let policy = parse("records: [{ class: ten-years }]\nrules: []\n");
+    let facts = asked.facts();
+    let keep = policy.keep(&facts, &[]);
+    assert_eq!(
+        (keep.level, keep.class),
+        (AuditLevel::Metadata, Some("ten-years"))
+    );
+    let named: Vec<_> = policy.retention_classes().collect();
+    assert_eq!((named.len(), named[0].absent.line), (1, 1));
 }
 
 fn parse(policy: &str) -> Policy {

@@ -16,14 +16,15 @@ use std::{
 
 use bytes::Bytes;
 use cordon_audit::{
-    Asked, AuditUnavailable, Body, Claims, Commitment, Event, Intent, Outcome, Part, Refused, Seal,
-    Uninspected,
+    Asked, AuditUnavailable, Body, Claims, Commitment, Event, Intent, Outcome, Part, Recording, Refused,
+    Seal, TreeName, Uninspected,
 };
 use cordon_domain::{
     Action, Actor, AuditLevel, Decision, Dialect, Door, EntityType, ExchangeId, Fault, Finding, Identity,
     Refusal, Source, UpstreamKind,
 };
 use cordon_intercept::{AnswerBody, Arrival, ConnectAsk, TurnedAway, full_body};
+use cordon_policy::Keep;
 use cordon_wire::{Endpoint, Operation, Shape, Usage};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use tracing::{error, info, warn};
@@ -88,6 +89,8 @@ pub struct Draft {
     pub rpc: Option<cordon_wire::Rpc>,
     /// How much its records keep, once policy has said so.
     pub level: AuditLevel,
+    /// The tree that its records belong into.
+    tree: TreeName,
     /// The exchange's place among those under way.
     pub place: Option<Arc<Place>>,
     share: Option<Arc<Share>>,
@@ -202,6 +205,7 @@ impl Draft {
     }
 
     fn blank(gate: &Gate, exchange: ExchangeId, actor: Arc<Actor>, peer: SocketAddr, door: Door) -> Self {
+        let tree = gate.tree_of(&actor, None);
         Self {
             exchange,
             metrics: gate.metrics.clone(),
@@ -219,6 +223,7 @@ impl Draft {
             wants_page: false,
             rpc: None,
             level: AuditLevel::default(),
+            tree,
             place: None,
             share: None,
             connection: None,
@@ -297,6 +302,12 @@ impl Draft {
             *self.reply_entities.entry(finding.entity.clone()).or_default() += 1;
             self.metrics.reply_findings(finding.entity.as_str(), 1);
         }
+    }
+
+    /// Notes how much records keep, and for how long.
+    pub fn keep(&mut self, gate: &Gate, keep: Keep<'_>) {
+        self.level = keep.level;
+        self.tree = gate.tree_of(&self.actor, keep.class);
     }
 
     /// Notes the decision.
@@ -415,7 +426,8 @@ pub async fn uninspected(gate: &Gate, draft: &Draft, reason: &'static str) -> Re
         path: draft.path.clone(),
         reason: reason.to_owned(),
     });
-    gate.recorder.event(event).await.map_err(|_| Cause::Audit)
+    let recording = Recording::of(event.into()).in_tree(draft.tree.clone());
+    gate.recorder.record(recording).await.map_err(|_| Cause::Audit)
 }
 
 /// Makes the decision durable. Nothing has gone upstream yet.
@@ -493,7 +505,8 @@ pub async fn refused(gate: &Gate, draft: &mut Draft, cause: &Cause) -> Refusal {
                 status: refusal.status,
                 code: refusal.code.to_owned(),
             });
-            gate.recorder.event(event).await
+            let recording = Recording::of(event.into()).in_tree(draft.tree.clone());
+            gate.recorder.record(recording).await
         }
         Some(decided) => {
             let mut seal = draft.seal(cause.outcome());
@@ -690,7 +703,8 @@ pub async fn turned_away(gate: &Gate, turned: TurnedAway<Caller>) -> Response<An
             status: status.map_or(0, |status| status.as_u16()),
             code: turned.reason.code().to_owned(),
         });
-        if gate.recorder.event(event).await.is_err() {
+        let recording = Recording::of(event.into()).in_tree(gate.tree_of(&actor, None));
+        if gate.recorder.record(recording).await.is_err() {
             error!(%exchange, "what was turned away could not be recorded");
             refusal = Cause::Audit.refusal(exchange);
         }

@@ -32,7 +32,8 @@ pub fn decide(
     let requested = requested(gate, decoded);
     let facts = facts(gate, decoded, found, requested.as_ref(), draft);
     let decision = rules.policy.decide(&facts, &found.findings);
-    draft.level = rules.policy.record_level(&facts, &found.findings);
+    let keep = rules.policy.keep(&facts, &found.findings);
+    draft.keep(gate, keep);
     draft.found_values(&gate.blind_key, decoded, &found.findings);
     draft.decided(gate, rules, &decision);
     gate.metrics.stage(Stage::Decide, started.elapsed());

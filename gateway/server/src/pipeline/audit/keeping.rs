@@ -130,13 +130,15 @@ impl Draft {
         let kept = match self.level {
             AuditLevel::None => {
                 bare(&mut intent);
-                return Recording::of(Body::Intent(intent));
+                return Recording::of(Body::Intent(intent)).in_tree(self.tree.clone());
             }
             AuditLevel::Metadata => None,
             AuditLevel::Redacted => left,
             AuditLevel::Full => came,
         };
-        let mut recording = Recording::of(Body::Intent(intent)).of_actor(self.actor.clone());
+        let mut recording = Recording::of(Body::Intent(intent))
+            .in_tree(self.tree.clone())
+            .of_actor(self.actor.clone());
         if let Some(text) = kept.filter(|text| !text.is_empty()) {
             let bytes = text.len() as u64;
             recording = recording.keep(self.keeping.payload(Part::Request, self.level, text, bytes));
@@ -164,7 +166,9 @@ impl Draft {
                 ..Seal::new(exchange, outcome, status)
             };
         }
-        let recording = Recording::of(Body::Seal(seal)).of_actor(self.actor.clone());
+        let recording = Recording::of(Body::Seal(seal))
+            .in_tree(self.tree.clone())
+            .of_actor(self.actor.clone());
         let Beginning { kept, bytes } = std::mem::take(&mut self.keeping.reply);
         if bytes == 0 {
             return recording;
