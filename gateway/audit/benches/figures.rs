@@ -1,6 +1,6 @@
 //! The audit's figures: what an acknowledgement costs, how fast the store gets records, what memory a store that is away costs.
 //!
-//! `make figures`, or `PG_DURABLE=1 scripts/with-postgres cargo bench --locked -p cordon-audit --bench figures [-- acks|shipping|away ...]`
+//! `make figures`, or `PG_DURABLE=1 scripts/with-postgres cargo bench --locked -p cordon-audit --bench figures [-- acks|shipping|away|verifying ...]`
 //!
 //! With `DATABASE_URL` records are shipped to that PostgreSQL, otherwise to an SQLite file; `shipping` needs the first. All files
 //! lie in the system's temporary directory, so `TMPDIR` chooses the disk.
@@ -18,8 +18,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cordon_audit::{AuditConfig, Intent, Outcome, Recorder, Seal, Shipping, StoreUrl};
+use cordon_audit::{
+    AuditConfig, Evidence, Intent, Outcome, Recorder, Seal, Sequencing, Shipping, Store, StoreUrl,
+    note::{Algorithm, SigningKey},
+};
 use cordon_domain::{Action, Actor, Dialect, Door, ExchangeId, Identity, SystemClock, UpstreamKind};
+use sqlx::Connection as _;
 use tokio::{task::JoinSet, time::sleep};
 
 /// Exchanges under way at once.
@@ -30,6 +34,8 @@ const ACKS_FOR: Duration = Duration::from_secs(10);
 const WAITING: u64 = 150_000;
 /// New exchanges a second meanwhile.
 const MEANWHILE: u64 = 500;
+/// Exchanges of the store that is verified.
+const VERIFIED: u64 = 150_000;
 /// 100 a second for an hour.
 const HOUR: u64 = 360_000;
 
@@ -52,6 +58,9 @@ fn main() {
     }
     if wanted("shipping") {
         runtime.block_on(shipping());
+    }
+    if wanted("verifying") {
+        runtime.block_on(verifying());
     }
 }
 
@@ -138,6 +147,72 @@ async fn shipping() {
         shipped as f64 / took,
     );
     shipping.shutdown(Duration::from_secs(60)).await;
+}
+
+/// How fast a store is verified whose records are all in trees and signed for, and what a record takes in it.
+async fn verifying() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let url = store(dir.path());
+    let key =
+        Arc::new(SigningKey::from_seed("cordon/figures", Algorithm::Ed25519, &[7; 32]).expect("a name"));
+    let config = AuditConfig {
+        sequencing: Some(Sequencing {
+            key: Arc::clone(&key),
+            every: Duration::from_secs(2),
+            memory: dir.path().join("signed"),
+            published: tokio::sync::broadcast::Sender::new(8),
+        }),
+        ..AuditConfig::new(dir.path().join("spool"), url.clone(), "figures")
+    };
+    let (recorder, shipping) = cordon_audit::open(config, Arc::new(SystemClock))
+        .await
+        .expect("an open spool");
+    record(&recorder, VERIFIED).await;
+    shipping.shutdown(Duration::from_secs(120)).await;
+    let open = Store::open(&url).await.expect("a store");
+    let evidence = Evidence {
+        key: Some(key.verifying()),
+        ..Evidence::default()
+    };
+    let mut rates = Vec::new();
+    let mut records = 0;
+    for _ in 0..5 {
+        let started = Instant::now();
+        let verified = cordon_audit::verify(&open, &evidence)
+            .await
+            .expect("an untouched store");
+        assert_eq!(verified.behind, 0);
+        records = verified.records;
+        rates.push(records as f64 / started.elapsed().as_secs_f64());
+    }
+    rates.sort_by(f64::total_cmp);
+    println!(
+        "verifying: {records} records, all in signed trees: {:.0} records/s (median of 5)",
+        rates[2]
+    );
+    if env::var("DATABASE_URL").is_ok() {
+        let bytes = bytes_on_disk(&url_text()).await as f64;
+        println!(
+            "size: {:.0} bytes a record in PostgreSQL, indexes, leaves and checkpoints included ({:.0} an exchange)",
+            bytes / records as f64,
+            2.0 * bytes / records as f64,
+        );
+    }
+}
+
+fn url_text() -> String {
+    env::var("DATABASE_URL").unwrap_or_default()
+}
+
+/// What all tables of the audit take, with their indexes.
+async fn bytes_on_disk(url: &str) -> i64 {
+    let mut connection = sqlx::PgConnection::connect(url).await.expect("a connection");
+    let sum = "SELECT CAST(SUM(pg_total_relation_size(oid)) AS bigint) FROM pg_class \
+               WHERE relname LIKE 'audit\\_%' AND relkind = 'r' AND relnamespace = current_schema()::regnamespace";
+    sqlx::query_scalar(sum)
+        .fetch_one(&mut connection)
+        .await
+        .expect("a sum")
 }
 
 /// What memory the process has while an hour's records wait.
