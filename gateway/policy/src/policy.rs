@@ -427,7 +427,7 @@ impl Reading<'_> {
             level: entry.value.level,
             class: entry.value.class.map(|class| RetentionClass {
                 absent: Diagnostic::new(
-                    &self.file,
+                    self.file,
                     class.referenced.into(),
                     format!(
                         "`{}` is no retention class of `audit.retention` in the configuration",
