@@ -310,8 +310,9 @@ fn up_answers_and_is_found_by_the_other_commands() {
         }
         std::thread::sleep(std::time::Duration::from_millis(50));
     };
+    let owner = ends(0, &["audit", "reference", "owner", "--dir", dir], "");
     assert!(
-        found.contains("owner") && found.contains("SECRET.AWS_ACCESS_KEY=1") && found.contains("engine"),
+        found.contains(owner.trim()) && found.contains("SECRET.AWS_ACCESS_KEY=1") && found.contains("engine"),
         "{found}"
     );
     assert!(!found.contains(SECRET));

@@ -20,10 +20,11 @@
 
 mod record;
 pub use record::{
-    Answer, Asked, Body, Claims, ENTRY_VERSION, Entry, EntryError, EntryHash, Event, Heartbeat, Intent,
-    InvalidHash, InvalidTreeName, MAX_ENTRY_BYTES, Outcome, PolicyReloaded, Pruned, PrunedRun, Refused, Seal,
-    SpoolTampered, Started, Stopped, Tampering, TreeName, Trust, TrustPart, TrustReloaded, TunnelClosed,
-    TunnelOpened, Uninspected, WriterId,
+    Answer, Asked, Body, Claims, ENTRY_VERSION, Entry, EntryError, EntryHash, EraseRefused, Erased, Event,
+    Heartbeat, HoldPlaced, HoldReleased, HoldScope, Intent, InvalidHash, InvalidTreeName, MAX_ENTRY_BYTES,
+    Operator, Outcome, PolicyReloaded, Pruned, PrunedRun, Refused, RevealApproved, RevealRequested, Revealed,
+    Seal, Sealed, Searched, SpoolTampered, Started, Stopped, Tampering, TreeName, Trust, TrustPart,
+    TrustReloaded, TunnelClosed, TunnelOpened, Uninspected, WriterId,
 };
 
 mod secret_file;
@@ -49,6 +50,10 @@ pub use blind::{BlindKey, BlindValue, NotIndexed};
 
 mod attachment;
 pub use attachment::{Attachment, InvalidAttachment, SealedPart, WrappedKey};
+
+pub mod kept;
+
+pub mod oversight;
 
 pub mod tree;
 

@@ -83,6 +83,14 @@ impl Pseudonyms {
             | Body::Heartbeat(_)
             | Body::SpoolTampered(_)
             | Body::Pruned(_)
+            | Body::Searched(_)
+            | Body::Erased(_)
+            | Body::EraseRefused(_)
+            | Body::HoldPlaced(_)
+            | Body::HoldReleased(_)
+            | Body::RevealRequested(_)
+            | Body::RevealApproved(_)
+            | Body::Revealed(_)
             | Body::Stopped(_) => return None,
         };
         let subject = self.subject(actor);

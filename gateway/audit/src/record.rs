@@ -27,6 +27,12 @@ pub use tree_name::{InvalidTreeName, TreeName};
 mod spool;
 pub use spool::{Heartbeat, SpoolTampered, Tampering};
 
+mod oversight;
+pub use oversight::{
+    EraseRefused, Erased, HoldPlaced, HoldReleased, HoldScope, Operator, RevealApproved, RevealRequested,
+    Revealed, Sealed, Searched,
+};
+
 mod canonical;
 pub(crate) use canonical::canonical;
 
@@ -62,6 +68,22 @@ pub enum Body {
     SpoolTampered(SpoolTampered),
     /// Records had their time, and their partition is about to be dropped.
     Pruned(Pruned),
+    /// The audit was searched.
+    Searched(Searched),
+    /// A subject's keys are shredded.
+    Erased(Erased),
+    /// An erasure was asked for and not done.
+    EraseRefused(EraseRefused),
+    /// Something is not to be erased or pruned.
+    HoldPlaced(HoldPlaced),
+    /// A hold ends.
+    HoldReleased(HoldReleased),
+    /// Somebody asks to see something that is sealed.
+    RevealRequested(RevealRequested),
+    /// An approver agrees that it be revealed.
+    RevealApproved(RevealApproved),
+    /// Something that was sealed is shown.
+    Revealed(Revealed),
 }
 
 impl Body {
@@ -82,6 +104,14 @@ impl Body {
             Self::Heartbeat(_) => "heartbeat",
             Self::SpoolTampered(_) => "spool_tampered",
             Self::Pruned(_) => "pruned",
+            Self::Searched(_) => "searched",
+            Self::Erased(_) => "erased",
+            Self::EraseRefused(_) => "erase_refused",
+            Self::HoldPlaced(_) => "hold_placed",
+            Self::HoldReleased(_) => "hold_released",
+            Self::RevealRequested(_) => "reveal_requested",
+            Self::RevealApproved(_) => "reveal_approved",
+            Self::Revealed(_) => "revealed",
         }
     }
 
@@ -101,7 +131,15 @@ impl Body {
             | Self::Stopped(_)
             | Self::Heartbeat(_)
             | Self::SpoolTampered(_)
-            | Self::Pruned(_) => None,
+            | Self::Pruned(_)
+            | Self::Searched(_)
+            | Self::Erased(_)
+            | Self::EraseRefused(_)
+            | Self::HoldPlaced(_)
+            | Self::HoldReleased(_)
+            | Self::RevealRequested(_)
+            | Self::RevealApproved(_)
+            | Self::Revealed(_) => None,
         }
     }
 

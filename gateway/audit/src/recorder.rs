@@ -21,6 +21,7 @@ use tokio::{
 
 use crate::{
     disk::{Disk, RealDisk},
+    note::SigningKey,
     record::{Body, Event, Heartbeat, Intent, Outcome, Seal, TreeName},
     sequence::{Sequencer, Sequencing},
     ship::Shipper,
@@ -70,6 +71,8 @@ pub struct AuditConfig {
     pub sealing: Option<Sealing>,
     /// How records are put into trees; where it is absent, another process does it or nobody.
     pub sequencing: Option<Sequencing>,
+    /// The audit's key, for a writer that signs where its chain ends and leaves trees to others.
+    pub key: Option<Arc<SigningKey>>,
 }
 
 /// Where a record has to be before anything that depends on it goes on.
@@ -99,6 +102,7 @@ impl AuditConfig {
             durability: Durability::Local,
             sealing: None,
             sequencing: None,
+            key: None,
         }
     }
 }
@@ -136,6 +140,7 @@ pub async fn open(config: AuditConfig, clock: Arc<dyn Clock>) -> Result<(Recorde
         durability,
         sealing,
         sequencing,
+        key,
     } = config;
     let (linger, store_wait) = match durability {
         Durability::Local => (linger, None),
@@ -171,7 +176,7 @@ pub async fn open(config: AuditConfig, clock: Arc<dyn Clock>) -> Result<(Recorde
         clock,
         owner: owner.unwrap_or_else(|| url.clone()),
         url: by_writer.unwrap_or(url),
-        key: sequencing.map(|sequencing| sequencing.key),
+        key: sequencing.map(|sequencing| sequencing.key).or(key),
         name,
         store,
         linger,

@@ -51,6 +51,8 @@ pub struct Query {
     pub exchange: Option<ExchangeId>,
     /// Of [`events`]: heartbeats too. Otherwise they would be most of what is there.
     pub heartbeats: bool,
+    /// Of [`events`]: searches too, of which this may be one.
+    pub searches: bool,
     /// Rows wanted; 100 when 0, 1000 at most.
     pub limit: u32,
     /// Go on behind this row, for the next page.
@@ -135,18 +137,19 @@ pub async fn search(store: &Store, query: &Query) -> Result<Vec<Row>, StoreError
 }
 
 /// What happened to the gateways themselves, newest first: starts, stops, what was reloaded, who touched the spool. Of the query the
-/// times, the heartbeats and the limit count.
+/// times, the heartbeats, the searches and the limit count.
 ///
 /// # Errors
 /// As of [`search`].
 pub async fn events(store: &Store, query: &Query) -> Result<Vec<Entry>, StoreError> {
     let (since, until) = (query.since.unwrap_or(0), query.until.unwrap_or(u64::MAX));
     let limit = limit(query);
-    let kinds = if query.heartbeats {
-        ""
-    } else {
-        "AND kind <> 'heartbeat' "
-    };
+    let mut kinds = String::new();
+    for (kind, wanted) in [("heartbeat", query.heartbeats), ("searched", query.searches)] {
+        if !wanted {
+            kinds.push_str(&format!("AND kind <> '{kind}' "));
+        }
+    }
     let sql = format!(
         "SELECT body FROM audit_record WHERE exchange IS NULL AND at >= $1 AND at < $2 {kinds}\
          ORDER BY at DESC, writer DESC, sequence DESC LIMIT {limit}"

@@ -28,6 +28,7 @@ use crate::{
     spool::{Link, reader::Spooled},
 };
 
+mod attached;
 pub(crate) mod columns;
 mod lease;
 pub(crate) use lease::Lease;
@@ -341,6 +342,14 @@ impl Store {
 
     pub(crate) async fn append(&self, batch: Batch<'_>) -> Result<(), StoreError> {
         each!(self, engine => engine.append(batch).await)
+    }
+
+    /// Does all of the statements or none, durably.
+    pub(crate) async fn change(&self, statements: Vec<Statement>) -> Result<(), StoreError> {
+        match &self.0 {
+            Kind::Postgres(postgres) => postgres.change(statements).await,
+            Kind::Sqlite(sqlite) => sqlite.change(statements).await,
+        }
     }
 
     pub(crate) async fn snapshot(&self) -> Result<Snapshot, StoreError> {

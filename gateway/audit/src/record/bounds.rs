@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use cordon_domain::{Actor, EntityType, Identity, Source};
 
 use super::{
-    Asked, Body, Heartbeat, Intent, PolicyReloaded, Refused, Seal, SpoolTampered, Started, Stopped, Trust,
-    TrustReloaded, TunnelClosed, TunnelOpened, Uninspected,
+    Asked, Body, EraseRefused, Erased, Heartbeat, HoldPlaced, HoldReleased, Intent, Operator, PolicyReloaded,
+    Refused, RevealApproved, RevealRequested, Revealed, Seal, Sealed, Searched, SpoolTampered, Started,
+    Stopped, Trust, TrustReloaded, TunnelClosed, TunnelOpened, Uninspected,
 };
 use crate::payload::KeptPayload;
 
@@ -25,6 +26,12 @@ const ENTITY_TYPES: usize = 256;
 /// More than a policy can hold.
 const QUESTIONS: usize = 64;
 const SOURCES: usize = 32;
+const FILTERS: usize = 32;
+const APPROVERS: usize = 16;
+/// What people write of why they do something.
+const REASON_BYTES: usize = 1024;
+/// A name of 255 bytes, and 76 in base64.
+const SIGNATURE_BYTES: usize = 512;
 /// Their names have 40 bytes at most.
 const SETS: usize = 256;
 const FILE_BYTES: usize = 512;
@@ -205,6 +212,95 @@ impl Body {
             }
             // Names of trees are checked where they are made, and the runs are cut to a number that fits.
             Self::Pruned(_) => {}
+            Self::Searched(Searched {
+                operator,
+                filter,
+                value_of: _,
+            }) => {
+                bound_operator(operator);
+                while filter.len() > FILTERS {
+                    filter.pop_last();
+                }
+                filter.values_mut().for_each(|value| bound(value, NAME_BYTES));
+            }
+            Self::Erased(Erased {
+                operator,
+                tenant,
+                subject,
+                reason,
+                until,
+            }) => {
+                bound_operator(operator);
+                bound(tenant, NAME_BYTES);
+                bound(subject, NAME_BYTES);
+                bound(reason, REASON_BYTES);
+                bound_number(until);
+            }
+            Self::EraseRefused(EraseRefused {
+                operator,
+                tenant,
+                subject,
+                reason,
+                hold: _,
+            }) => {
+                bound_operator(operator);
+                bound(tenant, NAME_BYTES);
+                bound(subject, NAME_BYTES);
+                bound(reason, REASON_BYTES);
+            }
+            Self::HoldPlaced(HoldPlaced {
+                hold: _,
+                operator,
+                reason,
+                scope,
+            }) => {
+                bound_operator(operator);
+                bound(reason, REASON_BYTES);
+                bound_opt(scope.subject.as_mut(), NAME_BYTES);
+                for number in [&mut scope.since, &mut scope.until].into_iter().flatten() {
+                    bound_number(number);
+                }
+            }
+            Self::HoldReleased(HoldReleased {
+                hold: _,
+                operator,
+                reason,
+            }) => {
+                bound_operator(operator);
+                bound(reason, REASON_BYTES);
+            }
+            Self::RevealRequested(RevealRequested {
+                reveal: _,
+                operator,
+                reason,
+                of,
+                expires_at,
+            }) => {
+                bound_operator(operator);
+                bound(reason, REASON_BYTES);
+                if let Sealed::Name { tenant, subject } = of {
+                    bound(tenant, NAME_BYTES);
+                    bound(subject, NAME_BYTES);
+                }
+                bound_number(expires_at);
+            }
+            Self::RevealApproved(RevealApproved {
+                reveal: _,
+                operator,
+                signature,
+            }) => {
+                bound_operator(operator);
+                bound(signature, SIGNATURE_BYTES);
+            }
+            Self::Revealed(Revealed {
+                reveal: _,
+                operator,
+                approvers,
+            }) => {
+                bound_operator(operator);
+                approvers.truncate(APPROVERS);
+                approvers.iter_mut().for_each(|name| bound(name, NAME_BYTES));
+            }
         }
         self
     }
@@ -222,6 +318,11 @@ fn bound_trust(trust: &mut Trust) {
     certificates.values_mut().for_each(|hash| bound(hash, NAME_BYTES));
     bound_number(files);
     bound_opt(files_hash.as_mut(), NAME_BYTES);
+}
+
+fn bound_operator(operator: &mut Operator) {
+    bound(&mut operator.user, NAME_BYTES);
+    bound_opt(operator.claimed.as_mut(), NAME_BYTES);
 }
 
 fn bound_actor(actor: &mut Actor) {

@@ -169,7 +169,15 @@ impl<'a> Facts<'a> {
             | Body::Stopped(_)
             | Body::Heartbeat(_)
             | Body::SpoolTampered(_)
-            | Body::Pruned(_) => Self::default(),
+            | Body::Pruned(_)
+            | Body::Searched(_)
+            | Body::Erased(_)
+            | Body::EraseRefused(_)
+            | Body::HoldPlaced(_)
+            | Body::HoldReleased(_)
+            | Body::RevealRequested(_)
+            | Body::RevealApproved(_)
+            | Body::Revealed(_) => Self::default(),
         }
     }
 }

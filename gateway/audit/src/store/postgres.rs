@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use super::{
     Batch, Engine, Lease, Row, Snapshot, Statement, StoreError, Value,
+    attached::Attached,
     columns::{self, Cell, Facts, Form},
     expect_at, link, number,
     snapshot::Taker,
@@ -31,6 +32,7 @@ const CONNECTIONS: u32 = 4;
 const CONNECT: Duration = Duration::from_secs(10);
 /// The version of the tables that this program knows.
 const VERSION: i64 = 2;
+const TAKE_KEY: &str = "SELECT audit_take_key($1, $2, $3, $4, $5, $6)";
 /// Milliseconds of a day.
 const DAY: u64 = 86_400_000;
 /// Days that partitions are made ahead, so that midnight waits for none.
@@ -134,8 +136,22 @@ impl Postgres {
                 return Err(e.into());
             }
         };
+        let mut attached = Attached::beside(batch.records);
+        for (sql, values) in attached.inserts() {
+            let insert = bind(sqlx::query(AssertSqlSafe(sql)), values);
+            insert.execute(&mut *transaction).await?;
+        }
+        for values in attached.keys {
+            let take = bind(sqlx::query(TAKE_KEY), values);
+            take.execute(&mut *transaction).await?;
+        }
         transaction.commit().await?;
         Ok(())
+    }
+
+    pub(super) async fn change(&self, statements: Vec<Statement>) -> Result<(), StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        transact(&mut connection, statements).await
     }
 }
 

@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use super::{
     Batch, Engine, Lease, Row, Snapshot, Statement, StoreError, Value,
+    attached::Attached,
     columns::{self, Cell, Facts, Form},
     expect_at, link, number,
     snapshot::Taker,
@@ -33,6 +34,12 @@ const ADD_WRITER: &str = "INSERT INTO audit_writer (writer, name, sequence, hash
                           VALUES ($1, $2, 0, $3, $4) ON CONFLICT (writer) DO NOTHING";
 const MOVE_WRITER: &str =
     "UPDATE audit_writer SET sequence = $2, hash = $3, moved_at = $4, note = $5 WHERE writer = $1";
+
+/// A key of a subject that was erased since it was made is taken in without what it could open.
+const TAKE_KEY: &str = "INSERT INTO audit_key (id, tenant, subject, created_at, wrapped, name, erased_at) \
+     SELECT $1, $2, $3, $4, CASE WHEN e.at IS NULL THEN $5 END, CASE WHEN e.at IS NULL THEN $6 END, e.at \
+     FROM (SELECT 1) LEFT JOIN audit_erasure e ON e.tenant = $2 AND e.subject = $3 AND e.at >= $4 \
+     WHERE true ON CONFLICT (id) DO NOTHING";
 
 const CONNECTIONS: u32 = 4;
 /// How long one writer waits for another, e.g. for a migration.
@@ -68,6 +75,12 @@ impl Sqlite {
             .connect_with(options.clone())
             .await?;
         Ok(Self { pool, options })
+    }
+}
+
+impl Sqlite {
+    pub(super) async fn change(&self, statements: Vec<Statement>) -> Result<(), StoreError> {
+        transact(&self.pool, statements).await
     }
 }
 
@@ -136,6 +149,15 @@ impl Engine for Sqlite {
                 query.execute(&mut *transaction).await?;
                 rest = behind;
             }
+        }
+        let mut attached = Attached::beside(batch.records);
+        for (sql, values) in attached.inserts() {
+            let insert = bind(sqlx::query(AssertSqlSafe(sql)), values);
+            insert.execute(&mut *transaction).await?;
+        }
+        for values in attached.keys {
+            let take = bind(sqlx::query(TAKE_KEY), values);
+            take.execute(&mut *transaction).await?;
         }
         transaction.commit().await?;
         Ok(())

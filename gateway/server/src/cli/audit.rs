@@ -9,9 +9,14 @@ use cordon_audit::Store;
 use super::{Where, runtime};
 use crate::{audit_room, config::Config, installation::Installation};
 
+mod approver;
+mod desk;
+mod erase;
+mod hold;
 mod proof;
 mod prove;
 mod reference;
+mod reveal;
 mod search;
 mod verify;
 mod witness;
@@ -25,11 +30,22 @@ pub struct Audit {
 
 #[derive(Subcommand)]
 enum AuditAction {
-    /// Search exchanges, newest first.
+    /// Search exchanges, newest first. Every search is on record.
     Search(Box<search::Search>),
     /// Print the reference that stands in records for a user.
     #[command(after_help = "Example:\n  cordon audit reference j.kim --dir state")]
     Reference(reference::Reference),
+    /// Make a person's texts and name unreadable for good.
+    #[command(
+        after_help = "Example:\n  cordon audit erase --subject j.kim --reason 'request 7 under GDPR 17' --dir state"
+    )]
+    Erase(erase::Erase),
+    /// Hold keys against erasing, while a case is open.
+    Hold(hold::Hold),
+    /// Show what is kept sealed, after two others agreed.
+    Reveal(reveal::Reveal),
+    /// Keys that approve reveals.
+    Approver(approver::Approver),
     /// Check that no record is missing or altered, or that a proof's file holds; exit 1 names what is wrong.
     Verify(verify::Verify),
     /// Write the proof that an exchange's records are in the audit, for whoever has no access to it.
@@ -47,6 +63,10 @@ impl Audit {
         match self.action {
             AuditAction::Search(search) => runtime()?.block_on(search.run()),
             AuditAction::Reference(reference) => reference.run(),
+            AuditAction::Erase(erase) => runtime()?.block_on(erase.run()),
+            AuditAction::Hold(hold) => runtime()?.block_on(hold.run()),
+            AuditAction::Reveal(reveal) => runtime()?.block_on(reveal.run()),
+            AuditAction::Approver(approver) => approver.run(),
             AuditAction::Verify(verify) => runtime()?.block_on(verify.run()),
             AuditAction::Proof(proof) => runtime()?.block_on(proof.run()),
             AuditAction::Key(key) => key.run(),

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cordon_audit::{StoreUrl, TreeName, payload::MAX_PAYLOAD_BYTES};
+use cordon_audit::{StoreUrl, TreeName, note::VerifyingKey, payload::MAX_PAYLOAD_BYTES};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -51,6 +51,8 @@ pub struct Audit {
     pub payload_bytes: usize,
     /// Where the tenants' keys are, under which names of actors and what is kept of exchanges are sealed.
     pub keys: TenantKeyPlace,
+    /// Public keys of those who may approve that something sealed is shown, each the line that `cordon audit approver create` printed.
+    pub approvers: Vec<String>,
 }
 
 /// Where the tenants' keys are: in files, unless a token or a Vault is named.
@@ -137,6 +139,16 @@ impl Audit {
         ] {
             if !(1..=most).contains(&seconds) {
                 faults.push((key, format!("`audit.{key}` must be 1 to {most}")));
+            }
+        }
+        for key in &self.approvers {
+            if key.parse::<VerifyingKey>().is_err() {
+                faults.push((
+                    "approvers",
+                    format!(
+                        "`{key}` is no public key: write the line that `cordon audit approver create` printed"
+                    ),
+                ));
             }
         }
         if !(1..=MAX_PAYLOAD_BYTES).contains(&self.payload_bytes) {
@@ -240,6 +252,7 @@ impl Default for Audit {
             heartbeat_seconds: 60,
             payload_bytes: 1 << 20,
             keys: TenantKeyPlace::default(),
+            approvers: Vec::new(),
         }
     }
 }

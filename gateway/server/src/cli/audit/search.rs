@@ -1,18 +1,27 @@
 //! `cordon audit search`: who sent what, where, under which rule.
 
-use std::{fmt::Write as _, process::ExitCode};
+use std::{collections::BTreeMap, fmt::Write as _, io::Read as _, process::ExitCode};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
-use cordon_audit::{Asked, Body, Entry, Query, Row, Trust};
-use cordon_domain::{Action, ExchangeId};
+use cordon_audit::{
+    Asked, BlindKey, Body, Entry, HoldPlaced, Query, Row, Searched, Store, Trust, kept, oversight,
+};
+use cordon_domain::{Action, EntityType, ExchangeId};
 use time::{Date, OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
 
 use super::{
-    super::{Where, say},
-    reference::spellings,
-    store,
+    super::{NO, complain, say},
+    desk::{Desk, Who},
 };
+
+/// Values that an operator may look up in an hour.
+const LOOK_UPS: usize = 20;
+const HOUR: u64 = 3_600_000;
+/// Exchanges that one look-up finds at most.
+const MOST_FOUND: u32 = 1000;
+/// The longest value that is read from standard input.
+const MOST_VALUE: u64 = 4096;
 
 /// Arguments of `cordon audit search`.
 #[derive(Args)]
@@ -56,14 +65,20 @@ pub(super) struct Search {
     /// With --events: heartbeats too, whose absence tells when a gateway was away.
     #[arg(long, requires = "events")]
     heartbeats: bool,
+    /// With --events: searches of the audit too.
+    #[arg(long, requires = "events")]
+    searches: bool,
     /// Rows at most.
     #[arg(long, default_value_t = 100)]
     limit: usize,
     /// Form of the output.
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
+    /// Exchanges in whose request this value was found, by the blind index: twenty look-ups an hour. `-` reads it from standard input.
+    #[arg(long, requires = "entity", conflicts_with = "events")]
+    value: Option<String>,
     #[command(flatten)]
-    place: Where,
+    who: Who,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -73,13 +88,69 @@ enum Format {
 }
 
 impl Search {
+    /// What is asked for, as the record of the search has it; but for the user, whose reference is put there.
+    fn filter(&self) -> BTreeMap<String, String> {
+        let text = |value: &Option<String>| value.clone();
+        [
+            ("since", text(&self.since)),
+            ("until", text(&self.until)),
+            ("decision", text(&self.decision)),
+            ("rule", text(&self.rule)),
+            ("outcome", text(&self.outcome)),
+            ("entity", text(&self.entity)),
+            ("host", text(&self.host)),
+            ("upstream", text(&self.upstream)),
+            ("model", text(&self.model)),
+            ("exchange", self.exchange.map(|exchange| exchange.to_string())),
+            ("events", self.events.then(|| "yes".to_owned())),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+        .collect()
+    }
+
     pub(super) async fn run(self) -> Result<ExitCode> {
-        let (_, _, store) = store(&self.place).await?;
+        let filter = self.filter();
+        let desk = self.who.sit_down().await?;
+        let store = desk.store.clone();
+        let value = self.value.map(read_value).transpose()?;
+        let value_of = match (&value, &self.entity) {
+            (Some(_), Some(entity)) => Some(entity.parse::<EntityType>()?),
+            _ => None,
+        };
+        let blind = match (&value, &value_of) {
+            (Some(value), Some(entity)) => Some(BlindKey::of(&desk.key.commitments()).value(entity, value)?),
+            _ => None,
+        };
+        if value_of.is_some() && !may_look_up(&desk).await? {
+            desk.leave().await?;
+            complain(&format!("{LOOK_UPS} values an hour can be looked up; wait"));
+            return Ok(ExitCode::from(NO));
+        }
+        let mut recorded = filter;
+        if let Some(user) = &self.user {
+            recorded.insert("user".to_owned(), desk.reference(user));
+        }
+        let searched = Searched {
+            operator: desk.operator.clone(),
+            filter: recorded,
+            value_of: value_of.clone(),
+        };
+        desk.record(Body::Searched(searched)).await?;
+        let actors = match &self.user {
+            // Who shows no credentials stands in records as they are called.
+            Some(user) => vec![user.clone(), desk.reference(user)],
+            None => Vec::new(),
+        };
+        desk.leave().await?;
+        let within = match (blind, &value_of) {
+            (Some(blind), Some(entity)) => {
+                Some(kept::exchanges_with(&store, entity, blind, MOST_FOUND).await?)
+            }
+            _ => None,
+        };
         let mut query = Query {
-            actors: match &self.user {
-                Some(user) => spellings(user, &self.place.load()?)?,
-                None => Vec::new(),
-            },
+            actors,
             since: self.since.as_deref().map(moment).transpose()?,
             until: self.until.as_deref().map(moment).transpose()?,
             decision: self
@@ -95,12 +166,14 @@ impl Search {
                 .map(word)
                 .transpose()
                 .context("--outcome")?,
-            entity: self.entity,
+            // A look-up has said where already.
+            entity: self.entity.filter(|_| value_of.is_none()),
             host: self.host,
             upstream: self.upstream,
             model: self.model,
             exchange: self.exchange,
             heartbeats: self.heartbeats,
+            searches: self.searches,
             limit: 0,
             after: None,
         };
@@ -114,16 +187,18 @@ impl Search {
             }
             return Ok(ExitCode::SUCCESS);
         }
+        if let Some(within) = within {
+            for exchange in within.into_iter().take(self.limit) {
+                query.exchange = Some(exchange);
+                query.limit = 1;
+                print(&store, &query, self.format).await?;
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
         let mut left = self.limit;
         while left > 0 {
             query.limit = u32::try_from(left.min(1000)).unwrap_or(1000);
-            let rows = cordon_audit::search(&store, &query).await?;
-            for row in &rows {
-                say(&match self.format {
-                    Format::Text => shown(row),
-                    Format::Jsonl => serde_json::to_string(row).context("a record is plain JSON")?,
-                });
-            }
+            let rows = print(&store, &query, self.format).await?;
             left -= rows.len();
             query.after = rows.last().map(Row::position);
             if rows.len() < query.limit as usize {
@@ -132,6 +207,42 @@ impl Search {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Prints a page.
+async fn print(store: &Store, query: &Query, format: Format) -> Result<Vec<Row>> {
+    let rows = cordon_audit::search(store, query).await?;
+    for row in &rows {
+        say(&match format {
+            Format::Text => shown(row),
+            Format::Jsonl => serde_json::to_string(row).context("a record is plain JSON")?,
+        });
+    }
+    Ok(rows)
+}
+
+/// Whether the operator has not used up what may be looked up in an hour. Names that are only claimed do not count.
+async fn may_look_up(desk: &Desk) -> Result<bool> {
+    let since = desk.now().saturating_sub(HOUR);
+    let used = oversight::lookups(&desk.store, &desk.operator.user, since).await?;
+    Ok(used < LOOK_UPS)
+}
+
+/// The value to look up, which need not stand on the command line, where other users could read it.
+fn read_value(value: String) -> Result<String> {
+    if value != "-" {
+        return Ok(value);
+    }
+    let mut read = String::new();
+    let mut input = std::io::stdin().take(MOST_VALUE + 1);
+    input
+        .read_to_string(&mut read)
+        .context("the value is read from standard input")?;
+    ensure!(
+        read.len() as u64 <= MOST_VALUE,
+        "the value is longer than {MOST_VALUE} bytes"
+    );
+    Ok(read.trim().to_owned())
 }
 
 /// A name as records spell it.
@@ -143,7 +254,7 @@ fn word<T: serde::de::DeserializeOwned>(name: &str) -> Result<T> {
 }
 
 /// A day or a moment, in milliseconds since 1970.
-fn moment(text: &str) -> Result<u64> {
+pub(super) fn moment(text: &str) -> Result<u64> {
     let day = Date::parse(text, format_description!("[year]-[month]-[day]"));
     let at = match day {
         Ok(day) => day.midnight().assume_utc(),
@@ -198,6 +309,47 @@ fn happened(entry: &Entry) -> String {
                 _ => String::new(),
             };
             format!("{}{records}", it.what.name())
+        }
+        Body::Searched(it) => {
+            let filter: Vec<String> = it
+                .filter
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect();
+            format!("by {} {}", it.operator.name(), filter.join(" "))
+        }
+        Body::Erased(it) => format!("{} by {}: {}", it.subject, it.operator.name(), it.reason),
+        Body::EraseRefused(it) => {
+            format!(
+                "{} by {}: {}; hold {}",
+                it.subject,
+                it.operator.name(),
+                it.reason,
+                it.hold
+            )
+        }
+        Body::HoldPlaced(HoldPlaced {
+            hold,
+            operator,
+            reason,
+            ..
+        }) => {
+            format!("{hold} by {}: {reason}", operator.name())
+        }
+        Body::HoldReleased(it) => format!("{} by {}: {}", it.hold, it.operator.name(), it.reason),
+        Body::RevealRequested(it) => format!("{} by {}: {}", it.reveal, it.operator.name(), it.reason),
+        Body::RevealApproved(it) => format!(
+            "{} by {}",
+            it.reveal,
+            it.signature.split(' ').nth(1).unwrap_or_default()
+        ),
+        Body::Revealed(it) => {
+            format!(
+                "{} to {}, approved by {}",
+                it.reveal,
+                it.operator.name(),
+                it.approvers.join(", ")
+            )
         }
         _ => String::new(),
     };

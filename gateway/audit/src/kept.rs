@@ -1,0 +1,157 @@
+//! What the store keeps sealed beside records: payloads, keys of subjects, and the blind index. How it comes there is the shipper's.
+//!
+//! Erasing takes the wrapped keys out of their rows, and the names with them, and leaves a tombstone: keys that were made until
+//! then and come in later are taken in as erased. What the database keeps of the old rows (dead tuples, logs, backups) is the database's to
+//! forget; `docs/audit-payloads.md` says how.
+//!
+//! On failure: [`StoreError`]; a row that no version of Cordon wrote is `Garbled`.
+
+use cordon_domain::{EntityType, ExchangeId};
+use uuid::Uuid;
+
+use crate::{
+    attachment::{SealedPart, WrappedKey},
+    blind::BlindValue,
+    commitment::Part,
+    record::Entry,
+    store::{Statement, Store, StoreError, Value, number},
+};
+
+/// A subject's key as the store has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeptKey {
+    /// It is there.
+    Wrapped(WrappedKey),
+    /// It was shredded at that time, in milliseconds since 1970.
+    Erased(u64),
+}
+
+/// What is sealed beside a record.
+///
+/// # Errors
+/// When the store does not answer or is garbled.
+pub async fn payloads(store: &Store, entry: &Entry) -> Result<Vec<SealedPart>, StoreError> {
+    let sql = "SELECT key, part, sealed FROM audit_payload WHERE writer = $1 AND sequence = $2 AND at = $3 AND class = $4";
+    let values = vec![
+        entry.writer.into(),
+        number(entry.sequence),
+        number(entry.at),
+        Value::Text(entry.tree().class().to_owned()),
+    ];
+    let read = |row: &Vec<Value>| {
+        let [key, part, sealed] = row.as_slice() else {
+            return None;
+        };
+        let part = match part.text()? {
+            "request" => Part::Request,
+            "reply" => Part::Reply,
+            _ => return None,
+        };
+        Some(SealedPart {
+            key: key.uuid()?,
+            part,
+            sealed: sealed.bytes()?.to_vec(),
+        })
+    };
+    let rows = store.rows(sql.to_owned(), values).await?;
+    rows.iter()
+        .map(|row| read(row).ok_or(StoreError::Garbled("audit_payload")))
+        .collect()
+}
+
+/// The key of that id, if it ever came in.
+///
+/// # Errors
+/// When the store does not answer or is garbled.
+pub async fn key(store: &Store, id: Uuid) -> Result<Option<KeptKey>, StoreError> {
+    let found = keys(store, "id = $1", vec![Value::Uuid(id)]).await?;
+    Ok(found.into_iter().next())
+}
+
+/// All keys of a subject, the oldest first.
+///
+/// # Errors
+/// When the store does not answer or is garbled.
+pub async fn keys_of(store: &Store, tenant: &str, subject: &str) -> Result<Vec<KeptKey>, StoreError> {
+    let values = vec![Value::Text(tenant.to_owned()), Value::Text(subject.to_owned())];
+    keys(store, "tenant = $1 AND subject = $2", values).await
+}
+
+async fn keys(store: &Store, which: &'static str, values: Vec<Value>) -> Result<Vec<KeptKey>, StoreError> {
+    let sql = format!(
+        "SELECT id, tenant, subject, created_at, wrapped, name, erased_at FROM audit_key WHERE {which} ORDER BY created_at, id"
+    );
+    let read = |row: &Vec<Value>| {
+        let [id, tenant, subject, created_at, wrapped, name, erased_at] = row.as_slice() else {
+            return None;
+        };
+        Some(match (wrapped.bytes(), name.bytes()) {
+            (Some(wrapped), Some(name)) => KeptKey::Wrapped(WrappedKey {
+                id: id.uuid()?,
+                tenant: tenant.text()?.to_owned(),
+                subject: subject.text()?.to_owned(),
+                created_at: created_at.sequence()?,
+                wrapped: wrapped.to_vec(),
+                name: name.to_vec(),
+            }),
+            _ => KeptKey::Erased(erased_at.sequence()?),
+        })
+    };
+    let rows = store.rows(sql, values).await?;
+    rows.iter()
+        .map(|row| read(row).ok_or(StoreError::Garbled("audit_key")))
+        .collect()
+}
+
+/// Shreds all keys of a subject that were made until `until`, and those of that time that come in later. Says how many were there.
+///
+/// # Errors
+/// When the store does not answer; then none is shredded.
+pub async fn erase(store: &Store, tenant: &str, subject: &str, until: u64) -> Result<usize, StoreError> {
+    let there = keys_of(store, tenant, subject).await?;
+    let there = there
+        .iter()
+        .filter(|key| matches!(key, KeptKey::Wrapped(_)))
+        .count();
+    let (tenant, subject) = (
+        || Value::Text(tenant.to_owned()),
+        || Value::Text(subject.to_owned()),
+    );
+    let tombstone = Statement {
+        sql: "INSERT INTO audit_erasure (tenant, subject, at) VALUES ($1, $2, $3) \
+              ON CONFLICT (tenant, subject) DO UPDATE SET at = excluded.at WHERE audit_erasure.at < excluded.at",
+        values: vec![tenant(), subject(), number(until)],
+    };
+    let shred = Statement {
+        sql: "UPDATE audit_key SET wrapped = NULL, name = NULL, erased_at = $3 \
+              WHERE tenant = $1 AND subject = $2 AND created_at <= $3 AND wrapped IS NOT NULL",
+        values: vec![tenant(), subject(), number(until)],
+    };
+    // The tombstone first: a key that comes in between the two finds it.
+    store.change(vec![tombstone, shred]).await?;
+    Ok(there)
+}
+
+/// Exchanges that a value was found in, the newest first, with the time of the record.
+///
+/// # Errors
+/// When the store does not answer or is garbled.
+pub async fn exchanges_with(
+    store: &Store,
+    entity: &EntityType,
+    value: BlindValue,
+    most: u32,
+) -> Result<Vec<ExchangeId>, StoreError> {
+    let sql = format!(
+        "SELECT DISTINCT exchange FROM audit_value WHERE value = $1 AND entity = $2 ORDER BY exchange DESC LIMIT {most}"
+    );
+    let values = vec![
+        Value::Uuid(value.as_uuid()),
+        Value::Text(entity.as_str().to_owned()),
+    ];
+    let rows = store.rows(sql, values).await?;
+    rows.iter()
+        .map(|row| row.first().and_then(Value::uuid).map(ExchangeId::from))
+        .map(|exchange| exchange.ok_or(StoreError::Garbled("audit_value")))
+        .collect()
+}

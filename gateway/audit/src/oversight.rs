@@ -1,0 +1,393 @@
+//! Holds and reveals, as the records of them tell: there is no other state of either.
+//!
+//! A hold stands from its record until the record of its release. A reveal is asked for, approved by two people with keys of their own over the hash of the very
+//! record that asks, and may then be opened until it expires, by the one who asked.
+//!
+//! What is trusted: the approvers' public keys in the configuration, and that the records are what was written, which
+//! [`verify`](crate::verify()) shows. Somebody who writes into the database can take a hold away or add a request; that shows there, and they cannot approve.
+//!
+//! On failure: [`StoreError`]; [`NotRevealed`] says what a reveal still lacks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cordon_domain::ExchangeId;
+use uuid::Uuid;
+
+use crate::{
+    note::{Note, Signature, SigningKey, VerifyingKey},
+    record::{Body, Entry, EntryHash, HoldPlaced, HoldScope, RevealRequested, Searched},
+    store::{Store, StoreError, Value, number},
+};
+
+/// Approvals that a reveal needs.
+pub const APPROVALS: usize = 2;
+
+/// Records of people's doings with the audit, the oldest first.
+async fn told(store: &Store, kinds: &str, since: u64) -> Result<Vec<(Entry, EntryHash)>, StoreError> {
+    let sql = format!(
+        "SELECT body FROM audit_record WHERE class = 'governance' AND at >= $1 AND kind IN ({kinds}) ORDER BY at, writer, sequence"
+    );
+    let read = |row: &Vec<Value>| {
+        let body = row.first()?.text()?;
+        Some((
+            Entry::parse(body.as_bytes()).ok()?,
+            EntryHash::of(body.as_bytes()),
+        ))
+    };
+    let rows = store.rows(sql, vec![number(since)]).await?;
+    rows.iter()
+        .map(|row| read(row).ok_or(StoreError::Garbled("audit_record")))
+        .collect()
+}
+
+/// Holds that stand.
+///
+/// # Errors
+/// When the store does not answer or is garbled.
+pub async fn holds(store: &Store) -> Result<Vec<HoldPlaced>, StoreError> {
+    let mut holds = BTreeMap::new();
+    let mut released = BTreeSet::new();
+    for (entry, _) in told(store, "'hold_placed', 'hold_released'", 0).await? {
+        match entry.body {
+            Body::HoldPlaced(hold) => {
+                holds.insert(hold.hold, hold);
+            }
+            // Clocks of two machines differ, so a release may be told before its hold.
+            Body::HoldReleased(hold) => {
+                released.insert(hold.hold);
+            }
+            _ => {}
+        }
+    }
+    holds.retain(|id, _| !released.contains(id));
+    Ok(holds.into_values().collect())
+}
+
+/// The first hold that stands against erasing a subject.
+///
+/// # Errors
+/// When the store does not answer or is garbled.
+pub async fn hold_on(store: &Store, subject: &str) -> Result<Option<HoldPlaced>, StoreError> {
+    for hold in holds(store).await? {
+        if touches(store, &hold.scope, subject).await? {
+            return Ok(Some(hold));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether anything of a subject is within a hold's scope. A hold on a subject stands even if nothing of theirs is there yet.
+async fn touches(store: &Store, scope: &HoldScope, subject: &str) -> Result<bool, StoreError> {
+    let HoldScope {
+        subject: whose,
+        exchange,
+        since,
+        until,
+    } = scope;
+    if whose.as_ref().is_some_and(|whose| whose != subject) {
+        return Ok(false);
+    }
+    if whose.is_some() && exchange.is_none() && since.is_none() && until.is_none() {
+        return Ok(true);
+    }
+    let mut sql = String::from("SELECT 1 FROM audit_record WHERE actor = $1 AND at >= $2 AND at < $3");
+    let mut values = vec![
+        Value::Text(subject.to_owned()),
+        number(since.unwrap_or(0)),
+        number(until.unwrap_or(u64::MAX)),
+    ];
+    if let Some(exchange) = exchange {
+        values.push(Value::Uuid(exchange.as_uuid()));
+        sql.push_str(" AND exchange = $4");
+    }
+    sql.push_str(" LIMIT 1");
+    Ok(!store.rows(sql, values).await?.is_empty())
+}
+
+/// Look-ups of values by an operator since a time.
+///
+/// # Errors
+/// When the store does not answer or is garbled.
+pub async fn lookups(store: &Store, operator: &str, since: u64) -> Result<usize, StoreError> {
+    let told = told(store, "'searched'", since).await?;
+    let by = |entry: &Entry| matches!(&entry.body, Body::Searched(Searched { operator: by, value_of: Some(_), .. }) if by.user == operator);
+    Ok(told.iter().filter(|(entry, _)| by(entry)).count())
+}
+
+/// A reveal that was asked for.
+#[derive(Clone, Debug)]
+pub struct Reveal {
+    /// The request.
+    pub request: RevealRequested,
+    /// The hash of its record, which approvers sign.
+    record: EntryHash,
+    approvals: Vec<Signature>,
+    /// How often it was opened.
+    pub opened: usize,
+}
+
+/// What a reveal still lacks.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotRevealed {
+    /// Its time is over.
+    #[error("the request has expired; ask again")]
+    Expired,
+    /// Not enough approvers agreed.
+    #[error("it needs the approval of {APPROVALS} approvers other than the one who asked, and has {0}")]
+    NotApproved(usize),
+    /// Somebody else asked.
+    #[error("only {0}, who asked for it, can open it")]
+    AnothersRequest(String),
+    /// The approver asked for it.
+    #[error("{0} asked for it, and cannot approve it")]
+    OwnRequest(String),
+}
+
+/// All reveals that were asked for, the oldest first.
+///
+/// # Errors
+/// When the store does not answer or is garbled.
+pub async fn reveals(store: &Store) -> Result<Vec<Reveal>, StoreError> {
+    let told = told(store, "'reveal_requested', 'reveal_approved', 'revealed'", 0).await?;
+    let mut reveals: Vec<Reveal> = Vec::new();
+    for (entry, record) in &told {
+        if let Body::RevealRequested(request) = &entry.body {
+            reveals.push(Reveal {
+                request: request.clone(),
+                record: *record,
+                approvals: Vec::new(),
+                opened: 0,
+            });
+        }
+    }
+    let of = |reveals: &mut Vec<Reveal>, id: Uuid| reveals.iter().position(|it| it.request.reveal == id);
+    for (entry, _) in told {
+        match entry.body {
+            Body::RevealApproved(approved) => {
+                if let Some(at) = of(&mut reveals, approved.reveal)
+                    && let Ok(mut lines) = Signature::parse_lines(&format!("{}\n", approved.signature))
+                {
+                    reveals[at].approvals.append(&mut lines);
+                }
+            }
+            Body::Revealed(opened) => {
+                if let Some(at) = of(&mut reveals, opened.reveal) {
+                    reveals[at].opened += 1;
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(reveals)
+}
+
+impl Reveal {
+    /// What an approver signs.
+    fn text(&self) -> String {
+        let RevealRequested {
+            reveal, expires_at, ..
+        } = &self.request;
+        format!(
+            "cordon reveal approval v1\n{reveal}\n{}\n{expires_at}\n",
+            self.record
+        )
+    }
+
+    /// An approver's signature over the request, as a line.
+    ///
+    /// # Errors
+    /// When the approver is who asked.
+    pub fn approve(&self, key: &SigningKey, at: u64) -> Result<String, NotRevealed> {
+        let approver = key.verifying().name();
+        if approver == self.request.operator.name() {
+            return Err(NotRevealed::OwnRequest(approver.to_owned()));
+        }
+        Ok(key.sign(&self.text(), at).to_string())
+    }
+
+    /// Approvers, of those that are given, who agreed. Two keys of one name are one approver, and who asked is none.
+    #[must_use]
+    pub fn approvers(&self, known: &[VerifyingKey]) -> Vec<String> {
+        let agreed = |key: &&VerifyingKey| {
+            self.approvals.iter().any(|signature| {
+                let mut note = match Note::new(self.text()) {
+                    Ok(note) => note,
+                    Err(_) => return false,
+                };
+                note.push(signature.clone()).is_ok() && note.vouched_by(key).is_ok()
+            })
+        };
+        let names: BTreeSet<String> = known
+            .iter()
+            .filter(agreed)
+            .map(|key| key.name().to_owned())
+            .filter(|name| name != self.request.operator.name())
+            .collect();
+        names.into_iter().collect()
+    }
+
+    /// Whether it may be opened now by an operator; who approved.
+    ///
+    /// # Errors
+    /// When it may not.
+    pub fn may_open(
+        &self,
+        operator: &str,
+        known: &[VerifyingKey],
+        now: u64,
+    ) -> Result<Vec<String>, NotRevealed> {
+        if now >= self.request.expires_at {
+            return Err(NotRevealed::Expired);
+        }
+        if operator != self.request.operator.name() {
+            return Err(NotRevealed::AnothersRequest(
+                self.request.operator.name().to_owned(),
+            ));
+        }
+        let approvers = self.approvers(known);
+        if approvers.len() < APPROVALS {
+            return Err(NotRevealed::NotApproved(approvers.len()));
+        }
+        Ok(approvers)
+    }
+}
+
+/// The records of an exchange, the oldest first.
+///
+/// # Errors
+/// When the store does not answer or is garbled.
+pub async fn records_of(store: &Store, exchange: ExchangeId) -> Result<Vec<Entry>, StoreError> {
+    let sql = "SELECT body FROM audit_record WHERE exchange = $1 ORDER BY at, writer, sequence";
+    let rows = store
+        .rows(sql.to_owned(), vec![Value::Uuid(exchange.as_uuid())])
+        .await?;
+    rows.iter()
+        .map(|row| {
+            row.first()
+                .and_then(|body| Entry::parse(body.text()?.as_bytes()).ok())
+        })
+        .map(|entry| entry.ok_or(StoreError::Garbled("audit_record")))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use cordon_domain::ExchangeId;
+
+    use super::*;
+    use crate::{
+        commitment::Part,
+        note::Algorithm,
+        record::{Operator, Sealed},
+    };
+
+    fn operator(name: &str) -> Operator {
+        Operator {
+            user: name.to_owned(),
+            claimed: None,
+        }
+    }
+
+    fn asked(by: &str) -> Reveal {
+        Reveal {
+            request: RevealRequested {
+                reveal: Uuid::from_u128(7),
+                operator: operator(by),
+                reason: "case 12".into(),
+                of: Sealed::Payload {
+                    exchange: ExchangeId::from(Uuid::from_u128(8)),
+                    part: Part::Request,
+                },
+                expires_at: 1000,
+            },
+            record: EntryHash::of(b"the record"),
+            approvals: Vec::new(),
+            opened: 0,
+        }
+    }
+
+    fn approver(name: &str) -> SigningKey {
+        let dir = tempfile::tempdir().unwrap();
+        SigningKey::load_or_create(&dir.path().join("key"), name, Algorithm::Ed25519).unwrap()
+    }
+
+    fn approve(reveal: &mut Reveal, key: &SigningKey) {
+        let line = reveal.approve(key, 1).unwrap();
+        reveal
+            .approvals
+            .extend(Signature::parse_lines(&format!("{line}\n")).unwrap());
+    }
+
+    #[test]
+    fn two_others_approve_before_it_is_opened_in_time_by_who_asked() {
+        let keys = [approver("ann"), approver("bob"), approver("cat")];
+        let known: Vec<VerifyingKey> = keys.iter().map(|key| key.verifying().clone()).collect();
+        let mut reveal = asked("cat");
+        assert_eq!(
+            reveal.may_open("cat", &known, 1),
+            Err(NotRevealed::NotApproved(0))
+        );
+        approve(&mut reveal, &keys[0]);
+        approve(&mut reveal, &keys[0]);
+        assert_eq!(
+            reveal.may_open("cat", &known, 1),
+            Err(NotRevealed::NotApproved(1)),
+            "one approver twice"
+        );
+        assert_eq!(
+            reveal.approve(&keys[2], 1),
+            Err(NotRevealed::OwnRequest("cat".into()))
+        );
+        // A stranger, and an approver of the same name with a key that is not configured.
+        for stranger in [approver("dan"), approver("bob")] {
+            approve(&mut reveal, &stranger);
+        }
+        assert_eq!(
+            reveal.may_open("cat", &known, 1),
+            Err(NotRevealed::NotApproved(1))
+        );
+        approve(&mut reveal, &keys[1]);
+        assert_eq!(reveal.may_open("cat", &known, 1).unwrap(), ["ann", "bob"]);
+        assert_eq!(
+            reveal.may_open("ann", &known, 1),
+            Err(NotRevealed::AnothersRequest("cat".into()))
+        );
+        assert_eq!(reveal.may_open("cat", &known, 1000), Err(NotRevealed::Expired));
+
+        // Their signatures are worth nothing under another request, nor under one that was altered.
+        for altered in [
+            Reveal {
+                record: EntryHash::of(b"another record"),
+                ..reveal.clone()
+            },
+            Reveal {
+                request: RevealRequested {
+                    expires_at: 2000,
+                    ..reveal.request.clone()
+                },
+                ..reveal.clone()
+            },
+        ] {
+            assert_eq!(
+                altered.may_open("cat", &known, 1),
+                Err(NotRevealed::NotApproved(0))
+            );
+        }
+    }
+
+    #[test]
+    fn who_asked_does_not_count_even_if_they_sign() {
+        let keys = [approver("ann"), approver("cat")];
+        let known: Vec<VerifyingKey> = keys.iter().map(|key| key.verifying().clone()).collect();
+        let mut reveal = asked("cat");
+        approve(&mut reveal, &keys[0]);
+        let line = keys[1].sign(&reveal.text(), 1).to_string();
+        reveal
+            .approvals
+            .extend(Signature::parse_lines(&format!("{line}\n")).unwrap());
+        assert_eq!(
+            reveal.may_open("cat", &known, 1),
+            Err(NotRevealed::NotApproved(1))
+        );
+    }
+}
