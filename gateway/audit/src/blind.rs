@@ -157,8 +157,9 @@ fn normal(entity: &EntityType, value: &str) -> Zeroizing<String> {
         _ if entity.is_within("SECRET") => trimmed.to_owned(),
         _ => trimmed
             .chars()
-            .filter(|c| c.is_alphanumeric())
             .flat_map(char::to_uppercase)
+            // Behind it, as a capital may come with a mark of its own.
+            .filter(|c| c.is_alphanumeric())
             .collect(),
     })
 }

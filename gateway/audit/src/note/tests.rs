@@ -61,7 +61,8 @@ fn a_cosignature_is_over_the_text_that_its_specification_gives() {
     assert_eq!(bytes.len(), 4 + 8 + 64);
     let message = format!("cosignature/v1\ntime 1679315147\n{}", note.text());
     let vkey = witness.verifying().to_string();
-    let public = STANDARD.decode(vkey.rsplit_once('+').unwrap().1).unwrap();
+    // The last part may hold a plus of its own.
+    let public = STANDARD.decode(vkey.splitn(3, '+').nth(2).unwrap()).unwrap();
     assert_eq!(public[0], 4);
     aws_lc_rs::signature::UnparsedPublicKey::new(&aws_lc_rs::signature::ED25519, &public[1..])
         .verify(message.as_bytes(), &bytes[12..])
