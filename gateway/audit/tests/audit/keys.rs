@@ -3,14 +3,18 @@
 use std::{sync::Arc, time::Duration};
 
 use cordon_audit::{
-    AuditConfig, AuditUnavailable, Body, CommitmentKey, Evidence, FileKeys, KeyFuture, Outcome, Part,
-    Pseudonyms, Recording, Seal, Sealing, Store, StoreUrl, Subjects, TenantKeyError, TenantKeys, open,
-    payload::Payload, verify,
+    Attachment, AuditConfig, AuditUnavailable, BlindKey, Body, CommitmentKey, Evidence, FileKeys, KeyFuture,
+    Outcome, Part, Pseudonyms, Recording, Seal, Sealing, Store, StoreUrl, SubjectKey, Subjects,
+    TenantKeyError, TenantKeys,
+    kept::{self, KeptKey},
+    open, oversight,
+    payload::Payload,
+    verify,
 };
-use cordon_domain::{AuditLevel, ExchangeId, SystemClock};
+use cordon_domain::{AuditLevel, Clock, EntityType, ExchangeId, SystemClock};
 use zeroize::Zeroizing;
 
-use crate::databases::intent_by;
+use crate::databases::{BOTH, Place, intent_by};
 
 fn sealing(keys: Arc<dyn TenantKeys>) -> Sealing {
     Sealing {
@@ -84,6 +88,75 @@ async fn names_and_texts_are_on_no_disk_and_the_chain_verifies() {
         }
     }
     assert!(read > 3);
+}
+
+#[tokio::test]
+async fn either_store_keeps_what_travels_beside_records_and_forgets_a_subject_for_good() {
+    for kind in BOTH {
+        let place = Place::new(kind).await;
+        let files: Arc<dyn TenantKeys> = Arc::new(FileKeys::new(&place.dir.path().join("keys")));
+        let sealing = sealing(Arc::clone(&files));
+        let reference = sealing.pseudonyms.reference("ann.canary");
+        let mut config = place.config("a");
+        config.sealing = Some(sealing.clone());
+        let (recorder, shipping) = open(config, Arc::new(SystemClock)).await.unwrap();
+        let blind = BlindKey::of(&CommitmentKey::from_bytes([9; 32]));
+        let card: EntityType = "CREDIT_CARD".parse().unwrap();
+        let value = |number: u64| blind.value(&card, &format!("4111 {number:08}")).unwrap();
+        let exchange = ExchangeId::new();
+        // More than one statement's worth.
+        let values: Vec<_> = (0..123).map(|number| (card.clone(), value(number))).collect();
+        let kept = Recording::of(Body::Intent(intent_by("ann.canary", exchange)))
+            .keep(request(b"the text"))
+            .attach(Attachment::Values(values).encode())
+            .attach(b"what no version of Cordon wrote".to_vec());
+        recorder.record(kept).await.unwrap();
+        recorder
+            .seal(Seal::new(exchange, Outcome::Completed, 200))
+            .await
+            .unwrap();
+        assert_eq!(shipping.shutdown(Duration::from_secs(20)).await, 0, "{kind:?}");
+
+        let store = Store::open(&place.url()).await.unwrap();
+        let entry = oversight::records_of(&store, exchange).await.unwrap().remove(0);
+        let sealed = kept::payloads(&store, &entry).await.unwrap().remove(0);
+        let Some(KeptKey::Wrapped(wrapped)) = kept::key(&store, sealed.key).await.unwrap() else {
+            panic!("the key came in");
+        };
+        let key = SubjectKey::unwrap(&*files, &wrapped).await.unwrap();
+        assert_eq!(key.name(&wrapped).unwrap(), "ann.canary");
+        let text = cordon_audit::payload::open(&entry, &sealed, &key).unwrap();
+        assert_eq!(text.as_slice(), b"the text");
+        for number in [0, 122] {
+            let found = kept::exchanges_with(&store, &card, value(number), 10)
+                .await
+                .unwrap();
+            assert_eq!(found, [exchange]);
+        }
+        let none = kept::exchanges_with(&store, &card, value(123), 10).await.unwrap();
+        assert!(none.is_empty());
+
+        // Erased, it stays so: also for a key that was made before and comes in from another spool later.
+        let now = u64::try_from(SystemClock.now().unix_timestamp_nanos() / 1_000_000).unwrap();
+        assert_eq!(
+            kept::erase(&store, "default", &reference, now + 60_000)
+                .await
+                .unwrap(),
+            1
+        );
+        let mut config = place.config("b");
+        config.sealing = Some(Sealing {
+            subjects: Subjects::new(Arc::clone(&files), Arc::new(SystemClock)),
+            ..sealing
+        });
+        let (recorder, shipping) = open(config, Arc::new(SystemClock)).await.unwrap();
+        let late = Recording::of(Body::Intent(intent_by("ann.canary", ExchangeId::new())));
+        recorder.record(late.keep(request(b"late"))).await.unwrap();
+        assert_eq!(shipping.shutdown(Duration::from_secs(20)).await, 0, "{kind:?}");
+        let keys = kept::keys_of(&store, "default", &reference).await.unwrap();
+        assert_eq!(keys, vec![KeptKey::Erased(now + 60_000); 2], "{kind:?}");
+        verify(&store, &Evidence::default()).await.unwrap();
+    }
 }
 
 /// A tenant's key that is away.
