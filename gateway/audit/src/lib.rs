@@ -81,6 +81,8 @@ pub use store::{InvalidStoreUrl, Store, StoreError, StoreUrl};
 
 mod extent;
 mod prove;
+mod prune;
+pub use prune::{PruneError, Pruning, Retention, prune};
 mod stored;
 pub use prove::{ProveError, prove};
 mod sequence;

@@ -22,6 +22,7 @@ use tokio::{
 use crate::{
     disk::{Disk, RealDisk},
     note::SigningKey,
+    prune::{Retention, prune_hourly},
     record::{Body, Event, Heartbeat, Intent, Outcome, Seal, TreeName},
     sequence::{Sequencer, Sequencing},
     ship::Shipper,
@@ -71,6 +72,8 @@ pub struct AuditConfig {
     pub sealing: Option<Sealing>,
     /// How records are put into trees; where it is absent, another process does it or nobody.
     pub sequencing: Option<Sequencing>,
+    /// How long records are kept. Whoever puts records into trees also removes them when they had their time.
+    pub retention: Retention,
     /// The audit's key, for a writer that signs where its chain ends and leaves trees to others.
     pub key: Option<Arc<SigningKey>>,
 }
@@ -102,6 +105,7 @@ impl AuditConfig {
             durability: Durability::Local,
             sealing: None,
             sequencing: None,
+            retention: Retention::new(),
             key: None,
         }
     }
@@ -140,6 +144,7 @@ pub async fn open(config: AuditConfig, clock: Arc<dyn Clock>) -> Result<(Recorde
         durability,
         sealing,
         sequencing,
+        retention,
         key,
     } = config;
     let (linger, store_wait) = match durability {
@@ -171,10 +176,14 @@ pub async fn open(config: AuditConfig, clock: Arc<dyn Clock>) -> Result<(Recorde
         clock: Arc::clone(&clock),
         stop: sequencing_stopped,
     });
+    let owner = owner.unwrap_or_else(|| url.clone());
+    let prunes = sequencing.is_some() && !retention.is_empty();
+    let pruner_clock = Arc::clone(&clock);
+    let pruner_url = owner.clone();
     let shipper = Shipper {
         shared: Arc::clone(&shared),
         clock,
-        owner: owner.unwrap_or_else(|| url.clone()),
+        owner,
         url: by_writer.unwrap_or(url),
         key: sequencing.map(|sequencing| sequencing.key).or(key),
         name,
@@ -189,6 +198,10 @@ pub async fn open(config: AuditConfig, clock: Arc<dyn Clock>) -> Result<(Recorde
         store_wait,
         sealing,
     };
+    let pruner = prunes.then(|| {
+        let pruning = prune_hourly(recorder.clone(), pruner_url, retention, pruner_clock);
+        tokio::spawn(pruning)
+    });
     let shipping = Shipping {
         asks: asks.clone(),
         shared: Arc::clone(&shared),
@@ -199,6 +212,7 @@ pub async fn open(config: AuditConfig, clock: Arc<dyn Clock>) -> Result<(Recorde
         beating: tokio::spawn(beat(asks.downgrade(), shared, heartbeat)),
         sequencer: sequencer.map(|sequencer| tokio::spawn(sequencer.run())),
         stop_sequencing,
+        pruner,
     };
     Ok((recorder, shipping))
 }
@@ -509,12 +523,16 @@ pub struct Shipping {
     beating: JoinHandle<()>,
     sequencer: Option<JoinHandle<()>>,
     stop_sequencing: watch::Sender<bool>,
+    pruner: Option<JoinHandle<()>>,
 }
 
 impl Shipping {
     /// Closes the spool to new entries, makes those that wait durable, and ships until the store has all
     /// or `deadline` has passed. Returns how many records stay in the spool for the next start.
     pub async fn shutdown(mut self, deadline: Duration) -> u64 {
+        if let Some(pruner) = self.pruner.take() {
+            pruner.abort();
+        }
         // A closed channel means that the writer has ended already.
         let _ = self.asks.send(Ask::Close).await;
         let thread = self.thread.get_mut().ok().and_then(Option::take);
@@ -549,7 +567,10 @@ impl Drop for Shipping {
     fn drop(&mut self) {
         self.looking.abort();
         self.beating.abort();
-        for task in [&self.shipper, &self.sequencer].into_iter().flatten() {
+        for task in [&self.shipper, &self.sequencer, &self.pruner]
+            .into_iter()
+            .flatten()
+        {
             task.abort();
         }
     }

@@ -254,6 +254,12 @@ pub(crate) trait Engine: Send + Sync {
     /// The store as it is at this moment.
     fn snapshot(&self) -> impl Future<Output = Result<Snapshot, StoreError>> + Send;
 
+    /// Days before `before`, counted from 1970-01-01, of which a class has records or room for them.
+    fn days(&self, class: &str, before: u64) -> impl Future<Output = Result<Vec<u64>, StoreError>> + Send;
+
+    /// Removes all that a class has of a day: records, and what lies beside them.
+    fn drop_day(&self, class: &str, day: u64) -> impl Future<Output = Result<(), StoreError>> + Send;
+
     /// The right to put records into trees; none while another process has it.
     fn lease(&self) -> impl Future<Output = Result<Option<Lease>, StoreError>> + Send;
 
@@ -354,6 +360,14 @@ impl Store {
 
     pub(crate) async fn snapshot(&self) -> Result<Snapshot, StoreError> {
         each!(self, engine => engine.snapshot().await)
+    }
+
+    pub(crate) async fn days(&self, class: &str, before: u64) -> Result<Vec<u64>, StoreError> {
+        each!(self, engine => engine.days(class, before).await)
+    }
+
+    pub(crate) async fn drop_day(&self, class: &str, day: u64) -> Result<(), StoreError> {
+        each!(self, engine => engine.drop_day(class, day).await)
     }
 
     pub(crate) async fn lease(&self) -> Result<Option<Lease>, StoreError> {

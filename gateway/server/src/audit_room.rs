@@ -53,6 +53,7 @@ pub async fn open(
         memory: installation.signed(),
         published,
     });
+    audit.retention.clone_from(&config.audit.retention);
     let tenant_keys = tenant_keys(config, installation, &verification.upstreams);
     audit.sealing = Some(Sealing {
         pseudonyms: Pseudonyms::new(key.commitments()),

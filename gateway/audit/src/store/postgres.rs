@@ -198,10 +198,53 @@ impl Engine for Postgres {
 
     async fn snapshot(&self) -> Result<Snapshot, StoreError> {
         let mut connection = self.options.connect().await?;
-        sqlx::query("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            .execute(&mut connection)
-            .await?;
+        // The lock keeps partitions from being dropped under it, of which a snapshot alone would not know.
+        sqlx::raw_sql(
+            "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; \
+             LOCK TABLE audit_record, audit_payload, audit_value IN ACCESS SHARE MODE",
+        )
+        .execute(&mut connection)
+        .await?;
         Ok(Snapshot::Postgres(connection))
+    }
+
+    async fn days(&self, class: &str, before: u64) -> Result<Vec<u64>, StoreError> {
+        // Partitions are named by their day; whatever else has such a name is none of ours.
+        let days = sqlx::query_scalar::<_, i64>(
+            "SELECT CAST(to_date(substr(leaf.relname, length($1) + 2), 'YYYYMMDD') - date '1970-01-01' AS bigint) \
+             FROM pg_inherits i JOIN pg_class leaf ON leaf.oid = i.inhrelid \
+             WHERE i.inhparent = to_regclass(quote_ident($1)) AND leaf.relname ~ '_[0-9]{8}$' ORDER BY 1",
+        )
+        .bind(format!("audit_record_{class}"))
+        .fetch_all(&self.pool)
+        .await?;
+        let days = days.into_iter().filter_map(|day| u64::try_from(day).ok());
+        Ok(days.filter(|day| *day < before).collect())
+    }
+
+    async fn drop_day(&self, class: &str, day: u64) -> Result<(), StoreError> {
+        // A table is waited for only shortly: whoever comes behind this in the queue for it waits too.
+        let mut transaction = self.pool.begin().await?;
+        sqlx::query("SET LOCAL lock_timeout = '2s'")
+            .execute(&mut *transaction)
+            .await?;
+        for table in ["audit_record", "audit_payload", "audit_value"] {
+            let names = sqlx::query_as::<_, (String,)>(
+                "SELECT quote_ident($1 || '_' || $2 || to_char(date '1970-01-01' + CAST($3 AS int), '\"_\"YYYYMMDD'))",
+            )
+            .bind(table)
+            .bind(class)
+            .bind(number(day).int())
+            .fetch_one(&mut *transaction)
+            .await?;
+            sqlx::raw_sql(AssertSqlSafe(format!("DROP TABLE IF EXISTS {}", names.0)))
+                .execute(&mut *transaction)
+                .await?;
+        }
+        transaction.commit().await?;
+        let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+        prepared.clear();
+        Ok(())
     }
 
     async fn lease(&self) -> Result<Option<Lease>, StoreError> {
@@ -399,6 +442,7 @@ fn read(row: &PgRow) -> Result<Row, StoreError> {
             let kind = raw.type_info();
             Ok(match kind.name() {
                 "INT8" => Value::Int(row.try_get::<i64, _>(index)?),
+                "INT4" => Value::Int(row.try_get::<i32, _>(index)?.into()),
                 "UUID" => Value::Uuid(row.try_get::<Uuid, _>(index)?),
                 "BYTEA" => Value::Bytes(row.try_get::<Vec<u8>, _>(index)?),
                 _ => Value::Text(row.try_get::<String, _>(index)?),

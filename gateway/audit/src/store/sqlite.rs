@@ -173,6 +173,36 @@ impl Engine for Sqlite {
         Ok(Snapshot::Sqlite(connection))
     }
 
+    async fn days(&self, class: &str, before: u64) -> Result<Vec<u64>, StoreError> {
+        let days = sqlx::query_scalar::<_, i64>(
+            "SELECT DISTINCT at / 86400000 FROM audit_record WHERE class = $1 AND at < $2 * 86400000 ORDER BY 1",
+        )
+        .bind(class.to_owned())
+        .bind(number(before).int())
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(days
+            .into_iter()
+            .filter_map(|day| u64::try_from(day).ok())
+            .collect())
+    }
+
+    async fn drop_day(&self, class: &str, day: u64) -> Result<(), StoreError> {
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        for sql in [
+            "DELETE FROM audit_record WHERE class = $1 AND at >= $2 * 86400000 AND at < ($2 + 1) * 86400000",
+            "DELETE FROM audit_payload WHERE class = $1 AND at >= $2 * 86400000 AND at < ($2 + 1) * 86400000",
+            "DELETE FROM audit_value WHERE class = $1 AND at >= $2 * 86400000 AND at < ($2 + 1) * 86400000",
+        ] {
+            sqlx::query(sql)
+                .bind(class.to_owned())
+                .bind(number(day).int())
+                .execute(&mut *transaction)
+                .await?;
+        }
+        Ok(transaction.commit().await?)
+    }
+
     async fn lease(&self) -> Result<Option<Lease>, StoreError> {
         // The file is one machine's, and its keys refuse a second leaf of the same index.
         Ok(Some(Lease::Sqlite(self.pool.clone())))

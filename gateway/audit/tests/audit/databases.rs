@@ -88,6 +88,14 @@ impl Place {
         }
     }
 
+    /// The same database, as another role.
+    pub(crate) fn url_as(&self, role: &str) -> StoreUrl {
+        let url = postgres_url();
+        let (scheme, rest) = url.split_once("://").unwrap();
+        let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+        self.in_schema(&format!("{scheme}://{role}@{place}"))
+    }
+
     fn in_schema(&self, url: &str) -> StoreUrl {
         self.in_schema_text(url).parse().unwrap()
     }
@@ -165,6 +173,18 @@ impl Place {
                     .rows_affected()
             }
         }
+    }
+
+    /// Runs a statement in PostgreSQL, and gives what it is refused with.
+    pub(crate) async fn try_execute(&self, sql: &str) -> Result<(), String> {
+        let mut connection = PgConnection::connect(&postgres_url()).await.unwrap();
+        let path = AssertSqlSafe(format!("SET search_path = {}", self.schema));
+        sqlx::raw_sql(path).execute(&mut connection).await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
+            .execute(&mut connection)
+            .await
+            .map(drop)
+            .map_err(|error| error.to_string())
     }
 
     /// Bodies of all records of one writer, in order.

@@ -11,6 +11,7 @@ mod durability;
 mod keys;
 mod killing;
 mod outages;
+mod pruning;
 mod relay;
 mod searching;
 mod shipping;

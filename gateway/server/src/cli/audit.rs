@@ -15,6 +15,7 @@ mod erase;
 mod hold;
 mod proof;
 mod prove;
+mod prune;
 mod reference;
 mod reveal;
 mod search;
@@ -50,6 +51,9 @@ enum AuditAction {
     Verify(verify::Verify),
     /// Write the proof that an exchange's records are in the audit, for whoever has no access to it.
     Proof(prove::ProofOf),
+    /// Remove records that had their time; a running gateway does so every hour.
+    #[command(after_help = "Example:\n  cordon audit prune --dir state")]
+    Prune(prune::Prune),
     /// Print the key that checkpoints and proofs are checked by.
     Key(prove::Key),
     /// Cosign checkpoints of a log while they continue each other, on another machine than the log's.
@@ -69,6 +73,7 @@ impl Audit {
             AuditAction::Approver(approver) => approver.run(),
             AuditAction::Verify(verify) => runtime()?.block_on(verify.run()),
             AuditAction::Proof(proof) => runtime()?.block_on(proof.run()),
+            AuditAction::Prune(prune) => runtime()?.block_on(prune.run()),
             AuditAction::Key(key) => key.run(),
             AuditAction::Witness(run) => runtime()?.block_on(run.run()),
         }

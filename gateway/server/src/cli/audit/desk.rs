@@ -15,8 +15,8 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use cordon_audit::{
-    AuditConfig, Body, OpenError, Operator, Pseudonyms, Recorder, Recording, Shipping, SpoolError, Store,
-    TreeName,
+    AuditConfig, Body, OpenError, Operator, Pruning, Pseudonyms, Recorder, Recording, Shipping, SpoolError,
+    Store, TreeName,
 };
 use cordon_domain::{Clock, SystemClock};
 use tokio::time::{Instant, sleep};
@@ -108,6 +108,19 @@ impl Desk {
             .record(Recording::of(body).in_tree(TreeName::governance()))
             .await
             .context("what you do cannot be recorded")
+    }
+
+    /// Removes records that had their time.
+    pub(super) async fn prune(&self) -> Result<Pruning> {
+        let owner = match &self.config.audit.owner {
+            Some(url) => url.value().parse().context("audit.owner")?,
+            None => audit_room::store_url(&self.config, &self.installation)?,
+        };
+        let store = Store::create(&owner).await?;
+        let pruned =
+            cordon_audit::prune(&store, &self.recorder, &self.config.audit.retention, self.now()).await;
+        store.close().await;
+        Ok(pruned?)
     }
 
     /// Waits until the store has what was recorded, and gives the desk up.

@@ -1,0 +1,285 @@
+//! Removes records that had their time, a day of a retention class at once.
+//!
+//! In PostgreSQL a day of a class is a partition, which is dropped; nothing is deleted row by row. Before that, a record says which records
+//! they were, in a tree that is kept for good. Their leaves stay in their trees, so every proof and every checkpoint holds on, and
+//! [`verify`](crate::verify()) can tell what was pruned from what is missing.
+//!
+//! A day stays as long as one of its records is in no tree yet, or within the scope of a hold. The class `governance` is never pruned.
+//!
+//! On failure: [`PruneError`]; a day is gone as a whole or there as a whole, and is tried again the next time.
+
+use std::{
+    collections::{BTreeMap, HashMap, hash_map},
+    ops::{ControlFlow, Range},
+    sync::Arc,
+    time::Duration,
+};
+
+use cordon_domain::Clock;
+use tokio::time::sleep;
+
+use crate::{
+    oversight,
+    record::{Body, HoldPlaced, Pruned, PrunedRun, TreeName, WriterId},
+    recorder::{Recorder, Recording},
+    spool::AuditUnavailable,
+    store::{
+        Look, Snapshot, Store, StoreError, StoreUrl, Value,
+        columns::{Cell, Form},
+        number,
+    },
+};
+
+/// Milliseconds of a day.
+const DAY: u64 = 86_400_000;
+/// When it is first looked whether something had its time, and how often from then on.
+const FIRST: Duration = Duration::from_secs(300);
+const AGAIN: Duration = Duration::from_secs(3600);
+/// Runs that one record of a pruning tells.
+const RUNS: usize = 500;
+
+/// Days that records are kept, by retention class.
+pub type Retention = BTreeMap<String, u32>;
+
+/// Why a day was not pruned.
+#[derive(Debug, thiserror::Error)]
+pub enum PruneError {
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// That it is pruned could not be recorded, so it was not.
+    #[error("nothing was pruned, as that could not be recorded: {0}")]
+    Audit(#[from] AuditUnavailable),
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pruning {
+    /// Records that are gone.
+    pub records: u64,
+    /// Days of a class that are gone.
+    pub days: u64,
+    /// Days that had their time and stay, with why.
+    pub kept: Vec<String>,
+}
+
+/// Prunes what had its time at `now` (milliseconds since 1970). `store` must be open by the role that owns its tables.
+///
+/// # Errors
+/// With the first day that could not be pruned; those before it are gone.
+pub async fn prune(
+    store: &Store,
+    recorder: &Recorder,
+    retention: &Retention,
+    now: u64,
+) -> Result<Pruning, PruneError> {
+    let mut done = Pruning::default();
+    for (class, days) in retention {
+        let Ok(tree) = TreeName::new(TreeName::default().tenant(), class) else {
+            continue;
+        };
+        if tree.class() == TreeName::governance().class() {
+            continue;
+        }
+        let before = (now / DAY).saturating_sub(u64::from(*days));
+        for day in store.days(class, before).await? {
+            let range = day * DAY..(day + 1) * DAY;
+            let mut snapshot = store.snapshot().await?;
+            let looked = look(store, &mut snapshot, class, &range).await;
+            snapshot.close().await;
+            match looked? {
+                Found::Stays(why) => done.kept.push(format!("{class} of {}: {why}", written(day))),
+                Found::Goes(trees) => {
+                    for (tenant, runs) in &trees {
+                        for runs in runs.chunks(RUNS) {
+                            done.records += runs.iter().map(|run| run.records).sum::<u64>();
+                            let pruned = Pruned {
+                                tenant: tenant.clone(),
+                                class: class.clone(),
+                                before: range.end,
+                                runs: runs.to_vec(),
+                            };
+                            let recording = Recording::of(Body::Pruned(pruned));
+                            recorder.record(recording.in_tree(TreeName::governance())).await?;
+                        }
+                    }
+                    store.drop_day(class, day).await?;
+                    // A partition that was made ahead and never used is no day of anybody's.
+                    done.days += u64::from(!trees.is_empty());
+                }
+            }
+        }
+    }
+    Ok(done)
+}
+
+/// Prunes every hour, from some minutes after the start on. What fails is said, and tried again the next hour.
+pub(crate) async fn prune_hourly(
+    recorder: Recorder,
+    owner: StoreUrl,
+    retention: Retention,
+    clock: Arc<dyn Clock>,
+) {
+    sleep(FIRST).await;
+    loop {
+        let now = u64::try_from(clock.now().unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
+        let pruning = async {
+            let store = Store::create(&owner).await?;
+            let pruned = prune(&store, &recorder, &retention, now).await;
+            store.close().await;
+            pruned
+        };
+        match pruning.await {
+            Ok(Pruning { records, days, kept }) => {
+                for why in kept {
+                    tracing::info!(%why, "audit records that had their time are kept");
+                }
+                if days > 0 {
+                    tracing::info!(records, days, "audit records had their time and were pruned");
+                }
+            }
+            Err(error) => tracing::error!(%error, "audit records that had their time are not being pruned"),
+        }
+        sleep(AGAIN).await;
+    }
+}
+
+/// What is to become of a day.
+enum Found {
+    /// It stays, and why.
+    Stays(String),
+    /// Its records, by tenant.
+    Goes(BTreeMap<String, Vec<PrunedRun>>),
+}
+
+async fn look(
+    store: &Store,
+    snapshot: &mut Snapshot,
+    class: &str,
+    range: &Range<u64>,
+) -> Result<Found, StoreError> {
+    for hold in oversight::holds(store).await? {
+        if is_held(snapshot, &hold, class, range).await? {
+            return Ok(Found::Stays(format!("hold {} stands", hold.hold)));
+        }
+    }
+    let runs = runs(snapshot, class, range).await?;
+    let mut treed: HashMap<WriterId, u64> = HashMap::new();
+    for run in runs.values().flatten() {
+        if let hash_map::Entry::Vacant(place) = treed.entry(run.writer) {
+            let sql = "SELECT last_sequence FROM audit_extent WHERE writer = $1 ORDER BY last_sequence DESC LIMIT 1";
+            let rows = snapshot.look(sql, vec![run.writer.into()]).await?;
+            let last = rows.first().and_then(|row| row.first()).and_then(Value::sequence);
+            place.insert(last.unwrap_or(0));
+        }
+        if treed.get(&run.writer).is_none_or(|last| *last < run.last) {
+            return Ok(Found::Stays(format!(
+                "record {}:{} is in no tree yet",
+                run.writer, run.last
+            )));
+        }
+    }
+    Ok(Found::Goes(runs))
+}
+
+/// Whether a record of that day is within a hold's scope.
+async fn is_held(
+    snapshot: &mut Snapshot,
+    hold: &HoldPlaced,
+    class: &str,
+    range: &Range<u64>,
+) -> Result<bool, StoreError> {
+    let since = hold.scope.since.unwrap_or(0).max(range.start);
+    let until = hold.scope.until.unwrap_or(u64::MAX).min(range.end);
+    if since >= until {
+        return Ok(false);
+    }
+    let mut sql = String::from("SELECT 1 FROM audit_record WHERE class = $1 AND at >= $2 AND at < $3");
+    let mut values = vec![Value::Text(class.to_owned()), number(since), number(until)];
+    if let Some(subject) = &hold.scope.subject {
+        values.push(Value::Text(subject.clone()));
+        sql.push_str(&format!(" AND actor = ${}", values.len()));
+    }
+    if let Some(exchange) = hold.scope.exchange {
+        values.push(Value::Uuid(exchange.as_uuid()));
+        sql.push_str(&format!(" AND exchange = ${}", values.len()));
+    }
+    sql.push_str(" LIMIT 1");
+    Ok(!snapshot.look(&sql, values).await?.is_empty())
+}
+
+/// The records of a day, by tenant, in runs: between the first and the last of a run there is no record of the same tree and writer that is of another day.
+async fn runs(
+    snapshot: &mut Snapshot,
+    class: &str,
+    range: &Range<u64>,
+) -> Result<BTreeMap<String, Vec<PrunedRun>>, StoreError> {
+    let mut runs: BTreeMap<String, Vec<PrunedRun>> = BTreeMap::new();
+    // A writer's records of one day lie together, unless its clock was set. So all of the class between the first and the last is
+    // looked at, and whatever is of another day ends a run.
+    let sql = format!(
+        "SELECT r.tenant, r.writer, r.sequence, r.at FROM audit_record r JOIN \
+         (SELECT writer, MIN(sequence) AS first, MAX(sequence) AS last FROM audit_record \
+          WHERE class = '{class}' AND at >= {} AND at < {} GROUP BY writer) d \
+         ON r.writer = d.writer AND r.sequence >= d.first AND r.sequence <= d.last \
+         WHERE r.class = '{class}' ORDER BY r.tenant, r.writer, r.sequence",
+        range.start, range.end
+    );
+    let forms = [Form::Text, Form::Uuid, Form::Int, Form::Int];
+    let mut open: Option<(String, PrunedRun)> = None;
+    let mut garbled = false;
+    let default = TreeName::default();
+    let mut take = |cells: &[Cell<'_>]| {
+        let tenant = match cells[0] {
+            Cell::Null => default.tenant(),
+            Cell::Text(tenant) => tenant,
+            _ => "",
+        };
+        let (Cell::Uuid(writer), Some(sequence), Some(at)) =
+            (cells[1], cells[2].sequence(), cells[3].sequence())
+        else {
+            garbled = true;
+            return ControlFlow::Break(());
+        };
+        let writer = WriterId::from(writer);
+        let goes_on = open
+            .as_ref()
+            .is_some_and(|(of, run)| of == tenant && run.writer == writer);
+        let here = range.contains(&at);
+        if !(goes_on && here)
+            && let Some((of, run)) = open.take()
+        {
+            runs.entry(of).or_default().push(run);
+        }
+        if here {
+            let (_, run) = open.get_or_insert_with(|| {
+                let run = PrunedRun {
+                    writer,
+                    first: sequence,
+                    last: sequence,
+                    records: 0,
+                };
+                (tenant.to_owned(), run)
+            });
+            run.last = sequence;
+            run.records += 1;
+        }
+        ControlFlow::Continue(())
+    };
+    snapshot.scan(&sql, &forms, &mut take).await?;
+    if garbled {
+        return Err(StoreError::Garbled("audit_record"));
+    }
+    if let Some((of, run)) = open {
+        runs.entry(of).or_default().push(run);
+    }
+    Ok(runs)
+}
+
+/// A day for people.
+fn written(day: u64) -> String {
+    i64::try_from(day * DAY / 1000)
+        .ok()
+        .and_then(|seconds| time::OffsetDateTime::from_unix_timestamp(seconds).ok())
+        .map_or_else(|| format!("day {day}"), |time| time.date().to_string())
+}
