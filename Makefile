@@ -15,9 +15,10 @@ e2e: setup engine ## the end-to-end tests alone
 	cargo build --locked --bins --all-features
 	scripts/with-postgres cargo test --locked --all-features -p cordon-tests
 
-campaign: setup engine ## the audit under kills, stopped databases, torn writes and failing calls, a thousand rounds long
+campaign: setup engine ## the audit under kills, stopped databases, torn writes and failing calls a thousand times, and ten thousand mutations of its store
 	cargo build --locked --bins --all-features
 	CORDON_CAMPAIGN=1000 scripts/with-postgres cargo test --locked --all-features -p cordon-audit -p cordon-tests -- killing:: outages:: survive_kills --nocapture --test-threads=1
+	CORDON_CAMPAIGN=10000 scripts/with-postgres cargo test --locked --all-features -p cordon-audit --test audit -- mutations:: four_replicas --nocapture --test-threads=1
 
 lint: setup-lint ## formatting, clippy, licences and banned dependencies
 	cargo fmt --all --check

@@ -86,7 +86,7 @@ pub use prune::{PruneError, Pruning, Retention, prune};
 mod stored;
 pub use prove::{ProveError, prove};
 mod sequence;
-pub use sequence::{Published, Sequencing};
+pub use sequence::{Published, Sequencing, remembered};
 mod testimony;
 pub use testimony::{Testimonies, Testimony, TestimonyError};
 

@@ -16,7 +16,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -30,7 +30,7 @@ use tokio::{
 use crate::{
     disk::replace_file,
     extent::Extent,
-    note::{Checkpoint, Note, NoteError, SigningKey},
+    note::{Checkpoint, Note, NoteError, SigningKey, VerifyingKey},
     record::{Entry, EntryHash, TreeName, WriterId},
     spool::{Link, Shared},
     store::{Lease, Look, Statement, Store, StoreError, StoreUrl, Value, number},
@@ -102,6 +102,23 @@ enum SequenceError {
 
 /// What was signed, by tree, as this machine remembers it.
 type Memory = BTreeMap<String, String>;
+
+fn read_memory(file: &Path) -> io::Result<Memory> {
+    match std::fs::read(file) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(io::Error::other),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Memory::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The newest checkpoint of each tree that this machine remembers having signed by `key`, as notes: evidence that lies outside of the store.
+///
+/// # Errors
+/// The file is there and does not read.
+pub fn remembered(file: &Path, key: &VerifyingKey) -> io::Result<Vec<String>> {
+    let ours = |note: &String| Note::parse(note.as_bytes()).is_ok_and(|note| note.vouched_by(key).is_ok());
+    Ok(read_memory(file)?.into_values().filter(ours).collect())
+}
 
 impl Sequencer {
     pub(crate) async fn run(mut self) {
@@ -413,11 +430,7 @@ struct Trees {
 impl Trees {
     /// Takes the trees up where they were left, if they are as they were signed.
     async fn resume(lease: &mut Lease, sequencing: &Sequencing) -> Result<Self, SequenceError> {
-        let memory: Memory = match std::fs::read(&sequencing.memory) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(io::Error::other)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Memory::new(),
-            Err(error) => return Err(error.into()),
-        };
+        let memory = read_memory(&sequencing.memory)?;
         let key = sequencing.key.verifying();
         let signed = |note: &str| {
             let note = Note::parse(note.as_bytes()).ok()?;

@@ -175,7 +175,8 @@ impl Value {
     pub(crate) fn uuid(&self) -> Option<Uuid> {
         match self {
             Self::Uuid(id) => Some(*id),
-            Self::Text(text) => text.parse().ok(),
+            // Spelled in another way it is not found by what looks for it.
+            Self::Text(text) => text.parse().ok().filter(|id: &Uuid| id.to_string() == *text),
             _ => None,
         }
     }

@@ -9,8 +9,9 @@
 //!   cosigned elsewhere.
 //!
 //! A chain alone is the store's own word: someone who can write the store can shorten it, or rewrite it with new hashes. Checkpoints are signed by a key that the store
-//! does not hold, so up to the last checkpoint that does not help them; what lies behind it is vouched for by the signed position of
-//! the chain. Where the spool directory is at hand, its `cursor` file is one more witness, for its own writer.
+//! does not hold, so up to the last checkpoint that does not help them; what lies behind it, in a tree or not, is vouched for by the signed position of
+//! the chain. What is left is to set a store back to a state in which it once was, or to take its last checkpoints away: that shows with a
+//! checkpoint that was kept elsewhere. Where the spool directory is at hand, its `cursor` file is one more witness, for its own writer.
 //!
 //! Records that had their time are pruned with their partition. Their leaves stay, and a record of the pruning says which they were;
 //! one that is missing without that is missing.
@@ -69,6 +70,8 @@ pub struct Verified {
     pub unsealed: u64,
     /// The oldest of them, and when it was opened (milliseconds since 1970).
     pub oldest_unsealed: Option<(ExchangeId, u64)>,
+    /// Writers whose position is not signed, though the key is at hand. Checkpoints vouch for all of their records.
+    pub unsigned: Vec<WriterId>,
     /// Whether a spool directory bore witness to the end of its chain.
     pub witnessed: bool,
     /// Whether the signatures were checked.
@@ -111,6 +114,19 @@ impl fmt::Display for Verified {
         }
         if self.pruned > 0 {
             write!(f, "\nnote: {} more had their time and were pruned", self.pruned)?;
+        }
+        for tree in self.trees.iter().filter(|tree| tree.checkpoints == 0) {
+            let tree = &tree.tree;
+            write!(
+                f,
+                "\nnote: tree {tree} has no checkpoint: none was signed yet, or all were removed"
+            )?;
+        }
+        for writer in &self.unsigned {
+            write!(
+                f,
+                "\nnote: where the chain of {writer} ends is not signed; checkpoints vouch for all of its records"
+            )?;
         }
         if self.behind > 0 {
             write!(f, "\nnote: {} are behind the last checkpoint", self.behind)?;
@@ -233,12 +249,23 @@ pub enum VerifyError {
     /// A checkpoint that was kept elsewhere is none of this audit's.
     #[error("a checkpoint that was given as evidence is not signed by the audit's key, or is none")]
     NotOurs,
-    /// The store did not answer.
+    /// The store did not answer, or has a row that does not read.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The spool directory's position does not read.
     #[error(transparent)]
     Spool(#[from] SpoolError),
+}
+
+impl VerifyError {
+    /// Whether it says that the store is not as it was, and not only that nobody could tell.
+    #[must_use]
+    pub fn is_answer(&self) -> bool {
+        match self {
+            Self::Broken(_) | Self::Tree { .. } | Self::NotOurs | Self::Store(StoreError::Garbled(_)) => true,
+            Self::Store(_) | Self::Spool(_) => false,
+        }
+    }
 }
 
 /// Walks all chains and trees of a store.
@@ -270,6 +297,7 @@ async fn within(
         trees: Vec::new(),
         unsealed: 0,
         oldest_unsealed: None,
+        unsigned: Vec::new(),
         witnessed: witness.is_some(),
         signed: evidence.key.is_some(),
     };
@@ -327,10 +355,27 @@ async fn within(
             .min_by_key(|(exchange, at)| (*at, *exchange));
     }
     let heads = writers
-        .into_iter()
-        .map(|(writer, position)| (writer, position.link))
+        .iter()
+        .map(|(writer, position)| (*writer, position.link))
         .collect();
-    found.trees = trees::compare(snapshot, evidence, &heads, &leaves).await?;
+    let compared = trees::compare(snapshot, evidence, &heads, &leaves).await?;
+    found.trees = compared.trees;
+    found.behind += compared.behind.values().sum::<u64>();
+    for (writer, Position { link, note }) in writers {
+        if evidence.key.is_none() || note.is_some() || link.sequence == 0 {
+            continue;
+        }
+        // Leaves behind the last checkpoint are no more than the store's word, as records behind all leaves are.
+        if compared.behind.contains_key(&writer) {
+            return Err(Broken {
+                writer,
+                sequence: link.sequence,
+                fault: Fault::Unsigned,
+            }
+            .into());
+        }
+        found.unsigned.push(writer);
+    }
     Ok(found)
 }
 

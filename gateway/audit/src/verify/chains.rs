@@ -10,7 +10,7 @@ use std::{
 
 use cordon_domain::ExchangeId;
 
-use super::{Broken, Fault, VerifyError};
+use super::{Broken, Fault, TreeFault, VerifyError};
 use crate::{
     extent::Extent,
     record::{Body, Entry, EntryHash, TreeName, WriterId},
@@ -150,7 +150,7 @@ impl Chain<'_> {
             .look(&sql, vec![self.writer.into(), number(from), number(to)])
             .await?;
         for row in rows {
-            let extent = Extent::read(&row).ok_or(StoreError::Garbled("audit_extent"))?;
+            let extent = Extent::read(&row).ok_or_else(|| garbled(&row))?;
             for (sequence, hash) in extent.leaves() {
                 let Some(place) = sequence.checked_sub(from + 1).filter(|_| sequence <= to) else {
                     continue;
@@ -200,6 +200,21 @@ impl Chain<'_> {
         self.pruned
             .get(&(self.writer, tree.clone()))
             .is_some_and(|ranges| ranges.iter().any(|range| range.contains(&sequence)))
+    }
+}
+
+/// A run of leaves that does not read, by the name of its tree where that does.
+fn garbled(row: &[Value]) -> VerifyError {
+    let name = || {
+        let tree = TreeName::new(row.first()?.text()?, row.get(1)?.text()?).ok()?;
+        Some((tree, row.get(2)?.sequence()?))
+    };
+    match name() {
+        Some((tree, first)) => VerifyError::Tree {
+            tree,
+            fault: TreeFault::Garbled(first),
+        },
+        None => StoreError::Garbled("audit_extent").into(),
     }
 }
 

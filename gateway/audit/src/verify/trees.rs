@@ -1,4 +1,5 @@
-//! Computes each tree's root anew from its leaves, and compares it with every checkpoint of it.
+//! Computes each tree's root anew from its leaves, and compares it with every checkpoint of it. The hashes of blocks, which proofs are
+//! made from, are compared on the way.
 //!
 //! Checkpoints that were given away (published to a folder, cosigned by a witness) count as much as those in the store: a store
 //! that was rewritten together with its checkpoints, by whoever has the key, still differs from them.
@@ -39,6 +40,16 @@ pub struct TreeHead {
 /// What is signed of a tree: roots by size, and whether the checkpoint is from elsewhere.
 type Roots = Vec<(u64, Hash, bool)>;
 
+/// What the store says of each tree's blocks, in their order; none for one that is not in its place or does not read.
+type Blocks = BTreeMap<TreeName, Vec<Option<Hash>>>;
+
+/// What the trees came to.
+pub(super) struct Compared {
+    pub(super) trees: Vec<TreeHead>,
+    /// How many leaves of each writer lie behind the last checkpoint of their tree.
+    pub(super) behind: HashMap<WriterId, u64>,
+}
+
 /// A row of `audit_extent`, in the order that its tree has.
 const FORMS: [Form; 8] = [
     Form::Text,
@@ -57,18 +68,30 @@ pub(super) async fn compare(
     evidence: &Evidence<'_>,
     heads: &BTreeMap<WriterId, Link>,
     walked: &HashMap<WriterId, u64>,
-) -> Result<Vec<TreeHead>, VerifyError> {
+) -> Result<Compared, VerifyError> {
     let mut roots = roots(snapshot, evidence).await?;
+    let mut gone = None;
     for (checkpoint, tree) in elsewhere(evidence)? {
-        let known = roots.entry(tree).or_default();
+        let known = roots.entry(tree.clone()).or_default();
+        // It was in the store before it was anywhere else.
+        let is_here = known.iter().any(|(size, root, from_elsewhere)| {
+            !from_elsewhere && (*size, *root) == (checkpoint.size, checkpoint.root)
+        });
+        if !is_here {
+            gone = gone.or(Some((tree, checkpoint.size)));
+        }
         known.push((checkpoint.size, checkpoint.root, true));
     }
+    let mut blocks = blocks(snapshot).await?;
     let mut found = Vec::new();
+    let mut behind = HashMap::new();
     let mut leaves: HashMap<WriterId, u64> = HashMap::new();
     let mut trees = TreeWalk {
         roots: &mut roots,
+        blocks: &mut blocks,
         heads,
         leaves: &mut leaves,
+        behind: &mut behind,
         found: &mut found,
         current: None,
     };
@@ -99,6 +122,10 @@ pub(super) async fn compare(
             fault: TreeFault::Shorter { has: 0, signed: size },
         });
     }
+    if let Some(tree) = blocks.into_keys().next() {
+        let fault = TreeFault::Block(0);
+        return Err(VerifyError::Tree { tree, fault });
+    }
     // Each leaf that a tree holds for a writer was met at its record.
     for (writer, count) in leaves {
         let met = walked.get(&writer).copied().unwrap_or(0);
@@ -112,7 +139,12 @@ pub(super) async fn compare(
             .into());
         }
     }
-    Ok(found)
+    // All that is there agrees with it, so it is the checkpoint itself that is missing.
+    if let Some((tree, size)) = gone {
+        let fault = TreeFault::CheckpointGone(size);
+        return Err(VerifyError::Tree { tree, fault });
+    }
+    Ok(Compared { trees: found, behind })
 }
 
 /// What is wrong with a tree as a whole.
@@ -138,6 +170,12 @@ pub enum TreeFault {
     /// A run of leaves does not read.
     #[error("has leaves that do not read, from {0} on")]
     Garbled(u64),
+    /// What proofs are made from is not what the leaves give.
+    #[error("holds another hash for its block {0} than the leaves give, or holds it without its leaves")]
+    Block(u64),
+    /// A checkpoint that was kept elsewhere is not in the store any more.
+    #[error("has lost its checkpoint of {0} leaves, which was kept elsewhere")]
+    CheckpointGone(u64),
 }
 
 /// The signed roots of every tree, by size. The store's own must be signed by the key, where it is at hand.
@@ -185,6 +223,32 @@ async fn roots(
     Ok(roots)
 }
 
+/// The hashes of all blocks, 32 bytes for 256 leaves.
+async fn blocks(snapshot: &mut Snapshot) -> Result<Blocks, VerifyError> {
+    let mut blocks = Blocks::new();
+    let sql = "SELECT tenant, class, block, hash FROM audit_block ORDER BY tenant, class, block";
+    let forms = [Form::Text, Form::Text, Form::Int, Form::Bytes];
+    let mut outcome = Ok(());
+    let mut take = |cells: &[Cell<'_>]| {
+        let names = cells[0].text().zip(cells[1].text());
+        let Some(tree) = names.and_then(|(tenant, class)| TreeName::new(tenant, class).ok()) else {
+            outcome = Err(StoreError::Garbled("audit_block"));
+            return ControlFlow::Break(());
+        };
+        let known = blocks.entry(tree).or_default();
+        let in_place = cells[2].sequence() == Some(known.len() as u64);
+        let hash = match cells[3] {
+            Cell::Bytes(bytes) if in_place => Hash::try_from(bytes).ok(),
+            _ => None,
+        };
+        known.push(hash);
+        ControlFlow::Continue(())
+    };
+    snapshot.scan(sql, &forms, &mut take).await?;
+    outcome?;
+    Ok(blocks)
+}
+
 /// Checkpoints that were kept elsewhere, each with its tree. One that nobody of ours signed is no evidence.
 fn elsewhere(evidence: &Evidence<'_>) -> Result<Vec<(Checkpoint, TreeName)>, VerifyError> {
     let Some(key) = evidence.key else {
@@ -211,8 +275,10 @@ fn elsewhere(evidence: &Evidence<'_>) -> Result<Vec<(Checkpoint, TreeName)>, Ver
 
 struct TreeWalk<'w> {
     roots: &'w mut BTreeMap<TreeName, Roots>,
+    blocks: &'w mut Blocks,
     heads: &'w BTreeMap<WriterId, Link>,
     leaves: &'w mut HashMap<WriterId, u64>,
+    behind: &'w mut HashMap<WriterId, u64>,
     found: &'w mut Vec<TreeHead>,
     current: Option<Current>,
 }
@@ -228,6 +294,10 @@ struct Current {
     agreed: (u64, Hash),
     /// Behind the last checkpoint that agreed: the first record, to be named if the next does not.
     first_since: Option<(WriterId, u64)>,
+    /// Behind it: how many leaves are whose.
+    since: BTreeMap<WriterId, u64>,
+    /// What the store says of the blocks that are not complete yet.
+    blocks: std::vec::IntoIter<Option<Hash>>,
 }
 
 impl TreeWalk<'_> {
@@ -246,7 +316,10 @@ impl TreeWalk<'_> {
             self.end()?;
             let mut signed = self.roots.remove(&tree).unwrap_or_default();
             signed.sort_by_key(|(size, ..)| std::cmp::Reverse(*size));
+            let blocks = self.blocks.remove(&tree).unwrap_or_default().into_iter();
             self.current = Some(Current {
+                blocks,
+                since: BTreeMap::new(),
                 agreed: (0, Frontier::new().root()),
                 tree,
                 frontier: Frontier::new(),
@@ -280,7 +353,16 @@ impl TreeWalk<'_> {
                 return Err(broken(Fault::Truncated(sequence)).into());
             }
             current.first_since.get_or_insert((extent.writer, sequence));
-            current.frontier.append(hash);
+            *current.since.entry(extent.writer).or_default() += 1;
+            if let Some(block) = current.frontier.append(hash)
+                && current.blocks.next() != Some(Some(block))
+            {
+                let fault = TreeFault::Block(current.frontier.blocks() - 1);
+                return Err(VerifyError::Tree {
+                    tree: current.tree.clone(),
+                    fault,
+                });
+            }
             current.compare()?;
         }
         Ok(())
@@ -299,6 +381,15 @@ impl TreeWalk<'_> {
                     signed: *signed,
                 },
             });
+        }
+        if !current.blocks.as_slice().is_empty() {
+            return Err(VerifyError::Tree {
+                tree: current.tree,
+                fault: TreeFault::Block(current.frontier.blocks()),
+            });
+        }
+        for (writer, count) in current.since {
+            *self.behind.entry(writer).or_default() += count;
         }
         self.found.push(TreeHead {
             tree: current.tree,
@@ -343,6 +434,7 @@ impl Current {
         }
         if self.agreed.0 == size {
             self.first_since = None;
+            self.since.clear();
         }
         Ok(())
     }

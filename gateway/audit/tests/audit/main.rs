@@ -10,6 +10,7 @@ mod databases;
 mod durability;
 mod keys;
 mod killing;
+mod mutations;
 mod outages;
 mod pruning;
 mod relay;

@@ -6,13 +6,17 @@ use cordon_audit::{
     Body, Event, Evidence, Outcome, PolicyReloaded, Published, Recorder, Recording, Seal, Testimonies,
     Testimony, TreeName, Verified,
     note::{Checkpoint, Note},
+    remembered,
     tree::verify_consistency,
 };
 use cordon_domain::ExchangeId;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::databases::{BOTH, Kind, Place, exchange, finish, intent_by, open, signing_key, verify_by};
+use crate::{
+    databases::{BOTH, Kind, Place, exchange, finish, intent_by, open, signing_key, verify_by},
+    killing::rounds,
+};
 
 /// One exchange in a tree of its own.
 async fn exchange_in(recorder: &Recorder, tenant: &str, class: &str) {
@@ -236,6 +240,69 @@ async fn every_change_to_trees_is_found_and_named() {
 }
 
 #[tokio::test]
+async fn what_a_superuser_takes_from_the_signed_shows() {
+    for kind in BOTH {
+        let place = Place::new(kind).await;
+        let (recorder, shipping) = open(place.sequenced("a")).await;
+        let under_way = (0..140).map(|_| exchange(&recorder, "j.kim"));
+        futures_util::future::join_all(under_way).await;
+        finish(shipping).await;
+        let verified = verify(&place).await.unwrap();
+        assert_eq!((verified.trees[0].size, verified.behind), (280, 0));
+        // What proofs are made from, and nothing else.
+        place
+            .execute("CREATE TABLE kept_block AS SELECT * FROM audit_block")
+            .await;
+        let nothing = match kind {
+            Kind::Sqlite => "zeroblob(32)",
+            Kind::Postgres => "decode(repeat('00', 32), 'hex')",
+        };
+        let forged = format!("UPDATE audit_block SET hash = {nothing}");
+        for sql in [
+            &*forged,
+            "DELETE FROM audit_block",
+            "UPDATE audit_block SET block = 1",
+        ] {
+            place.execute(sql).await;
+            let said = verify(&place).await.unwrap_err();
+            assert!(said.contains("hash for its block 0"), "{kind:?} {said}");
+            place
+                .execute("DELETE FROM audit_block; INSERT INTO audit_block SELECT * FROM kept_block")
+                .await;
+        }
+        // Signatures that say nothing more are missed in words.
+        place
+            .execute("CREATE TABLE kept_writer AS SELECT * FROM audit_writer")
+            .await;
+        place.execute("UPDATE audit_writer SET note = NULL").await;
+        let verified = verify(&place).await.unwrap();
+        assert_eq!(verified.unsigned.len(), 1);
+        // Without its checkpoints, a tree is as good as the signature of the position, and with that gone, too, it is nobody's word.
+        place.execute("DELETE FROM audit_checkpoint").await;
+        let said = verify(&place).await.unwrap_err();
+        assert!(said.contains("the audit's key has not signed that"), "{said}");
+        place
+            .execute("DELETE FROM audit_writer; INSERT INTO audit_writer SELECT * FROM kept_writer")
+            .await;
+        let verified = verify(&place).await.unwrap();
+        assert_eq!(verified.behind, 280);
+        assert!(
+            verified
+                .to_string()
+                .contains("tree default/standard has no checkpoint")
+        );
+        // The machine that signed remembers.
+        let key = signing_key();
+        let remembered = remembered(&place.dir.path().join("signed"), key.verifying()).unwrap();
+        let said = verify_with(&place, remembered).await.unwrap_err();
+        assert_eq!(
+            said,
+            "tree default/standard has lost its checkpoint of 280 leaves, which was kept elsewhere"
+        );
+    }
+}
+
+#[tokio::test]
 async fn trees_go_on_where_they_were_left() {
     for kind in BOTH {
         let place = Place::new(kind).await;
@@ -313,8 +380,10 @@ async fn four_replicas_write_and_no_alarm_is_raised() {
     for spool in ["a", "b", "c", "d"] {
         open_ones.push(open(place.sequenced(spool)).await);
     }
+    // Forty, or the hundredth part of a campaign where that is more.
+    let turns = rounds(40, 100);
     let load = async {
-        for _ in 0..40 {
+        for _ in 0..turns {
             let each = open_ones.iter().map(|(recorder, _)| async move {
                 for _ in 0..5 {
                     exchange(recorder, "j.kim").await;
@@ -325,7 +394,7 @@ async fn four_replicas_write_and_no_alarm_is_raised() {
         }
     };
     let watching = async {
-        for _ in 0..10 {
+        for _ in 0..turns / 4 {
             verify(&place).await.unwrap();
         }
     };
@@ -334,7 +403,7 @@ async fn four_replicas_write_and_no_alarm_is_raised() {
         finish(shipping).await;
     }
     let verified = verify(&place).await.unwrap();
-    assert_eq!((verified.records, verified.behind), (3200, 0));
+    assert_eq!((verified.records, verified.behind), (80 * turns as u64, 0));
 }
 
 /// A witness is shown that each checkpoint continues the one before, and what it says is kept.

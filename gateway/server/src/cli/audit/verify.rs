@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::Args;
-use cordon_audit::{Evidence, VerifyError};
+use cordon_audit::Evidence;
 
 use super::{
     super::{NO, Where, say},
@@ -49,6 +49,12 @@ impl Verify {
         for path in &self.checkpoints {
             checkpoints.extend(notes(path)?);
         }
+        if let Some(key) = &key {
+            let file = installation.signed();
+            let remembered = cordon_audit::remembered(&file, key)
+                .with_context(|| format!("{} does not read", file.display()))?;
+            checkpoints.extend(remembered);
+        }
         let evidence = Evidence {
             spool: spool.as_deref(),
             key: key.as_ref(),
@@ -59,7 +65,7 @@ impl Verify {
                 say(&verified.to_string());
                 Ok(ExitCode::SUCCESS)
             }
-            Err(wrong @ (VerifyError::Broken(_) | VerifyError::Tree { .. } | VerifyError::NotOurs)) => {
+            Err(wrong) if wrong.is_answer() => {
                 say(&wrong.to_string());
                 Ok(ExitCode::from(NO))
             }
