@@ -8,6 +8,8 @@
 //! - [`trees`]: each tree's root is computed anew from its leaves and compared with every signed checkpoint, those in the store and those that were published or
 //!   cosigned elsewhere.
 //!
+//! - [`payloads`]: what is kept sealed is what records name, and whatever cannot be opened any more was erased.
+//!
 //! A chain alone is the store's own word: someone who can write the store can shorten it, or rewrite it with new hashes. Checkpoints are signed by a key that the store
 //! does not hold, so up to the last checkpoint that does not help them; what lies behind it, in a tree or not, is vouched for by the signed position of
 //! the chain. What is left is to set a store back to a state in which it once was, or to take its last checkpoints away: that shows with a
@@ -39,6 +41,7 @@ use crate::{
 
 mod chains;
 use chains::{Chain, Pruned};
+mod payloads;
 mod trees;
 pub use trees::{TreeFault, TreeHead};
 
@@ -62,6 +65,10 @@ pub struct Verified {
     pub pruned: u64,
     /// Of the records, those that no checkpoint covers yet.
     pub behind: u64,
+    /// Sealed parts of exchanges that are kept, and can be opened.
+    pub sealed: u64,
+    /// Sealed parts whose keys were erased, as records of the erasures say.
+    pub erased: u64,
     /// Where each writer's chain stands.
     pub chains: Vec<ChainHead>,
     /// Each tree with its last checkpoint.
@@ -127,6 +134,9 @@ impl fmt::Display for Verified {
                 f,
                 "\nnote: where the chain of {writer} ends is not signed; checkpoints vouch for all of its records"
             )?;
+        }
+        if self.sealed + self.erased > 0 {
+            write!(f, "\nsealed texts: {} kept, {} erased", self.sealed, self.erased)?;
         }
         if self.behind > 0 {
             write!(f, "\nnote: {} are behind the last checkpoint", self.behind)?;
@@ -224,6 +234,17 @@ pub enum Fault {
         /// The size at which it does not.
         to: u64,
     },
+    /// It names a sealed part of the exchange that is not there.
+    #[error("has lost what was kept sealed beside it")]
+    PayloadMissing,
+    /// Something sealed lies beside it that it does not name.
+    #[error("has something sealed beside it that it does not name")]
+    PayloadBeside,
+    /// The key of what is kept beside it is gone, and no erasure says so.
+    #[error(
+        "cannot be opened any more: the key of what is kept beside it was taken, and no erasure is on record"
+    )]
+    KeyTaken,
     /// The position of the chain is not signed by the key.
     #[error("is where the store says that the chain ends, and the audit's key has not signed that")]
     Unsigned,
@@ -293,6 +314,8 @@ async fn within(
         records: 0,
         pruned: 0,
         behind: 0,
+        sealed: 0,
+        erased: 0,
         chains: Vec::new(),
         trees: Vec::new(),
         unsealed: 0,
@@ -314,6 +337,7 @@ async fn within(
         .into());
     }
     let mut leaves = HashMap::new();
+    let mut named = BTreeMap::new();
     for (writer, position) in &writers {
         let (writer, head) = (*writer, position.link);
         let chain = Chain {
@@ -336,6 +360,7 @@ async fn within(
             .into());
         }
         leaves.insert(writer, walked.leaves);
+        named.insert(writer, walked.payloads);
         found.records += walked.records;
         found.pruned += walked.pruned;
         found.behind += walked.behind;
@@ -358,6 +383,8 @@ async fn within(
         .iter()
         .map(|(writer, position)| (*writer, position.link))
         .collect();
+    let sealed = payloads::compare(snapshot, &named).await?;
+    (found.sealed, found.erased) = (sealed.kept, sealed.erased);
     let compared = trees::compare(snapshot, evidence, &heads, &leaves).await?;
     found.trees = compared.trees;
     found.behind += compared.behind.values().sum::<u64>();

@@ -13,7 +13,7 @@ use cordon_domain::ExchangeId;
 use super::{Broken, Fault, TreeFault, VerifyError};
 use crate::{
     extent::Extent,
-    record::{Body, Entry, EntryHash, TreeName, WriterId},
+    record::{Body, Entry, EntryHash, Intent, Seal, TreeName, WriterId},
     spool::Link,
     store::{
         Look, Snapshot, StoreError, Value,
@@ -42,6 +42,8 @@ pub(super) struct Walked {
     pub(super) leaves: u64,
     /// Exchanges opened and not closed, and when.
     pub(super) open: HashMap<ExchangeId, u64>,
+    /// Records that name a sealed part which is kept beside them.
+    pub(super) payloads: Vec<u64>,
 }
 
 /// One writer's chain.
@@ -362,6 +364,11 @@ impl Walk<'_, '_> {
             self.walked.behind += 1;
         }
         self.note(&entry.body, entry.at);
+        if let Body::Intent(Intent { payload: Some(_), .. }) | Body::Seal(Seal { payload: Some(_), .. }) =
+            &entry.body
+        {
+            self.walked.payloads.push(sequence);
+        }
         Ok(Read {
             link: Link {
                 sequence,

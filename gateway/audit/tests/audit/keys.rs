@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use cordon_audit::{
-    Attachment, AuditConfig, AuditUnavailable, BlindKey, Body, CommitmentKey, Evidence, FileKeys, KeyFuture,
-    Outcome, Part, Pseudonyms, Recording, Seal, Sealing, Store, StoreUrl, SubjectKey, Subjects,
-    TenantKeyError, TenantKeys,
+    Attachment, AuditConfig, AuditUnavailable, BlindKey, Body, CommitmentKey, Erased, Evidence, FileKeys,
+    KeyFuture, Operator, Outcome, Part, Pseudonyms, Recording, Seal, Sealing, Store, StoreUrl, SubjectKey,
+    Subjects, TenantKeyError, TenantKeys, TreeName,
     kept::{self, KeptKey},
     open, oversight,
     payload::Payload,
@@ -155,7 +155,41 @@ async fn either_store_keeps_what_travels_beside_records_and_forgets_a_subject_fo
         assert_eq!(shipping.shutdown(Duration::from_secs(20)).await, 0, "{kind:?}");
         let keys = kept::keys_of(&store, "default", &reference).await.unwrap();
         assert_eq!(keys, vec![KeptKey::Erased(now + 60_000); 2], "{kind:?}");
-        verify(&store, &Evidence::default()).await.unwrap();
+        // Verifying tells what was erased from what somebody took.
+        let none = Evidence::default();
+        let taken = verify(&store, &none).await.unwrap_err().to_string();
+        assert!(taken.contains("no erasure is on record"), "{kind:?} {taken}");
+        let (recorder, shipping) = open(place.config("b"), Arc::new(SystemClock)).await.unwrap();
+        let erased = Body::Erased(Erased {
+            operator: Operator {
+                user: "auditor".to_owned(),
+                claimed: None,
+            },
+            tenant: "default".to_owned(),
+            subject: reference.clone(),
+            reason: "they asked".to_owned(),
+            until: now + 60_000,
+        });
+        let recording = Recording::of(erased).in_tree(TreeName::governance());
+        recorder.record(recording).await.unwrap();
+        assert_eq!(shipping.shutdown(Duration::from_secs(20)).await, 0, "{kind:?}");
+        let verified = verify(&store, &none).await.unwrap();
+        assert_eq!((verified.sealed, verified.erased), (0, 2), "{kind:?}");
+        place
+            .execute("CREATE TABLE kept_payload AS SELECT * FROM audit_payload")
+            .await;
+        for (change, what) in [
+            ("DELETE FROM audit_payload", "has lost what was kept sealed"),
+            ("UPDATE audit_payload SET sequence = 99", "that it does not name"),
+            ("DELETE FROM audit_key", "no erasure is on record"),
+        ] {
+            place.execute(change).await;
+            let said = verify(&store, &none).await.unwrap_err().to_string();
+            assert!(said.contains(what), "{kind:?} {change}: {said}");
+            place
+                .execute("DELETE FROM audit_payload; INSERT INTO audit_payload SELECT * FROM kept_payload")
+                .await;
+        }
     }
 }
 
