@@ -391,6 +391,16 @@ fn faults_of_config_and_policy_are_told_by_place() {
     let told = ends(1, &["check", "--config", &at("b.yaml", "policy: p.yaml\n")], "");
     assert!(told.contains("p.yaml:3:"), "{told}");
     assert!(ends(0, &["check", "--config", &at("c.yaml", "")], "").ends_with("ok\n"));
+    // Records that are gone before half a year has passed are worth a warning, and no more.
+    let text = "audit: { retention: { standard: 183, short: 182 } }\n";
+    let told = ends(0, &["check", "--config", &at("r.yaml", text)], "");
+    let warned = told
+        .matches("warning: records of the class `short` are kept for 182 days")
+        .count();
+    assert!(
+        warned == 1 && !told.contains("class `standard`") && told.ends_with("ok\n"),
+        "{told}"
+    );
     ends(1, &["check", "--config", "/nowhere.yaml"], "");
     // A folder without keys is told what to do, and nothing is made behind anyone's back.
     let config = at("d.yaml", "dir: empty\n");

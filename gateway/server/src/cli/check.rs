@@ -16,6 +16,9 @@ use crate::{
     serve, supervise, trust,
 };
 
+/// Days of half a year. Another law may ask for less or for more, so being under it is no error.
+const SIX_MONTHS: u32 = 183;
+
 /// Arguments of `cordon check`.
 #[derive(Args)]
 pub struct Check {
@@ -114,6 +117,13 @@ impl Check {
             say(
                 "note: there is no token classifier (`ner`); names, addresses and places are found by word lists and patterns alone",
             );
+        }
+        for (class, days) in &config.audit.retention {
+            if *days < SIX_MONTHS {
+                say(&format!(
+                    "warning: records of the class `{class}` are kept for {days} days; logs of a high-risk AI system are to be kept for six months at least (EU AI Act, articles 19 and 26)"
+                ));
+            }
         }
         // What a first start makes or a later step installs is worth a word, but no error.
         let installation = Installation::of(&config);
