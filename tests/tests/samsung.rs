@@ -112,7 +112,8 @@ async fn none_of_the_three_leaves_and_each_is_on_record() {
         let body = &record["opening"]["body"];
         assert_eq!(body["upstream"], "engine", "{record:#}");
         assert!(found(&record).contains(entity), "{record:#}");
-        assert!(record.to_string().contains("jiwoo"), "{record:#}");
+        assert_eq!(body["actor"]["user"], scene.home.reference("jiwoo"), "{record:#}");
+        assert!(!record.to_string().contains("jiwoo"), "{record:#}");
         assert!(!record.to_string().contains(secret), "{record:#}");
     }
     assert!(scene.cloud.asked().is_empty());
