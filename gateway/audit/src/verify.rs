@@ -77,8 +77,6 @@ pub struct Verified {
     pub unsealed: u64,
     /// The oldest of them, and when it was opened (milliseconds since 1970).
     pub oldest_unsealed: Option<(ExchangeId, u64)>,
-    /// Writers whose position is not signed, though the key is at hand. Checkpoints vouch for all of their records.
-    pub unsigned: Vec<WriterId>,
     /// Whether a spool directory bore witness to the end of its chain.
     pub witnessed: bool,
     /// Whether the signatures were checked.
@@ -127,12 +125,6 @@ impl fmt::Display for Verified {
             write!(
                 f,
                 "\nnote: tree {tree} has no checkpoint: none was signed yet, or all were removed"
-            )?;
-        }
-        for writer in &self.unsigned {
-            write!(
-                f,
-                "\nnote: where the chain of {writer} ends is not signed; checkpoints vouch for all of its records"
             )?;
         }
         if self.sealed + self.erased > 0 {
@@ -320,7 +312,6 @@ async fn within(
         trees: Vec::new(),
         unsealed: 0,
         oldest_unsealed: None,
-        unsigned: Vec::new(),
         witnessed: witness.is_some(),
         signed: evidence.key.is_some(),
     };
@@ -387,21 +378,19 @@ async fn within(
     (found.sealed, found.erased) = (sealed.kept, sealed.erased);
     let compared = trees::compare(snapshot, evidence, &heads, &leaves).await?;
     found.trees = compared.trees;
-    found.behind += compared.behind.values().sum::<u64>();
-    for (writer, Position { link, note }) in writers {
-        if evidence.key.is_none() || note.is_some() || link.sequence == 0 {
-            continue;
+    found.behind += compared.behind;
+    // Checkpoints vouch for the records that are there, and not for that there were no more. A tree that does not agree says more, so this comes last.
+    let without =
+        |(_, position): &(WriterId, Position)| position.note.is_none() && position.link.sequence > 0;
+    if evidence.key.is_some()
+        && let Some((writer, position)) = writers.into_iter().find(without)
+    {
+        return Err(Broken {
+            writer,
+            sequence: position.link.sequence,
+            fault: Fault::Unsigned,
         }
-        // Leaves behind the last checkpoint are no more than the store's word, as records behind all leaves are.
-        if compared.behind.contains_key(&writer) {
-            return Err(Broken {
-                writer,
-                sequence: link.sequence,
-                fault: Fault::Unsigned,
-            }
-            .into());
-        }
-        found.unsigned.push(writer);
+        .into());
     }
     Ok(found)
 }
@@ -413,7 +402,7 @@ struct Position {
 }
 
 impl Position {
-    /// Whether the key has signed it. One that nobody signed, from before there was a key, needs not be where trees hold all.
+    /// Whether the key has signed it. One without a signature is told of here only where it is `needed`: where trees hold all, they are compared first.
     fn is_signed(&self, key: &VerifyingKey, writer: WriterId, needed: bool) -> bool {
         let Some(note) = &self.note else { return !needed };
         let read = || {

@@ -46,8 +46,8 @@ type Blocks = BTreeMap<TreeName, Vec<Option<Hash>>>;
 /// What the trees came to.
 pub(super) struct Compared {
     pub(super) trees: Vec<TreeHead>,
-    /// How many leaves of each writer lie behind the last checkpoint of their tree.
-    pub(super) behind: HashMap<WriterId, u64>,
+    /// How many leaves lie behind the last checkpoint of their tree.
+    pub(super) behind: u64,
 }
 
 /// A row of `audit_extent`, in the order that its tree has.
@@ -84,7 +84,7 @@ pub(super) async fn compare(
     }
     let mut blocks = blocks(snapshot).await?;
     let mut found = Vec::new();
-    let mut behind = HashMap::new();
+    let mut behind = 0;
     let mut leaves: HashMap<WriterId, u64> = HashMap::new();
     let mut trees = TreeWalk {
         roots: &mut roots,
@@ -278,7 +278,7 @@ struct TreeWalk<'w> {
     blocks: &'w mut Blocks,
     heads: &'w BTreeMap<WriterId, Link>,
     leaves: &'w mut HashMap<WriterId, u64>,
-    behind: &'w mut HashMap<WriterId, u64>,
+    behind: &'w mut u64,
     found: &'w mut Vec<TreeHead>,
     current: Option<Current>,
 }
@@ -294,8 +294,6 @@ struct Current {
     agreed: (u64, Hash),
     /// Behind the last checkpoint that agreed: the first record, to be named if the next does not.
     first_since: Option<(WriterId, u64)>,
-    /// Behind it: how many leaves are whose.
-    since: BTreeMap<WriterId, u64>,
     /// What the store says of the blocks that are not complete yet.
     blocks: std::vec::IntoIter<Option<Hash>>,
 }
@@ -319,7 +317,6 @@ impl TreeWalk<'_> {
             let blocks = self.blocks.remove(&tree).unwrap_or_default().into_iter();
             self.current = Some(Current {
                 blocks,
-                since: BTreeMap::new(),
                 agreed: (0, Frontier::new().root()),
                 tree,
                 frontier: Frontier::new(),
@@ -353,7 +350,6 @@ impl TreeWalk<'_> {
                 return Err(broken(Fault::Truncated(sequence)).into());
             }
             current.first_since.get_or_insert((extent.writer, sequence));
-            *current.since.entry(extent.writer).or_default() += 1;
             if let Some(block) = current.frontier.append(hash)
                 && current.blocks.next() != Some(Some(block))
             {
@@ -388,9 +384,7 @@ impl TreeWalk<'_> {
                 fault: TreeFault::Block(current.frontier.blocks()),
             });
         }
-        for (writer, count) in current.since {
-            *self.behind.entry(writer).or_default() += count;
-        }
+        *self.behind += current.frontier.size() - current.agreed.0;
         self.found.push(TreeHead {
             tree: current.tree,
             size: current.agreed.0,
@@ -434,7 +428,6 @@ impl Current {
         }
         if self.agreed.0 == size {
             self.first_since = None;
-            self.since.clear();
         }
         Ok(())
     }

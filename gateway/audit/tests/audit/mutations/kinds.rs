@@ -770,10 +770,8 @@ fn position(ground: &Ground, random: &mut Random) -> Mutation {
 }
 
 fn clear_signatures(_: &Ground, _: &mut Random) -> Mutation {
-    // Checkpoints are over all of the records, so these signatures say nothing that is not said already.
     let sql = "UPDATE audit_writer SET note = NULL".to_owned();
-    let shows = Shows::InWords("is not signed; checkpoints vouch for all of its records");
-    new("signatures cleared", WRITER, shows, sql)
+    new("signatures cleared", WRITER, Shows::Somewhere, sql)
 }
 
 /// The whole store as it was earlier, signatures included.
