@@ -24,7 +24,7 @@ use crate::{
     recorder::{Recorder, Recording},
     spool::AuditUnavailable,
     store::{
-        Look, Snapshot, Store, StoreError, StoreUrl, Value,
+        Look, Purpose, Snapshot, Store, StoreError, StoreUrl, Value,
         columns::{Cell, Form},
         number,
     },
@@ -35,6 +35,8 @@ const DAY: u64 = 86_400_000;
 /// When it is first looked whether something had its time, and how often from then on.
 const FIRST: Duration = Duration::from_secs(300);
 const AGAIN: Duration = Duration::from_secs(3600);
+/// How long the store may take for the record of a pruning.
+const IN_STORE: Duration = Duration::from_secs(60);
 /// Runs that one record of a pruning tells.
 const RUNS: usize = 500;
 
@@ -50,6 +52,9 @@ pub enum PruneError {
     /// That it is pruned could not be recorded, so it was not.
     #[error("nothing was pruned, as that could not be recorded: {0}")]
     Audit(#[from] AuditUnavailable),
+    /// That it is pruned is recorded, and not yet in the store.
+    #[error("nothing was pruned, as the record of it did not reach the store in time")]
+    NotInStore,
 }
 
 /// What came of it.
@@ -74,6 +79,23 @@ pub async fn prune(
     now: u64,
 ) -> Result<Pruning, PruneError> {
     let mut done = Pruning::default();
+    // Of several gateways one prunes at a time: a second one would go by what it read before the first was done.
+    let Some(lease) = store.lease(Purpose::Pruning).await? else {
+        done.kept.push("all: another process is pruning".to_owned());
+        return Ok(done);
+    };
+    let outcome = within(store, recorder, retention, now, &mut done).await;
+    lease.release().await;
+    outcome.map(|()| done)
+}
+
+async fn within(
+    store: &Store,
+    recorder: &Recorder,
+    retention: &Retention,
+    now: u64,
+    done: &mut Pruning,
+) -> Result<(), PruneError> {
     for (class, days) in retention {
         let Ok(tree) = TreeName::new(TreeName::default().tenant(), class) else {
             continue;
@@ -83,34 +105,66 @@ pub async fn prune(
         }
         let before = (now / DAY).saturating_sub(u64::from(*days));
         for day in store.days(class, before).await? {
-            let range = day * DAY..(day + 1) * DAY;
-            let mut snapshot = store.snapshot().await?;
-            let looked = look(store, &mut snapshot, class, &range).await;
-            snapshot.close().await;
-            match looked? {
-                Found::Stays(why) => done.kept.push(format!("{class} of {}: {why}", written(day))),
-                Found::Goes(trees) => {
-                    for (tenant, runs) in &trees {
-                        for runs in runs.chunks(RUNS) {
-                            done.records += runs.iter().map(|run| run.records).sum::<u64>();
-                            let pruned = Pruned {
-                                tenant: tenant.clone(),
-                                class: class.clone(),
-                                before: range.end,
-                                runs: runs.to_vec(),
-                            };
-                            let recording = Recording::of(Body::Pruned(pruned));
-                            recorder.record(recording.in_tree(TreeName::governance())).await?;
-                        }
-                    }
-                    store.drop_day(class, day).await?;
+            match day_of(store, recorder, class, day).await? {
+                Gone::Records(records) => {
+                    done.records += records;
                     // A partition that was made ahead and never used is no day of anybody's.
-                    done.days += u64::from(!trees.is_empty());
+                    done.days += u64::from(records > 0);
                 }
+                Gone::Nothing(why) => done.kept.push(format!("{class} of {}: {why}", written(day))),
             }
         }
     }
-    Ok(done)
+    Ok(())
+}
+
+/// What became of a day.
+enum Gone {
+    /// It is gone, with so many records.
+    Records(u64),
+    /// It stays, and why.
+    Nothing(String),
+}
+
+async fn day_of(store: &Store, recorder: &Recorder, class: &str, day: u64) -> Result<Gone, PruneError> {
+    let range = day * DAY..(day + 1) * DAY;
+    let trees = match seen(store, class, &range).await? {
+        Found::Stays(why) => return Ok(Gone::Nothing(why)),
+        Found::Goes(trees) => trees,
+    };
+    let mut records = 0;
+    for (tenant, runs) in &trees {
+        for runs in runs.chunks(RUNS) {
+            records += runs.iter().map(|run| run.records).sum::<u64>();
+            let pruned = Pruned {
+                tenant: tenant.clone(),
+                class: class.to_owned(),
+                before: range.end,
+                runs: runs.to_vec(),
+            };
+            let recording = Recording::of(Body::Pruned(pruned));
+            recorder.record(recording.in_tree(TreeName::governance())).await?;
+        }
+    }
+    // In the store, so that nobody who verifies it finds records missing that nothing speaks of yet.
+    if !recorder.in_store(IN_STORE).await {
+        return Err(PruneError::NotInStore);
+    }
+    // A hold may have been placed since.
+    if let Found::Stays(why) = seen(store, class, &range).await? {
+        return Ok(Gone::Nothing(why));
+    }
+    if !store.drop_day(class, day, records).await? {
+        return Ok(Gone::Nothing("records came in meanwhile".to_owned()));
+    }
+    Ok(Gone::Records(records))
+}
+
+async fn seen(store: &Store, class: &str, range: &Range<u64>) -> Result<Found, StoreError> {
+    let mut snapshot = store.snapshot().await?;
+    let found = look(store, &mut snapshot, class, range).await;
+    snapshot.close().await;
+    found
 }
 
 /// Prunes every hour, from some minutes after the start on. What fails is said, and tried again the next hour.
@@ -198,7 +252,11 @@ async fn is_held(
     let mut values = vec![Value::Text(class.to_owned()), number(since), number(until)];
     if let Some(subject) = &hold.scope.subject {
         values.push(Value::Text(subject.clone()));
-        sql.push_str(&format!(" AND actor = ${}", values.len()));
+        // Records of an exchange's end name nobody, and may be of another day than its beginning.
+        let n = values.len();
+        sql.push_str(&format!(
+            " AND (actor = ${n} OR exchange IN (SELECT exchange FROM audit_record WHERE actor = ${n}))"
+        ));
     }
     if let Some(exchange) = hold.scope.exchange {
         values.push(Value::Uuid(exchange.as_uuid()));

@@ -399,6 +399,14 @@ impl Recorder {
         answer.map(|_| ())
     }
 
+    /// Waits until the store has all that is durable here by now; says whether it has within `wait`.
+    pub async fn in_store(&self, wait: Duration) -> bool {
+        let wanted = self.shared.durable.borrow().link.sequence;
+        let mut shipped = self.shared.shipped.subscribe();
+        let there = shipped.wait_for(|shipped| *shipped >= wanted);
+        matches!(timeout(wait, there).await, Ok(Ok(_)))
+    }
+
     /// Records that the store does not have yet.
     #[must_use]
     pub fn depth(&self) -> u64 {

@@ -1,7 +1,7 @@
 //! Puts records into their trees, and signs the trees' heads.
 //!
 //! One process at a time holds the store's [`Lease`]. It reads, for each writer, the records behind those that are in trees, checks that they
-//! continue the writer's chain, appends each as a leaf to the tree of its tenant and retention class, and signs a checkpoint of every
+//! continue the writer's chain up to its signed position, appends each as a leaf to the tree of its tenant and retention class, and signs a checkpoint of every
 //! tree that grew. Leaves, checkpoint and the sums for dashboards are one transaction. Replicas that do not hold the lease try again
 //! every few seconds, so when one dies another goes on.
 //!
@@ -10,7 +10,7 @@
 //!
 //! Limits: [`PAGE`] records a transaction, one checkpoint a tree every [`Sequencing::every`].
 //!
-//! On failure: logged once until it changes, counted, tried again. A writer whose records do not continue its chain is left out, and the
+//! On failure: logged once until it changes, counted, tried again. A writer whose position is not signed by the key, or whose records do not lead to it, is left out, and the
 //! log says so; `verify` names the record.
 
 use std::{
@@ -33,7 +33,7 @@ use crate::{
     note::{Checkpoint, Note, NoteError, SigningKey, VerifyingKey},
     record::{Entry, EntryHash, TreeName, WriterId},
     spool::{Link, Shared},
-    store::{Lease, Look, Statement, Store, StoreError, StoreUrl, Value, number},
+    store::{Lease, Look, Purpose, Row, Statement, Store, StoreError, StoreUrl, Value, number},
     stored::{MOST_LEAVES, blocks, leaves_between, names, of, root_at},
     tree::{BLOCK, Frontier, Hash, leaf_hash},
 };
@@ -49,6 +49,8 @@ const LEASE_AGAIN: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_secs(2);
 /// How often new records are looked for.
 const LOOK: Duration = Duration::from_millis(500);
+/// How long a writer whose records cannot be vouched for is left alone.
+const AGAIN: Duration = Duration::from_secs(30);
 /// How far a writer's clock may be set back before its records are looked for in all partitions.
 const CLOCK_SLACK: u64 = 3_600_000;
 
@@ -150,7 +152,7 @@ impl Sequencer {
     async fn session(&mut self, said: &mut Option<String>) -> Result<bool, SequenceError> {
         let store = Store::open(&self.url).await?;
         let mut lease = loop {
-            if let Some(lease) = store.lease().await? {
+            if let Some(lease) = store.lease(Purpose::Sequencing).await? {
                 break lease;
             }
             // Who has it puts into trees what this one has shipped.
@@ -163,23 +165,19 @@ impl Sequencer {
                 _ = self.stop.changed() => {}
             }
         };
-        let outcome = self.hold(&store, &mut lease, said).await;
+        let outcome = self.hold(&mut lease, said).await;
         lease.release().await;
         store.close().await;
         outcome.map(|()| true)
     }
 
-    async fn hold(
-        &mut self,
-        store: &Store,
-        lease: &mut Lease,
-        said: &mut Option<String>,
-    ) -> Result<(), SequenceError> {
+    async fn hold(&mut self, lease: &mut Lease, said: &mut Option<String>) -> Result<(), SequenceError> {
         let mut trees = Trees::resume(lease, &self.sequencing).await?;
         loop {
             // Read first: what was shipped before it turned true is then seen.
             let stopping = *self.stop.borrow();
-            self.round(store, lease, &mut trees).await?;
+            trees.forgive();
+            self.round(lease, &mut trees).await?;
             if trees.is_due(self.sequencing.every, stopping) {
                 self.sign(lease, &mut trees).await?;
             }
@@ -197,92 +195,120 @@ impl Sequencer {
     }
 
     /// Puts the records that are new into trees.
-    async fn round(&self, store: &Store, lease: &mut Lease, trees: &mut Trees) -> Result<(), SequenceError> {
-        let rows = store
-            .rows(
-                "SELECT writer, sequence, hash FROM audit_writer".to_owned(),
-                Vec::new(),
-            )
-            .await?;
-        for row in rows {
-            let (writer, head) = position(&row).ok_or(StoreError::Garbled("audit_writer"))?;
-            while !trees.refused.contains_key(&writer)
-                && trees.after(lease, writer).await?.link.sequence < head.sequence
-            {
-                let page = self.page(store, trees, writer, head).await?;
-                match page {
-                    Ok(page) => self.append(lease, trees, writer, page).await?,
-                    Err(sequence) => {
-                        self.shared.counters.sequence_failures.fetch_add(1, Relaxed);
-                        tracing::error!(%writer, sequence, "audit: a record in the store does not continue its writer's chain; `cordon audit verify` says more");
-                        trees.refused.insert(writer, sequence);
-                    }
+    async fn round(&self, lease: &mut Lease, trees: &mut Trees) -> Result<(), SequenceError> {
+        let sql = "SELECT writer, sequence, hash, note FROM audit_writer";
+        for row in lease.look(sql, Vec::new()).await? {
+            let (writer, head, note) = position(&row).ok_or(StoreError::Garbled("audit_writer"))?;
+            let after = trees.after(lease, writer).await?;
+            if after.link.sequence >= head.sequence || trees.refused.contains_key(&writer) {
+                continue;
+            }
+            // What becomes a leaf is signed for good, so it must be what a gateway recorded: the position is signed by the same key, and the
+            // records up to it have its hash. Whoever has the store alone can make neither.
+            if !is_signed(note, head, writer, &self.sequencing.key) {
+                self.refuse(trees, writer, head.sequence, "the end of its chain is not signed");
+                continue;
+            }
+            match self.vouched(lease, after, writer, head).await? {
+                Ok(hashes) => self.append(lease, trees, after, writer, &hashes).await?,
+                Err(sequence) => {
+                    self.refuse(trees, writer, sequence, "a record does not continue its chain");
                 }
             }
         }
         Ok(())
     }
 
-    /// The next records of a writer, or the sequence of the first that does not continue its chain.
-    async fn page(
-        &self,
-        store: &Store,
-        trees: &Trees,
-        writer: WriterId,
-        head: Link,
-    ) -> Result<Result<Vec<Leaf>, u64>, StoreError> {
-        let Some(after) = trees.writers.get(&writer).copied() else {
-            return Ok(Ok(Vec::new()));
-        };
-        let to = head.sequence.min(after.link.sequence + PAGE);
-        let mut since = after.at.saturating_sub(CLOCK_SLACK);
-        let rows = loop {
-            let rows = store
-                .rows(
-                    "SELECT body FROM audit_record WHERE writer = $1 AND sequence > $2 AND sequence <= $3 AND at >= $4 \
-                     ORDER BY sequence"
-                        .to_owned(),
-                    vec![writer.into(), number(after.link.sequence), number(to), number(since)],
-                )
-                .await?;
-            if since == 0 || rows.len() as u64 == to - after.link.sequence {
-                break rows;
-            }
-            since = 0;
-        };
-        let mut leaves = Vec::with_capacity(rows.len());
-        let (mut link, mut is_known) = (after.link, after.is_known);
-        for row in &rows {
-            let read = || {
-                let body = row.first()?.text()?;
-                let entry = Entry::parse(body.as_bytes()).ok()?;
-                let follows = entry.writer == writer
-                    && entry.sequence == link.sequence + 1
-                    && (entry.previous_hash == link.hash || !is_known);
-                follows.then(|| (entry, EntryHash::of(body.as_bytes()), leaf_hash(body.as_bytes())))
-            };
-            let Some((entry, hash, leaf)) = read() else {
-                return Ok(Err(link.sequence + 1));
-            };
-            link = Link {
-                sequence: entry.sequence,
-                hash,
-            };
-            is_known = true;
-            leaves.push(Leaf {
-                link,
-                hash: leaf,
-                entry,
-            });
-        }
-        if link.sequence < to || (link.sequence == head.sequence && link.hash != head.hash) {
-            return Ok(Err(link.sequence + 1));
-        }
-        Ok(Ok(leaves))
+    /// Leaves a writer's records out until this process starts anew, and says so.
+    fn refuse(&self, trees: &mut Trees, writer: WriterId, sequence: u64, why: &'static str) {
+        self.shared.counters.sequence_failures.fetch_add(1, Relaxed);
+        tracing::error!(%writer, sequence, why, "audit records of a writer are not put into trees; `cordon audit verify` says more");
+        trees.refused.insert(writer, Instant::now());
     }
 
-    /// Makes records leaves of their trees.
+    /// The hashes of a writer's records up to its position, or the sequence of the first that does not continue its chain.
+    async fn vouched(
+        &self,
+        lease: &mut Lease,
+        after: After,
+        writer: WriterId,
+        head: Link,
+    ) -> Result<Result<Vec<EntryHash>, u64>, StoreError> {
+        let mut hashes = Vec::new();
+        let (mut link, mut is_known) = (after.link, after.is_known);
+        while link.sequence < head.sequence {
+            let to = head.sequence.min(link.sequence + PAGE);
+            for row in records(lease, writer, link.sequence, to, after.at).await? {
+                let read = || {
+                    let body = row.first()?.text()?;
+                    let entry = Entry::parse(body.as_bytes()).ok()?;
+                    let follows = entry.writer == writer
+                        && entry.sequence == link.sequence + 1
+                        && (entry.previous_hash == link.hash || !is_known);
+                    follows.then(|| EntryHash::of(body.as_bytes()))
+                };
+                let Some(hash) = read() else {
+                    return Ok(Err(link.sequence + 1));
+                };
+                link = Link {
+                    sequence: link.sequence + 1,
+                    hash,
+                };
+                is_known = true;
+                hashes.push(hash);
+            }
+            if link.sequence < to {
+                return Ok(Err(link.sequence + 1));
+            }
+        }
+        Ok(if link.hash == head.hash {
+            Ok(hashes)
+        } else {
+            Err(head.sequence)
+        })
+    }
+
+    /// Makes the records behind `after`, which have these hashes, leaves of their trees.
     async fn append(
+        &self,
+        lease: &mut Lease,
+        trees: &mut Trees,
+        after: After,
+        writer: WriterId,
+        hashes: &[EntryHash],
+    ) -> Result<(), SequenceError> {
+        let mut from = after.link.sequence;
+        for hashes in hashes.chunks(usize::try_from(PAGE).unwrap_or(usize::MAX)) {
+            let to = from + hashes.len() as u64;
+            let rows = records(lease, writer, from, to, after.at).await?;
+            let mut leaves = Vec::with_capacity(rows.len());
+            for (row, hash) in rows.iter().zip(hashes) {
+                let body = row.first().and_then(Value::text).unwrap_or_default();
+                let entry = Entry::parse(body.as_bytes()).ok();
+                // They were read before, and may have been changed in between.
+                let entry = entry.filter(|_| EntryHash::of(body.as_bytes()) == *hash);
+                let entry = entry.ok_or(StoreError::Garbled("audit_record"))?;
+                let link = Link {
+                    sequence: entry.sequence,
+                    hash: *hash,
+                };
+                leaves.push(Leaf {
+                    link,
+                    hash: leaf_hash(body.as_bytes()),
+                    entry,
+                });
+            }
+            if leaves.len() != hashes.len() {
+                return Err(StoreError::Garbled("audit_record").into());
+            }
+            self.append_page(lease, trees, writer, leaves).await?;
+            from = to;
+        }
+        Ok(())
+    }
+
+    /// Makes records leaves of their trees, in one transaction.
+    async fn append_page(
         &self,
         lease: &mut Lease,
         trees: &mut Trees,
@@ -420,8 +446,8 @@ struct Tree {
 struct Trees {
     by_name: BTreeMap<TreeName, Tree>,
     writers: HashMap<WriterId, After>,
-    /// Writers whose records do not continue their chain, with the first that does not.
-    refused: HashMap<WriterId, u64>,
+    /// Writers whose records are left out, and since when.
+    refused: HashMap<WriterId, Instant>,
     sums: Sums,
     memory: Memory,
     signed_at: Option<Instant>,
@@ -528,6 +554,11 @@ impl Trees {
         Ok(after)
     }
 
+    /// Lets writers that were left out for a while try again: a position that was not signed may be by now.
+    fn forgive(&mut self) {
+        self.refused.retain(|_, since| since.elapsed() < AGAIN);
+    }
+
     /// Whether checkpoints are to be signed now.
     fn is_due(&self, every: Duration, stopping: bool) -> bool {
         stopping || self.signed_at.is_none_or(|at| at.elapsed() >= every)
@@ -543,14 +574,46 @@ fn insert_block(tree: &TreeName, block: u64, hash: Hash) -> Statement {
     }
 }
 
-/// A row `writer, sequence, hash` of `audit_writer`.
-fn position(row: &[Value]) -> Option<(WriterId, Link)> {
-    let [writer, sequence, hash] = row else {
+/// Records of a writer behind `from` up to `to`, as many as there are. They are looked for from shortly before `at` on first, as that reads few
+/// partitions.
+async fn records(
+    lease: &mut Lease,
+    writer: WriterId,
+    from: u64,
+    to: u64,
+    at: u64,
+) -> Result<Vec<Row>, StoreError> {
+    let sql = "SELECT body FROM audit_record WHERE writer = $1 AND sequence > $2 AND sequence <= $3 AND at >= $4 ORDER BY sequence";
+    let mut since = at.saturating_sub(CLOCK_SLACK);
+    loop {
+        let values = vec![writer.into(), number(from), number(to), number(since)];
+        let rows = lease.look(sql, values).await?;
+        if since == 0 || rows.len() as u64 == to - from {
+            return Ok(rows);
+        }
+        since = 0;
+    }
+}
+
+/// Whether a position is signed by the key that signs checkpoints.
+fn is_signed(note: Option<&str>, head: Link, writer: WriterId, key: &SigningKey) -> bool {
+    let key = key.verifying();
+    let read = || {
+        let note = Note::parse(note?.as_bytes()).ok()?;
+        note.vouched_by(key).ok()?;
+        Checkpoint::parse(note.text()).ok()
+    };
+    read().is_some_and(|signed| signed == head.signable(key.name(), writer))
+}
+
+/// A row `writer, sequence, hash, note` of `audit_writer`.
+fn position(row: &[Value]) -> Option<(WriterId, Link, Option<&str>)> {
+    let [writer, sequence, hash, note] = row else {
         return None;
     };
     let link = Link {
         sequence: sequence.sequence()?,
         hash: hash.text()?.parse().ok()?,
     };
-    Some((writer.uuid()?.into(), link))
+    Some((writer.uuid()?.into(), link, note.text()))
 }

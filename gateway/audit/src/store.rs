@@ -31,7 +31,7 @@ use crate::{
 mod attached;
 pub(crate) mod columns;
 mod lease;
-pub(crate) use lease::Lease;
+pub(crate) use lease::{Lease, Purpose};
 mod postgres;
 mod snapshot;
 pub(crate) use snapshot::Snapshot;
@@ -258,11 +258,17 @@ pub(crate) trait Engine: Send + Sync {
     /// Days before `before`, counted from 1970-01-01, of which a class has records or room for them.
     fn days(&self, class: &str, before: u64) -> impl Future<Output = Result<Vec<u64>, StoreError>> + Send;
 
-    /// Removes all that a class has of a day: records, and what lies beside them.
-    fn drop_day(&self, class: &str, day: u64) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Removes all that a class has of a day: records, and what lies beside them. Where it has not that many records, it stays, and
+    /// the answer is no.
+    fn drop_day(
+        &self,
+        class: &str,
+        day: u64,
+        records: u64,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// The right to put records into trees; none while another process has it.
-    fn lease(&self) -> impl Future<Output = Result<Option<Lease>, StoreError>> + Send;
+    /// The right to do what one process at a time may do; none while another has it.
+    fn lease(&self, purpose: Purpose) -> impl Future<Output = Result<Option<Lease>, StoreError>> + Send;
 
     /// Does all of the statements or none, durably.
     fn transact(&self, statements: Vec<Statement>) -> impl Future<Output = Result<(), StoreError>> + Send;
@@ -367,12 +373,12 @@ impl Store {
         each!(self, engine => engine.days(class, before).await)
     }
 
-    pub(crate) async fn drop_day(&self, class: &str, day: u64) -> Result<(), StoreError> {
-        each!(self, engine => engine.drop_day(class, day).await)
+    pub(crate) async fn drop_day(&self, class: &str, day: u64, records: u64) -> Result<bool, StoreError> {
+        each!(self, engine => engine.drop_day(class, day, records).await)
     }
 
-    pub(crate) async fn lease(&self) -> Result<Option<Lease>, StoreError> {
-        each!(self, engine => engine.lease().await)
+    pub(crate) async fn lease(&self, purpose: Purpose) -> Result<Option<Lease>, StoreError> {
+        each!(self, engine => engine.lease(purpose).await)
     }
 
     pub(crate) async fn transact(&self, statements: Vec<Statement>) -> Result<(), StoreError> {

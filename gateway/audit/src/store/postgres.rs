@@ -18,7 +18,7 @@ use sqlx::{
 use uuid::Uuid;
 
 use super::{
-    Batch, Engine, Lease, Row, Snapshot, Statement, StoreError, Value,
+    Batch, Engine, Lease, Purpose, Row, Snapshot, Statement, StoreError, Value,
     attached::Attached,
     columns::{self, Cell, Facts, Form},
     expect_at, link, number,
@@ -222,36 +222,59 @@ impl Engine for Postgres {
         Ok(days.filter(|day| *day < before).collect())
     }
 
-    async fn drop_day(&self, class: &str, day: u64) -> Result<(), StoreError> {
+    async fn drop_day(&self, class: &str, day: u64, records: u64) -> Result<bool, StoreError> {
         // A table is waited for only shortly: whoever comes behind this in the queue for it waits too.
         let mut transaction = self.pool.begin().await?;
         sqlx::query("SET LOCAL lock_timeout = '2s'")
             .execute(&mut *transaction)
             .await?;
         for table in ["audit_record", "audit_payload", "audit_value"] {
-            let names = sqlx::query_as::<_, (String,)>(
-                "SELECT quote_ident($1 || '_' || $2 || to_char(date '1970-01-01' + CAST($3 AS int), '\"_\"YYYYMMDD'))",
+            let name = sqlx::query_scalar::<_, Option<String>>(
+                "SELECT CAST(to_regclass(quote_ident($1 || '_' || $2 || to_char(date '1970-01-01' + CAST($3 AS int), '\"_\"YYYYMMDD'))) AS text)",
             )
             .bind(table)
             .bind(class)
             .bind(number(day).int())
             .fetch_one(&mut *transaction)
             .await?;
-            sqlx::raw_sql(AssertSqlSafe(format!("DROP TABLE IF EXISTS {}", names.0)))
+            let Some(name) = name else { continue };
+            // Locked first, so that what is counted is what is dropped.
+            sqlx::raw_sql(AssertSqlSafe(format!(
+                "LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE"
+            )))
+            .execute(&mut *transaction)
+            .await?;
+            if table == "audit_record" {
+                let count = format!("SELECT COUNT(*) FROM {name}");
+                let count = sqlx::query_scalar::<_, i64>(AssertSqlSafe(count))
+                    .fetch_one(&mut *transaction)
+                    .await?;
+                if u64::try_from(count) != Ok(records) {
+                    return Ok(false);
+                }
+            }
+            sqlx::raw_sql(AssertSqlSafe(format!("DROP TABLE {name}")))
                 .execute(&mut *transaction)
                 .await?;
         }
         transaction.commit().await?;
         let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
         prepared.clear();
-        Ok(())
+        Ok(true)
     }
 
-    async fn lease(&self) -> Result<Option<Lease>, StoreError> {
+    async fn lease(&self, purpose: Purpose) -> Result<Option<Lease>, StoreError> {
         let mut connection = self.options.connect().await?;
-        let held = sqlx::query_scalar::<_, bool>(
-            "SELECT pg_try_advisory_lock(hashtext('cordon audit sequencer'), hashtext(current_schema()))",
+        // A machine that is gone gives the lock back within a minute, and not when TCP itself gives up.
+        sqlx::raw_sql(
+            "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3",
         )
+        .execute(&mut connection)
+        .await?;
+        let held = sqlx::query_scalar::<_, bool>(
+            "SELECT pg_try_advisory_lock(hashtext($1), hashtext(current_schema()))",
+        )
+        .bind(purpose.name())
         .fetch_one(&mut connection)
         .await?;
         Ok(held.then_some(Lease::Postgres(connection)))

@@ -18,7 +18,7 @@ use sqlx::{
 use uuid::Uuid;
 
 use super::{
-    Batch, Engine, Lease, Row, Snapshot, Statement, StoreError, Value,
+    Batch, Engine, Lease, Purpose, Row, Snapshot, Statement, StoreError, Value,
     attached::Attached,
     columns::{self, Cell, Facts, Form},
     expect_at, link, number,
@@ -187,8 +187,18 @@ impl Engine for Sqlite {
             .collect())
     }
 
-    async fn drop_day(&self, class: &str, day: u64) -> Result<(), StoreError> {
+    async fn drop_day(&self, class: &str, day: u64, records: u64) -> Result<bool, StoreError> {
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let count = sqlx::query_scalar::<_, i64>(
+            "SELECT COUNT(*) FROM audit_record WHERE class = $1 AND at >= $2 * 86400000 AND at < ($2 + 1) * 86400000",
+        )
+        .bind(class.to_owned())
+        .bind(number(day).int())
+        .fetch_one(&mut *transaction)
+        .await?;
+        if u64::try_from(count) != Ok(records) {
+            return Ok(false);
+        }
         for sql in [
             "DELETE FROM audit_record WHERE class = $1 AND at >= $2 * 86400000 AND at < ($2 + 1) * 86400000",
             "DELETE FROM audit_payload WHERE class = $1 AND at >= $2 * 86400000 AND at < ($2 + 1) * 86400000",
@@ -200,10 +210,11 @@ impl Engine for Sqlite {
                 .execute(&mut *transaction)
                 .await?;
         }
-        Ok(transaction.commit().await?)
+        transaction.commit().await?;
+        Ok(true)
     }
 
-    async fn lease(&self) -> Result<Option<Lease>, StoreError> {
+    async fn lease(&self, _: Purpose) -> Result<Option<Lease>, StoreError> {
         // The file is one machine's, and its keys refuse a second leaf of the same index.
         Ok(Some(Lease::Sqlite(self.pool.clone())))
     }

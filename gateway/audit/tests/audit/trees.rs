@@ -446,3 +446,52 @@ async fn checkpoints_are_shown_to_continue_each_other() {
         assert_eq!(kept.len(), compared, "{kind:?}");
     }
 }
+
+/// Nobody who has the store alone makes a record genuine: neither by a writer of their own, nor behind one that is gone.
+#[tokio::test]
+async fn what_no_gateway_signed_becomes_no_leaf() {
+    for kind in BOTH {
+        let place = place(kind).await;
+        let forged = |body: &str| {
+            let writer = "01a20000-0000-7000-8000-000000000000";
+            let body = format!(
+                r#"{{"at":1,"body":{body},"class":"governance","previous_hash":"{}","sequence":1,"v":1,"writer":"{writer}"}}"#,
+                "0".repeat(64)
+            );
+            let hash = hex::encode(Sha256::digest(&body));
+            format!(
+                "INSERT INTO audit_writer (writer, name, sequence, hash, moved_at) VALUES ('{writer}', 'x', 1, '{hash}', 1); \
+                 INSERT INTO audit_record (writer, sequence, at, kind, class, body) VALUES ('{writer}', 1, 1, 'pruned', 'governance', '{body}');"
+            )
+        };
+        let bodies = place.bodies().await;
+        let (victim, _, _) = &bodies[0];
+        let body = format!(
+            r#"{{"before":2,"class":"standard","kind":"pruned","runs":[{{"first":1,"last":99,"records":99,"writer":"{victim}"}}],"tenant":"default"}}"#
+        );
+        if kind == Kind::Postgres {
+            place.execute("SELECT audit_prepare('governance', 0, 0)").await;
+        }
+        place.execute(&forged(&body)).await;
+        let (recorder, shipping) = open(place.sequenced("c")).await;
+        exchange(&recorder, "j.kim").await;
+        tokio::time::timeout(Duration::from_secs(20), async {
+            while recorder.metrics().sequence_failures == 0 || recorder.metrics().sequenced < 2 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await
+        .unwrap();
+        finish(shipping).await;
+        place
+            .execute(&format!(
+                "DELETE FROM audit_record WHERE writer = '{victim}' AND sequence = 1"
+            ))
+            .await;
+        let said = verify(&place).await.unwrap_err();
+        assert!(
+            said.contains("the audit's key has not signed that"),
+            "{kind:?} {said}"
+        );
+    }
+}

@@ -12,7 +12,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use cordon_audit::{
     AuditConfig, Body, OpenError, Operator, Pruning, Pseudonyms, Recorder, Recording, Shipping, SpoolError,
@@ -107,7 +107,13 @@ impl Desk {
         self.recorder
             .record(Recording::of(body).in_tree(TreeName::governance()))
             .await
-            .context("what you do cannot be recorded")
+            .context("what you do cannot be recorded")?;
+        // In the store too, as what it speaks of is done to the store at once.
+        ensure!(
+            self.recorder.in_store(SHIP).await,
+            "what you do is recorded, and the record did not reach the store in time: nothing was done"
+        );
+        Ok(())
     }
 
     /// Removes records that had their time.
