@@ -1,7 +1,7 @@
 //! Which tree an entry becomes a leaf of: one for each tenant and retention class.
 //!
 //! Limits: a name has 1 to 32 bytes of `a-z`, `0-9`, `.`, `_` and `-`, and begins with a letter or a digit, so that it can stand in a path,
-//! a URL and an origin line as it is. The defaults are written as absence, so each tree has one spelling.
+//! a URL and an origin line as it is. It does not end in `_` and eight digits, as a partition's name does. The defaults are written as absence, so each tree has one spelling.
 //!
 //! On failure: [`InvalidTreeName`], which does not repeat the text.
 
@@ -86,7 +86,12 @@ pub(super) fn class_of(spelled: Option<&str>) -> &str {
 }
 
 fn is_valid(name: &str) -> bool {
-    (1..=MAX_BYTES).contains(&name.len())
+    // A class that ends like a day would have the name of another class's partition.
+    let ends_like_a_day = name
+        .rsplit_once('_')
+        .is_some_and(|(_, day)| day.len() == 8 && day.bytes().all(|b| b.is_ascii_digit()));
+    !ends_like_a_day
+        && (1..=MAX_BYTES).contains(&name.len())
         && name.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit())
         && name
             .bytes()
@@ -138,7 +143,19 @@ mod tests {
         let [tenant, class] = tree.spelled();
         assert_eq!(TreeName::from_spelled(tenant.as_deref(), class.as_deref()), tree);
         let long = "a".repeat(33);
-        for bad in ["", "A", "a/b", "..", ".a", "-a", "ä", "a b", "a\0", long.as_str()] {
+        for bad in [
+            "",
+            "standard_20270101",
+            "A",
+            "a/b",
+            "..",
+            ".a",
+            "-a",
+            "ä",
+            "a b",
+            "a\0",
+            long.as_str(),
+        ] {
             assert_eq!(TreeName::new(bad, "standard"), Err(InvalidTreeName), "{bad:?}");
             assert_eq!(TreeName::new("default", bad), Err(InvalidTreeName), "{bad:?}");
         }

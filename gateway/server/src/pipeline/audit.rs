@@ -25,8 +25,8 @@ use cordon_domain::{
 };
 use cordon_intercept::{AnswerBody, Arrival, ConnectAsk, TurnedAway, full_body};
 use cordon_policy::Keep;
-use cordon_wire::{Endpoint, Operation, Shape, Usage};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use cordon_wire::{Endpoint, Shape, Usage};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use tracing::{error, info, warn};
 
 use super::identify::Caller;
@@ -37,14 +37,12 @@ use crate::{
     rules::Rules,
 };
 
+mod answer;
+use answer::remote;
+pub use answer::{mark, render};
 mod claims;
 mod keeping;
 use keeping::Keeping;
-
-/// The header that names the exchange to its caller.
-pub const EXCHANGE_HEADER: HeaderName = HeaderName::from_static("x-cordon-exchange");
-/// The header that names the decision to the caller.
-pub const DECISION_HEADER: HeaderName = HeaderName::from_static("x-cordon-decision");
 
 /// The words by which Anthropic's own refusals are known. Behind a base URL that is not Anthropic's,
 /// Claude Code (2.1.330, measured) takes any other 400 for a gateway that lacks a beta feature, and
@@ -571,70 +569,6 @@ pub async fn refuse(gate: &Gate, mut draft: Draft, cause: Cause) -> Response<Ans
         *answer.body_mut() = full_body(page::page(&refusal));
     }
     answer
-}
-
-/// Makes of a refusal one that callers of gRPC or Connect read.
-fn remote(answer: &mut Response<AnswerBody>, rpc: cordon_wire::Rpc, refusal: &Refusal) {
-    let (rendered, told) = rpc.refuse(refusal);
-    *answer.status_mut() = StatusCode::from_u16(rendered.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = answer.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static(rendered.content_type),
-    );
-    for (name, value) in told {
-        // Percent-encoded, so it is always a header's value.
-        if let Ok(value) = HeaderValue::try_from(value) {
-            headers.insert(HeaderName::from_static(name), value);
-        }
-    }
-    *answer.body_mut() = full_body(rendered.body);
-}
-
-/// A refusal as a reply in a dialect, or as a described route shows it.
-pub fn render(dialect: Dialect, shape: Option<&'static Shape>, refusal: &Refusal) -> Response<AnswerBody> {
-    let endpoint = Endpoint {
-        shape,
-        ..Endpoint::new(dialect, Operation::Manage)
-    };
-    let rendered = cordon_wire::refuse_at(endpoint, refusal);
-    let mut response = Response::new(full_body(rendered.body));
-    *response.status_mut() =
-        StatusCode::from_u16(rendered.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static(rendered.content_type),
-    );
-    if let Some((name, value)) = rendered.header {
-        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
-    }
-    mark(headers, refusal.exchange, refusal.action);
-    if let Some(seconds) = refusal.retry_after {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    match refusal.status {
-        401 => headers.insert(
-            header::WWW_AUTHENTICATE,
-            HeaderValue::from_static("Bearer realm=\"cordon\""),
-        ),
-        407 => headers.insert(
-            header::PROXY_AUTHENTICATE,
-            HeaderValue::from_static("Basic realm=\"cordon\""),
-        ),
-        // RFC 9110, section 15.5.22, asks for the protocol that would do.
-        426 => headers.insert(header::UPGRADE, HeaderValue::from_static("HTTP/1.1")),
-        _ => None,
-    };
-    response
-}
-
-/// Names exchange and decision to the caller.
-pub fn mark(headers: &mut HeaderMap, exchange: ExchangeId, action: Action) {
-    if let Ok(id) = HeaderValue::from_str(&exchange.to_string()) {
-        headers.insert(EXCHANGE_HEADER, id);
-    }
-    headers.insert(DECISION_HEADER, HeaderValue::from_static(action.name()));
 }
 
 /// A path as records hold it. Parts that look like routes stay; any other part is the caller's words
