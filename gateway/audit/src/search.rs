@@ -173,10 +173,12 @@ fn limit(query: &Query) -> u32 {
 }
 
 fn statement(query: &Query) -> (String, Vec<Value>) {
+    // SQLite would take `s.class = r.class` for a reason to look for each row's closing record by class and time, among all of some days, rather
+    // than by its exchange.
     let mut sql = String::from(
         "SELECT r.exchange, r.at, r.body, s.body FROM audit_record r \
          LEFT JOIN audit_record s ON s.exchange = r.exchange AND s.kind IN ('seal', 'tunnel_closed') \
-         AND s.class = r.class AND s.at >= r.at - 60000 AND s.at < r.at + 691200000 \
+         AND s.class || '' = r.class AND s.at >= r.at - 60000 AND s.at < r.at + 691200000 \
          WHERE r.exchange IS NOT NULL AND r.kind IN ('intent', 'refused', 'tunnel_opened')",
     );
     let mut values = Vec::new();
