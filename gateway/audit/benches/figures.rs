@@ -1,6 +1,7 @@
-//! The audit's figures: what an acknowledgement costs, how fast the store gets records, what memory a store that is away costs.
+//! The audit's figures: what an acknowledgement costs, how fast the store gets records, what memory a store that is away costs,
+//! and how fast and in what memory all records are exported.
 //!
-//! `make figures`, or `PG_DURABLE=1 scripts/with-postgres cargo bench --locked -p cordon-audit --bench figures [-- acks|shipping|away|verifying ...]`
+//! `make figures`, or `PG_DURABLE=1 scripts/with-postgres cargo bench --locked -p cordon-audit --bench figures [-- acks|shipping|away|verifying|export ...]`
 //!
 //! With `DATABASE_URL` records are shipped to that PostgreSQL, otherwise to an SQLite file; `shipping` needs the first. All files
 //! lie in the system's temporary directory, so `TMPDIR` chooses the disk.
@@ -20,6 +21,7 @@ use std::{
 
 use cordon_audit::{
     AuditConfig, Evidence, Intent, Outcome, Recorder, Seal, Sequencing, Shipping, Store, StoreUrl,
+    export::{self, Format, Selection},
     note::{Algorithm, SigningKey},
 };
 use cordon_domain::{Action, Actor, Dialect, Door, ExchangeId, Identity, SystemClock, UpstreamKind};
@@ -38,6 +40,8 @@ const MEANWHILE: u64 = 500;
 const VERIFIED: u64 = 150_000;
 /// 100 a second for an hour.
 const HOUR: u64 = 360_000;
+/// Exchanges that are exported, before and after more came in.
+const EXPORTED: [u64; 2] = [20_000, 100_000];
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -61,6 +65,9 @@ fn main() {
     }
     if wanted("verifying") {
         runtime.block_on(verifying());
+    }
+    if wanted("export") {
+        runtime.block_on(exporting());
     }
 }
 
@@ -223,7 +230,7 @@ async fn away() {
     let started = Instant::now();
     for _ in 0..10 {
         record(&recorder, HOUR / 10).await;
-        seen.push(format!("{:.1}", resident_mib()));
+        seen.push(format!("{:.1}", memory_mib("VmRSS:")));
     }
     let metrics = recorder.metrics();
     println!(
@@ -234,6 +241,44 @@ async fn away() {
         seen.join(" "),
     );
     shipping.shutdown(Duration::ZERO).await;
+}
+
+/// How fast all records are exported in each format, and the most memory that the process had until then.
+async fn exporting() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let url = store(dir.path());
+    let mut there = 0;
+    for exchanges in EXPORTED {
+        let (recorder, shipping) = open(dir.path(), url.clone()).await;
+        record(&recorder, exchanges - there).await;
+        there = exchanges;
+        drop(recorder);
+        assert_eq!(
+            shipping.shutdown(Duration::from_secs(300)).await,
+            0,
+            "all is shipped"
+        );
+        let opened = Store::open(&url).await.expect("a store");
+        for format in [Format::Jsonl, Format::Csv, Format::Parquet, Format::Ocsf] {
+            let started = Instant::now();
+            // Recording takes more memory than exporting, so its mark is put back.
+            std::fs::write("/proc/self/clear_refs", "5").expect("a process may reset its own mark");
+            let before = memory_mib("VmHWM:");
+            let file = std::fs::File::create(dir.path().join("export")).expect("a file");
+            let file = std::io::BufWriter::new(file);
+            let contents = export::export(&opened, &Selection::default(), format, file)
+                .await
+                .expect("an export");
+            println!(
+                "export: {} records of {exchanges} exchanges as {format}: {:.0} records/s, {:.1} MiB, {:.1} MiB of memory more than before",
+                contents.records,
+                contents.records as f64 / started.elapsed().as_secs_f64(),
+                contents.bytes as f64 / f64::from(1 << 20),
+                memory_mib("VmHWM:") - before,
+            );
+        }
+        opened.close().await;
+    }
 }
 
 async fn record(recorder: &Recorder, exchanges: u64) {
@@ -273,9 +318,10 @@ fn nowhere() -> StoreUrl {
     "postgres://postgres@127.0.0.1:1/none".parse().expect("a URL")
 }
 
-fn resident_mib() -> f64 {
+/// A line of what the kernel says of this process's memory.
+fn memory_mib(name: &str) -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
     let kib = line.and_then(|rest| rest.trim().split(' ').next()?.parse::<f64>().ok());
     kib.unwrap_or_default() / 1024.0
 }

@@ -7,6 +7,7 @@
 //! - [`open`] and [`Shipping`]: start and shutdown.
 //! - [`verify()`]: whether the store still holds what was recorded.
 //! - [`search()`]: who sent what, where, under which rule.
+//! - [`export`]: all that a filter finds as a file for another program, with a signed manifest.
 //! - [`Commitment`]: what stands in a record for a body.
 //! - [`Sealing`] and [`payload`]: what is kept of an exchange's texts, under which keys, and how its actor's name gives way to a reference.
 //! - [`BlindKey`]: by what a value is found again.
@@ -21,10 +22,10 @@
 mod record;
 pub use record::{
     Answer, Asked, Body, Claims, ENTRY_VERSION, Entry, EntryError, EntryHash, EraseRefused, Erased, Event,
-    Heartbeat, HoldPlaced, HoldReleased, HoldScope, Intent, InvalidHash, InvalidTreeName, MAX_ENTRY_BYTES,
-    Operator, Outcome, PolicyReloaded, Pruned, PrunedRun, Refused, RevealApproved, RevealRequested, Revealed,
-    Seal, Sealed, Searched, SpoolTampered, Started, Stopped, Tampering, TreeName, Trust, TrustPart,
-    TrustReloaded, TunnelClosed, TunnelOpened, Uninspected, WriterId,
+    ExportStarted, Exported, Heartbeat, HoldPlaced, HoldReleased, HoldScope, Intent, InvalidHash,
+    InvalidTreeName, MAX_ENTRY_BYTES, Operator, Outcome, PolicyReloaded, Pruned, PrunedRun, Refused,
+    RevealApproved, RevealRequested, Revealed, Seal, Sealed, Searched, SpoolTampered, Started, Stopped,
+    Tampering, TreeName, Trust, TrustPart, TrustReloaded, TunnelClosed, TunnelOpened, Uninspected, WriterId,
 };
 
 mod secret_file;
@@ -92,6 +93,8 @@ pub use testimony::{Testimonies, Testimony, TestimonyError};
 
 mod verify;
 pub use verify::{Broken, ChainHead, Evidence, Fault, TreeFault, TreeHead, Verified, VerifyError, verify};
+
+pub mod export;
 
 mod search;
 pub use search::{InvalidPosition, Position, Query, Row, events, search};

@@ -91,6 +91,8 @@ impl Pseudonyms {
             | Body::RevealRequested(_)
             | Body::RevealApproved(_)
             | Body::Revealed(_)
+            | Body::ExportStarted(_)
+            | Body::Exported(_)
             | Body::Stopped(_) => return None,
         };
         let subject = self.subject(actor);

@@ -33,6 +33,9 @@ pub use oversight::{
     Revealed, Sealed, Searched,
 };
 
+mod exports;
+pub use exports::{ExportStarted, Exported};
+
 mod canonical;
 pub(crate) use canonical::canonical;
 
@@ -84,6 +87,10 @@ pub enum Body {
     RevealApproved(RevealApproved),
     /// Something that was sealed is shown.
     Revealed(Revealed),
+    /// Records are about to be exported.
+    ExportStarted(ExportStarted),
+    /// Records were exported.
+    Exported(Exported),
 }
 
 impl Body {
@@ -112,6 +119,8 @@ impl Body {
             Self::RevealRequested(_) => "reveal_requested",
             Self::RevealApproved(_) => "reveal_approved",
             Self::Revealed(_) => "revealed",
+            Self::ExportStarted(_) => "export_started",
+            Self::Exported(_) => "exported",
         }
     }
 
@@ -139,7 +148,9 @@ impl Body {
             | Self::HoldReleased(_)
             | Self::RevealRequested(_)
             | Self::RevealApproved(_)
-            | Self::Revealed(_) => None,
+            | Self::Revealed(_)
+            | Self::ExportStarted(_)
+            | Self::Exported(_) => None,
         }
     }
 

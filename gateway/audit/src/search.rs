@@ -18,11 +18,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     record::{Entry, Outcome},
-    store::{Store, StoreError, Value, number},
+    store::{Look, Snapshot, Store, StoreError, Value, number},
 };
 
 /// The largest page.
 const MOST: u32 = 1000;
+/// How long after its first record an exchange's last one is looked for, in milliseconds.
+const LONGEST: u64 = 8 * 86_400_000;
 
 /// What to look for. All that is set must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -129,11 +131,45 @@ impl From<Position> for String {
 /// # Errors
 /// When the store does not answer, or holds a body that does not read; [`verify`](crate::verify()) then says more.
 pub async fn search(store: &Store, query: &Query) -> Result<Vec<Row>, StoreError> {
-    let (sql, values) = statement(query);
-    let rows = store.rows(sql, values).await?;
+    let (sql, values) = statement(query, None, None);
+    rows(&store.rows(sql, values).await?)
+}
+
+/// One page of rows as a snapshot has them, of one tenant and one retention class alone where these are given.
+pub(crate) async fn page(
+    snapshot: &mut Snapshot,
+    query: &Query,
+    tenant: Option<&str>,
+    class: Option<&str>,
+) -> Result<Vec<Row>, StoreError> {
+    let (sql, values) = statement(query, tenant, class);
+    rows(&snapshot.look(&sql, values).await?)
+}
+
+fn rows(rows: &[Vec<Value>]) -> Result<Vec<Row>, StoreError> {
     rows.iter()
         .map(|row| read(row).ok_or(StoreError::Garbled("audit_record")))
         .collect()
+}
+
+/// The statement for the bodies of all records of a page's exchanges, in its order.
+pub(crate) fn records_of(page: &[Row]) -> (String, Vec<Value>) {
+    let times = || page.iter().map(|row| row.at);
+    let since = times().min().unwrap_or(0).saturating_sub(60_000);
+    let until = times().max().unwrap_or(0).saturating_add(LONGEST);
+    let mut values = vec![number(since), number(until)];
+    let numbers: Vec<String> = page
+        .iter()
+        .map(|row| {
+            values.push(Value::Uuid(row.exchange.as_uuid()));
+            format!("${}", values.len())
+        })
+        .collect();
+    let sql = format!(
+        "SELECT body FROM audit_record WHERE at >= $1 AND at < $2 AND exchange IN ({}) ORDER BY exchange DESC, at, writer, sequence",
+        numbers.join(", ")
+    );
+    (sql, values)
 }
 
 /// What happened to the gateways themselves, newest first: starts, stops, what was reloaded, who touched the spool. Of the query the
@@ -172,13 +208,13 @@ fn limit(query: &Query) -> u32 {
     }
 }
 
-fn statement(query: &Query) -> (String, Vec<Value>) {
+fn statement(query: &Query, tenant: Option<&str>, class: Option<&str>) -> (String, Vec<Value>) {
     // SQLite would take `s.class = r.class` for a reason to look for each row's closing record by class and time, among all of some days, rather
     // than by its exchange.
-    let mut sql = String::from(
+    let mut sql = format!(
         "SELECT r.exchange, r.at, r.body, s.body FROM audit_record r \
          LEFT JOIN audit_record s ON s.exchange = r.exchange AND s.kind IN ('seal', 'tunnel_closed') \
-         AND s.class || '' = r.class AND s.at >= r.at - 60000 AND s.at < r.at + 691200000 \
+         AND s.class || '' = r.class AND s.at >= r.at - 60000 AND s.at < r.at + {LONGEST} \
          WHERE r.exchange IS NOT NULL AND r.kind IN ('intent', 'refused', 'tunnel_opened')",
     );
     let mut values = Vec::new();
@@ -196,6 +232,12 @@ fn statement(query: &Query) -> (String, Vec<Value>) {
         if let Some(wanted) = wanted {
             also(column, Value::Text(wanted.clone()));
         }
+    }
+    if let Some(tenant) = tenant {
+        also("COALESCE(r.tenant, 'default') = ", Value::Text(tenant.to_owned()));
+    }
+    if let Some(class) = class {
+        also("r.class = ", Value::Text(class.to_owned()));
     }
     if let Some(since) = query.since {
         also("r.at >= ", number(since));

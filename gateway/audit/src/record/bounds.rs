@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use cordon_domain::{Actor, EntityType, Identity, Source};
 
 use super::{
-    Asked, Body, EraseRefused, Erased, Heartbeat, HoldPlaced, HoldReleased, Intent, Operator, PolicyReloaded,
-    Refused, RevealApproved, RevealRequested, Revealed, Seal, Sealed, Searched, SpoolTampered, Started,
-    Stopped, Trust, TrustReloaded, TunnelClosed, TunnelOpened, Uninspected,
+    Asked, Body, EraseRefused, Erased, ExportStarted, Exported, Heartbeat, HoldPlaced, HoldReleased, Intent,
+    Operator, PolicyReloaded, Refused, RevealApproved, RevealRequested, Revealed, Seal, Sealed, Searched,
+    SpoolTampered, Started, Stopped, Trust, TrustReloaded, TunnelClosed, TunnelOpened, Uninspected,
 };
 use crate::payload::KeptPayload;
 
@@ -222,6 +222,31 @@ impl Body {
                     filter.pop_last();
                 }
                 filter.values_mut().for_each(|value| bound(value, NAME_BYTES));
+            }
+            Self::ExportStarted(ExportStarted {
+                export: _,
+                operator,
+                filter,
+                format,
+            }) => {
+                bound_operator(operator);
+                while filter.len() > FILTERS {
+                    filter.pop_last();
+                }
+                filter.values_mut().for_each(|value| bound(value, NAME_BYTES));
+                bound(format, NAME_BYTES);
+            }
+            Self::Exported(Exported {
+                export: _,
+                operator,
+                format,
+                records,
+                sha256,
+            }) => {
+                bound_operator(operator);
+                bound(format, NAME_BYTES);
+                bound_number(records);
+                bound(sha256, NAME_BYTES);
             }
             Self::Erased(Erased {
                 operator,

@@ -177,7 +177,9 @@ impl<'a> Facts<'a> {
             | Body::HoldReleased(_)
             | Body::RevealRequested(_)
             | Body::RevealApproved(_)
-            | Body::Revealed(_) => Self::default(),
+            | Body::Revealed(_)
+            | Body::ExportStarted(_)
+            | Body::Exported(_) => Self::default(),
         }
     }
 }

@@ -8,6 +8,7 @@
 
 mod databases;
 mod durability;
+mod exporting;
 mod keys;
 mod killing;
 mod mutations;

@@ -12,6 +12,7 @@ use crate::{audit_room, config::Config, installation::Installation};
 mod approver;
 mod desk;
 mod erase;
+mod export;
 mod hold;
 mod proof;
 mod prove;
@@ -33,6 +34,8 @@ pub struct Audit {
 enum AuditAction {
     /// Search exchanges, newest first. Every search is on record.
     Search(Box<search::Search>),
+    /// Write all that a filter finds to a file, with a signed manifest beside it. Every export is on record.
+    Export(Box<export::Export>),
     /// Print the reference that stands in records for a user.
     #[command(after_help = "Example:\n  cordon audit reference j.kim --dir state")]
     Reference(reference::Reference),
@@ -66,6 +69,7 @@ impl Audit {
     pub fn run(self) -> Result<ExitCode> {
         match self.action {
             AuditAction::Search(search) => runtime()?.block_on(search.run()),
+            AuditAction::Export(export) => runtime()?.block_on(export.run()),
             AuditAction::Reference(reference) => reference.run(),
             AuditAction::Erase(erase) => runtime()?.block_on(erase.run()),
             AuditAction::Hold(hold) => runtime()?.block_on(hold.run()),

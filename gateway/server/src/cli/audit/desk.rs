@@ -39,7 +39,7 @@ pub(super) struct Who {
     #[arg(long = "as", value_name = "NAME")]
     claimed: Option<String>,
     #[command(flatten)]
-    place: Where,
+    pub(super) place: Where,
 }
 
 /// A desk that is taken.

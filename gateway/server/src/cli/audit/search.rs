@@ -246,7 +246,7 @@ fn read_value(value: String) -> Result<String> {
 }
 
 /// A name as records spell it.
-fn word<T: serde::de::DeserializeOwned>(name: &str) -> Result<T> {
+pub(super) fn word<T: serde::de::DeserializeOwned>(name: &str) -> Result<T> {
     match serde_json::from_value(serde_json::Value::String(name.to_owned())) {
         Ok(value) => Ok(value),
         Err(_) => bail!("`{name}` is not one of the names that records use"),
@@ -351,6 +351,21 @@ fn happened(entry: &Entry) -> String {
                 it.approvers.join(", ")
             )
         }
+        Body::ExportStarted(it) => {
+            let filter: String = it
+                .filter
+                .iter()
+                .map(|(name, value)| format!(" {name}={value}"))
+                .collect();
+            format!("{} by {} as {}{filter}", it.export, it.operator.name(), it.format)
+        }
+        Body::Exported(it) => format!(
+            "{} by {}: {} records, SHA-256 {}",
+            it.export,
+            it.operator.name(),
+            it.records,
+            it.sha256
+        ),
         _ => String::new(),
     };
     format!("{} {} {what}", time_of(entry.at), entry.body.kind())
