@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::{
     note::{Note, Signature, SigningKey, VerifyingKey},
-    record::{Body, Entry, EntryHash, HoldPlaced, HoldScope, RevealRequested, Searched},
+    record::{Body, Entry, EntryHash, HoldPlaced, HoldScope, Operator, RevealRequested, Searched},
     store::{Store, StoreError, Value, number},
 };
 
@@ -199,10 +199,16 @@ impl Reveal {
     /// When the approver is who asked.
     pub fn approve(&self, key: &SigningKey, at: u64) -> Result<String, NotRevealed> {
         let approver = key.verifying().name();
-        if approver == self.request.operator.name() {
+        if self.asked(approver) {
             return Err(NotRevealed::OwnRequest(approver.to_owned()));
         }
         Ok(key.sign(&self.text(), at).to_string())
+    }
+
+    /// Whether that is a name of who asked: the system's, or the one that they say they have.
+    fn asked(&self, name: &str) -> bool {
+        let operator = &self.request.operator;
+        name == operator.user || operator.claimed.as_deref() == Some(name)
     }
 
     /// Approvers, of those that are given, who agreed. Two keys of one name are one approver, and who asked is none.
@@ -221,7 +227,7 @@ impl Reveal {
             .iter()
             .filter(agreed)
             .map(|key| key.name().to_owned())
-            .filter(|name| name != self.request.operator.name())
+            .filter(|name| !self.asked(name))
             .collect();
         names.into_iter().collect()
     }
@@ -232,14 +238,14 @@ impl Reveal {
     /// When it may not.
     pub fn may_open(
         &self,
-        operator: &str,
+        operator: &Operator,
         known: &[VerifyingKey],
         now: u64,
     ) -> Result<Vec<String>, NotRevealed> {
         if now >= self.request.expires_at {
             return Err(NotRevealed::Expired);
         }
-        if operator != self.request.operator.name() {
+        if *operator != self.request.operator {
             return Err(NotRevealed::AnothersRequest(
                 self.request.operator.name().to_owned(),
             ));
@@ -324,13 +330,13 @@ mod tests {
         let known: Vec<VerifyingKey> = keys.iter().map(|key| key.verifying().clone()).collect();
         let mut reveal = asked("cat");
         assert_eq!(
-            reveal.may_open("cat", &known, 1),
+            reveal.may_open(&operator("cat"), &known, 1),
             Err(NotRevealed::NotApproved(0))
         );
         approve(&mut reveal, &keys[0]);
         approve(&mut reveal, &keys[0]);
         assert_eq!(
-            reveal.may_open("cat", &known, 1),
+            reveal.may_open(&operator("cat"), &known, 1),
             Err(NotRevealed::NotApproved(1)),
             "one approver twice"
         );
@@ -343,16 +349,22 @@ mod tests {
             approve(&mut reveal, &stranger);
         }
         assert_eq!(
-            reveal.may_open("cat", &known, 1),
+            reveal.may_open(&operator("cat"), &known, 1),
             Err(NotRevealed::NotApproved(1))
         );
         approve(&mut reveal, &keys[1]);
-        assert_eq!(reveal.may_open("cat", &known, 1).unwrap(), ["ann", "bob"]);
         assert_eq!(
-            reveal.may_open("ann", &known, 1),
+            reveal.may_open(&operator("cat"), &known, 1).unwrap(),
+            ["ann", "bob"]
+        );
+        assert_eq!(
+            reveal.may_open(&operator("ann"), &known, 1),
             Err(NotRevealed::AnothersRequest("cat".into()))
         );
-        assert_eq!(reveal.may_open("cat", &known, 1000), Err(NotRevealed::Expired));
+        assert_eq!(
+            reveal.may_open(&operator("cat"), &known, 1000),
+            Err(NotRevealed::Expired)
+        );
 
         // Their signatures are worth nothing under another request, nor under one that was altered.
         for altered in [
@@ -369,7 +381,7 @@ mod tests {
             },
         ] {
             assert_eq!(
-                altered.may_open("cat", &known, 1),
+                altered.may_open(&operator("cat"), &known, 1),
                 Err(NotRevealed::NotApproved(0))
             );
         }
@@ -386,8 +398,44 @@ mod tests {
             .approvals
             .extend(Signature::parse_lines(&format!("{line}\n")).unwrap());
         assert_eq!(
-            reveal.may_open("cat", &known, 1),
+            reveal.may_open(&operator("cat"), &known, 1),
             Err(NotRevealed::NotApproved(1))
         );
+    }
+
+    #[test]
+    fn another_name_makes_nobody_a_second_person() {
+        let keys = [approver("ann"), approver("bob"), approver("cat")];
+        let known: Vec<VerifyingKey> = keys.iter().map(|key| key.verifying().clone()).collect();
+        let somebody = Operator {
+            user: "cat".to_owned(),
+            claimed: Some("somebody".to_owned()),
+        };
+        let mut reveal = asked("cat");
+        reveal.request.operator = somebody.clone();
+        assert_eq!(
+            reveal.approve(&keys[2], 1),
+            Err(NotRevealed::OwnRequest("cat".into()))
+        );
+        approve(&mut reveal, &keys[0]);
+        let line = keys[2].sign(&reveal.text(), 1).to_string();
+        reveal
+            .approvals
+            .extend(Signature::parse_lines(&format!("{line}\n")).unwrap());
+        assert_eq!(
+            reveal.may_open(&somebody, &known, 1),
+            Err(NotRevealed::NotApproved(1))
+        );
+        approve(&mut reveal, &keys[1]);
+        // Only who asked, by the same names.
+        let other = Operator {
+            user: "dan".to_owned(),
+            claimed: Some("somebody".to_owned()),
+        };
+        assert!(matches!(
+            reveal.may_open(&other, &known, 1),
+            Err(NotRevealed::AnothersRequest(_))
+        ));
+        assert!(reveal.may_open(&somebody, &known, 1).is_ok());
     }
 }

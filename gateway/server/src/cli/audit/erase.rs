@@ -17,9 +17,9 @@ pub(super) struct Erase {
     /// Whose: a user, or the reference that stands for one in records.
     #[arg(long, value_name = "USER|REFERENCE")]
     subject: String,
-    /// Whose subject it is.
-    #[arg(long, value_name = "TENANT", default_value = "default")]
-    tenant: String,
+    /// In one tenant alone; in all of them when it is not given.
+    #[arg(long, value_name = "TENANT")]
+    tenant: Option<String>,
     /// Why; it is recorded.
     #[arg(long)]
     reason: String,
@@ -35,19 +35,30 @@ impl Erase {
             reason,
             who,
         } = self;
-        TreeName::new(&tenant, "standard")?;
+        if let Some(tenant) = &tenant {
+            TreeName::new(tenant, TreeName::default().class())?;
+        }
         let desk = who.sit_down().await?;
         let subject = desk.reference(&subject);
+        // A person has the same reference in every tenant, and a key in each that they wrote under.
+        let tenants = match tenant {
+            Some(tenant) => vec![tenant],
+            None => std::iter::once(TreeName::default().tenant().to_owned())
+                .chain(desk.config.audit.tenants.keys().cloned())
+                .collect(),
+        };
         let operator = desk.operator.clone();
         if let Some(hold) = oversight::hold_on(&desk.store, &subject).await? {
-            let refused = EraseRefused {
-                operator,
-                tenant,
-                subject,
-                reason,
-                hold: hold.hold,
-            };
-            desk.record(Body::EraseRefused(refused)).await?;
+            for tenant in tenants {
+                let refused = EraseRefused {
+                    operator: operator.clone(),
+                    tenant,
+                    subject: subject.clone(),
+                    reason: reason.clone(),
+                    hold: hold.hold,
+                };
+                desk.record(Body::EraseRefused(refused)).await?;
+            }
             desk.leave().await?;
             complain(&format!(
                 "the hold {} ({}) stands against it; this is recorded",
@@ -56,17 +67,26 @@ impl Erase {
             return Ok(ExitCode::from(NO));
         }
         let until = desk.now();
-        let erased = Erased {
-            operator,
-            tenant: tenant.clone(),
-            subject: subject.clone(),
-            reason,
-            until,
-        };
-        // Recorded first: a tombstone without an erasure shows, and can be carried out again; the other way round would not show.
-        desk.record(Body::Erased(erased)).await?;
-        let keys = kept::erase(&desk.store, &tenant, &subject, until).await?;
+        let mut keys = 0;
+        for tenant in tenants {
+            let erased = Erased {
+                operator: operator.clone(),
+                tenant: tenant.clone(),
+                subject: subject.clone(),
+                reason: reason.clone(),
+                until,
+            };
+            // Recorded first: a tombstone without an erasure shows, and can be carried out again; the other way round would not show.
+            desk.record(Body::Erased(erased)).await?;
+            keys += kept::erase(&desk.store, &tenant, &subject, until).await?;
+        }
         desk.leave().await?;
+        if keys == 0 {
+            complain(&format!(
+                "{subject}: no key of theirs was there; one that comes in later and was made before now is shredded too"
+            ));
+            return Ok(ExitCode::from(NO));
+        }
         say(&format!("{subject}: {keys} keys shredded"));
         Ok(ExitCode::SUCCESS)
     }

@@ -198,7 +198,7 @@ impl Open {
         let desk = self.who.sit_down().await?;
         let asked = asked(&desk, self.reveal).await?;
         let operator = desk.operator.clone();
-        let approvers = match asked.may_open(operator.name(), &approvers(&desk)?, desk.now()) {
+        let approvers = match asked.may_open(&operator, &approvers(&desk)?, desk.now()) {
             Ok(approvers) => approvers,
             Err(error) => {
                 desk.leave().await?;
