@@ -65,7 +65,7 @@ pub struct Verified {
     pub pruned: u64,
     /// Of the records, those that no checkpoint covers yet.
     pub behind: u64,
-    /// Sealed parts of exchanges that are kept, and can be opened.
+    /// Sealed parts of exchanges that are kept, with their keys.
     pub sealed: u64,
     /// Sealed parts whose keys were erased, as records of the erasures say.
     pub erased: u64,

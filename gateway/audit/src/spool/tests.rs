@@ -346,7 +346,8 @@ fn a_caller_that_left_gets_its_intent_closed() {
         let states = outcome_of(&all, id);
         assert!(
             if opened {
-                states == [Outcome::ClientLeft]
+                // One that was answered just before it was dropped is closed by the recorder, which is not here.
+                states == [Outcome::ClientLeft] || states.is_empty()
             } else {
                 states.is_empty()
             },

@@ -23,7 +23,7 @@ use crate::{
 /// What is kept sealed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sealed {
-    /// Parts that their keys open.
+    /// Parts whose keys are there.
     pub(super) kept: u64,
     /// Parts whose keys were erased.
     pub(super) erased: u64,

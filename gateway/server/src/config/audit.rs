@@ -21,7 +21,7 @@ pub struct Audit {
     /// Days that records are kept, by retention class. `standard` is what routes get that name no class; it is kept for 400 days where it is not
     /// given here.
     pub retention: BTreeMap<String, u32>,
-    /// Where records are sent to, if by another role of the database than `store` names: one that may only insert. the SQL function `audit_grant` gives a
+    /// Where records are sent to, if by another role of the database than `store` names: one that may only insert. The SQL function `audit_grant` gives a
     /// role what it needs.
     pub writer: Option<Setting>,
     /// The role that owns the tables: it makes them, and drops partitions whose records had their time. That of `store` when absent.
