@@ -214,6 +214,8 @@ LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
     gone bigint;
 BEGIN
+    -- An erasure writes here first. One of the two waits for the other, so that none passes a key by that is just coming in.
+    LOCK TABLE audit_erasure IN SHARE MODE;
     SELECT e.at INTO gone FROM audit_erasure e WHERE e.tenant = of_tenant AND e.subject = of_subject AND e.at >= made_at;
     IF gone IS NULL THEN
         INSERT INTO audit_key VALUES (key_id, of_tenant, of_subject, made_at, wrapped_key, sealed_name, NULL) ON CONFLICT (id) DO NOTHING;

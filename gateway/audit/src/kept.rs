@@ -127,7 +127,7 @@ pub async fn erase(store: &Store, tenant: &str, subject: &str, until: u64) -> Re
               WHERE tenant = $1 AND subject = $2 AND created_at <= $3 AND wrapped IS NOT NULL",
         values: vec![tenant(), subject(), number(until)],
     };
-    // The tombstone first: a key that comes in between the two finds it.
+    // The tombstone first: whoever takes a key in at the same time waits for it, or is waited for.
     store.change(vec![tombstone, shred]).await?;
     Ok(there)
 }

@@ -2,7 +2,7 @@
 //!
 //! One process at a time holds the store's [`Lease`]. It reads, for each writer, the records behind those that are in trees, checks that they
 //! continue the writer's chain up to its signed position, appends each as a leaf to the tree of its tenant and retention class, and signs a checkpoint of every
-//! tree that grew. Leaves, checkpoint and the sums for dashboards are one transaction. Replicas that do not hold the lease try again
+//! tree that grew. Leaves and the sums for dashboards are one transaction, the checkpoints over them the next. Replicas that do not hold the lease try again
 //! every few seconds, so when one dies another goes on.
 //!
 //! A signature cannot be taken back, so before anything is signed the trees that are resumed must have the roots that were signed before: those of the last checkpoint in the

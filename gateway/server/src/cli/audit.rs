@@ -44,7 +44,7 @@ enum AuditAction {
         after_help = "Example:\n  cordon audit erase --subject j.kim --reason 'request 7 under GDPR 17' --dir state"
     )]
     Erase(erase::Erase),
-    /// Hold keys against erasing, while a case is open.
+    /// Hold records and keys against pruning and erasing, while a case is open.
     Hold(hold::Hold),
     /// Show what is kept sealed, after two others agreed.
     Reveal(reveal::Reveal),

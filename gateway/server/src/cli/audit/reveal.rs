@@ -242,13 +242,24 @@ async fn shown(desk: &Desk, keys: &Arc<dyn TenantKeys>, of: &Sealed) -> Result<O
             Ok(None)
         }
         Sealed::Name { tenant, subject } => {
+            // One row that somebody spoilt does not hide the name that others hold.
+            let mut failed: Option<anyhow::Error> = None;
             for key in kept::keys_of(&desk.store, tenant, subject).await? {
                 if let KeptKey::Wrapped(wrapped) = key {
-                    let key = SubjectKey::unwrap(&**keys, &wrapped).await?;
-                    return Ok(Some(format!("{}\n", key.name(&wrapped)?).into_bytes()));
+                    let key = match SubjectKey::unwrap(&**keys, &wrapped).await {
+                        Ok(key) => key,
+                        Err(error) => {
+                            failed = Some(error.into());
+                            continue;
+                        }
+                    };
+                    match key.name(&wrapped) {
+                        Ok(name) => return Ok(Some(format!("{name}\n").into_bytes())),
+                        Err(error) => failed = Some(error.into()),
+                    }
                 }
             }
-            Ok(None)
+            failed.map_or(Ok(None), Err)
         }
     }
 }
