@@ -12,7 +12,11 @@ use std::fmt;
 use cordon_domain::EntityType;
 use uuid::Uuid;
 
-use crate::{blind::BlindValue, commitment::Part, record::TreeName};
+use crate::{
+    blind::BlindValue,
+    commitment::Part,
+    record::{EntryHash, NamedKey, TreeName},
+};
 
 const VERSION: u8 = 1;
 const PAYLOAD: u8 = 1;
@@ -59,6 +63,19 @@ pub struct WrappedKey {
     pub wrapped: Vec<u8>,
     /// The subject's name, sealed under the key.
     pub name: Vec<u8>,
+}
+
+impl WrappedKey {
+    /// What records say of it.
+    #[must_use]
+    pub fn named(&self) -> NamedKey {
+        NamedKey {
+            id: self.id,
+            subject: self.subject.clone(),
+            made: self.created_at,
+            sha256: EntryHash::of(&Attachment::SubjectKey(self.clone()).encode()),
+        }
+    }
 }
 
 impl fmt::Debug for SealedPart {

@@ -23,7 +23,7 @@ mod record;
 pub use record::{
     Answer, Asked, Body, Claims, ENTRY_VERSION, Entry, EntryError, EntryHash, EraseRefused, Erased, Event,
     ExportStarted, Exported, Heartbeat, HoldPlaced, HoldReleased, HoldScope, Intent, InvalidHash,
-    InvalidTreeName, MAX_ENTRY_BYTES, Operator, Outcome, PolicyReloaded, Pruned, PrunedRun, Refused,
+    InvalidTreeName, MAX_ENTRY_BYTES, NamedKey, Operator, Outcome, PolicyReloaded, Pruned, PrunedRun, Refused,
     RevealApproved, RevealRequested, Revealed, Seal, Sealed, Searched, SpoolTampered, Started, Stopped,
     Tampering, TreeName, Trust, TrustPart, TrustReloaded, TunnelClosed, TunnelOpened, Uninspected, WriterId,
 };

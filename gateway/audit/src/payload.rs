@@ -3,7 +3,8 @@
 //! A part is compressed (zstd) behind 32 random bytes, its salt, and sealed with AES-256-GCM under a key of its own, which is sealed under the subject's
 //! key. Both are bound to tenant, writer, exchange, part, level and subject's key, so that neither opens anywhere else. The
 //! record holds HMAC-SHA256 of the text under the salt: that binds the text to the record, and so to its sequence, and tells nothing once the
-//! salt is gone with the keys. So erasing leaves every proof valid, and nothing to try a guess against.
+//! salt is gone with the keys. So erasing leaves every proof valid, and nothing to try a guess against. The record also holds SHA-256 of the
+//! sealed bytes, by which [`verify`](crate::verify()) tells, without a key, whether they are still the ones that were sealed.
 //!
 //! Sealed: `version (1 byte) | record's key, sealed | salt and compressed text, sealed`.
 //!
@@ -23,7 +24,7 @@ use crate::{
     attachment::SealedPart,
     cipher::{ADDED_BYTES, NotOpened, NotSealed, SecretKey, bound},
     commitment::Part,
-    record::{Body, Entry, WriterId},
+    record::{Body, Entry, EntryHash, WriterId},
     subject::SubjectKey,
 };
 
@@ -72,6 +73,10 @@ pub struct KeptPayload {
     pub cut: bool,
     /// HMAC-SHA256 of what is kept, in hex, under a salt that is sealed with it.
     pub commitment: String,
+    /// SHA-256 of the sealed bytes, so that it shows without a key when others stand in their place. Records of before there was this
+    /// field say nothing of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<EntryHash>,
 }
 
 /// A payload cannot be had.
@@ -156,6 +161,7 @@ pub(crate) fn seal(
         bytes: payload.bytes,
         cut: (text.len() as u64) < payload.bytes,
         commitment: hex::encode(commitment(salt.as_slice(), text)),
+        sealed: Some(EntryHash::of(&sealed)),
     };
     let sealed = SealedPart {
         key: key.id(),

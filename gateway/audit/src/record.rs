@@ -19,7 +19,9 @@ use serde::{Deserialize, Serialize};
 use crate::payload::KeptPayload;
 
 mod entry;
-pub use entry::{ENTRY_VERSION, Entry, EntryError, EntryHash, InvalidHash, MAX_ENTRY_BYTES, WriterId};
+pub use entry::{
+    ENTRY_VERSION, Entry, EntryError, EntryHash, InvalidHash, MAX_ENTRY_BYTES, NamedKey, WriterId,
+};
 
 mod tree_name;
 pub use tree_name::{InvalidTreeName, TreeName};

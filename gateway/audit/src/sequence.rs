@@ -464,7 +464,7 @@ impl Trees {
             Checkpoint::parse(note.text()).ok()
         };
         let mut by_name = BTreeMap::new();
-        for name in names(lease).await? {
+        for name in names(lease, "audit_extent").await? {
             let blocks = blocks(lease, &name).await?;
             let behind = blocks.len() as u64 * BLOCK;
             let leaves = leaves_between(lease, &name, behind..u64::MAX).await?;

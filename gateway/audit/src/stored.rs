@@ -22,17 +22,22 @@ pub(crate) fn of(tree: &TreeName) -> Vec<Value> {
     ]
 }
 
-/// The names of all trees, from one to the next by key: there are few trees and many runs of leaves.
-pub(crate) async fn names(store: &mut impl Look) -> Result<Vec<TreeName>, StoreError> {
+/// The names of all trees of a table, from one to the next by key: there are few trees and many rows.
+pub(crate) async fn names(
+    store: &mut impl Look,
+    table: &'static str,
+) -> Result<Vec<TreeName>, StoreError> {
     let mut found = Vec::new();
-    let mut sql = "SELECT tenant, class FROM audit_extent ORDER BY tenant, class LIMIT 1";
+    let mut sql = format!("SELECT tenant, class FROM {table} ORDER BY tenant, class LIMIT 1");
     let mut values = Vec::new();
-    while let Some(row) = store.look(sql, values).await?.first() {
+    while let Some(row) = store.look(&sql, values).await?.first() {
         let name = || TreeName::new(row.first()?.text()?, row.get(1)?.text()?).ok();
-        let name = name().ok_or(StoreError::Garbled("audit_extent"))?;
+        let name = name().ok_or(StoreError::Garbled(table))?;
         values = of(&name);
         found.push(name);
-        sql = "SELECT tenant, class FROM audit_extent WHERE (tenant, class) > ($1, $2) ORDER BY tenant, class LIMIT 1";
+        sql = format!(
+            "SELECT tenant, class FROM {table} WHERE (tenant, class) > ($1, $2) ORDER BY tenant, class LIMIT 1"
+        );
     }
     Ok(found)
 }

@@ -28,6 +28,7 @@ use crate::{
     attachment::{Attachment, WrappedKey},
     cipher::{NotOpened, NotSealed, SecretKey, bound},
     pseudonym::Subject,
+    record::NamedKey,
     tenant_keys::{TenantKeyError, TenantKeys},
 };
 
@@ -148,6 +149,8 @@ impl fmt::Debug for SubjectKey {
 /// A key that seals, with the wrapping that has to become durable before anything that it sealed is of use.
 pub(crate) struct LiveKey {
     pub(crate) key: SubjectKey,
+    /// What records say of it.
+    pub(crate) named: NamedKey,
     attachment: Vec<u8>,
     created_at: u64,
     is_kept: AtomicBool,
@@ -262,8 +265,10 @@ impl Inner {
         let created_at = self.now();
         let key = SubjectKey::fresh(tenant, &subject.reference)?;
         let wrapped = key.wrapped(&*self.tenant_keys, &subject.name, created_at).await?;
+        let named = wrapped.named();
         let live = Arc::new(LiveKey {
             key,
+            named,
             attachment: Attachment::SubjectKey(wrapped).encode(),
             created_at,
             is_kept: AtomicBool::new(false),

@@ -8,7 +8,7 @@
 //! - [`trees`]: each tree's root is computed anew from its leaves and compared with every signed checkpoint, those in the store and those that were published or
 //!   cosigned elsewhere.
 //!
-//! - [`payloads`]: what is kept sealed is what records name, and whatever cannot be opened any more was erased.
+//! - [`payloads`]: what is kept sealed is what records name, byte for byte, and whatever cannot be opened any more was erased.
 //!
 //! A chain alone is the store's own word: someone who can write the store can shorten it, or rewrite it with new hashes. Checkpoints are signed by a key that the store
 //! does not hold, so up to the last checkpoint that does not help them; what lies behind it, in a tree or not, is vouched for by the signed position of
@@ -41,7 +41,10 @@ use crate::{
 
 mod chains;
 use chains::{Chain, Pruned};
+mod faults;
+pub use faults::{Broken, Fault, VerifyError};
 mod payloads;
+use payloads::Payloads;
 mod trees;
 pub use trees::{TreeFault, TreeHead};
 
@@ -159,128 +162,6 @@ fn written(at: u64) -> String {
         .unwrap_or_else(|| format!("{at} ms"))
 }
 
-/// The first record that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("record {writer}:{sequence} {fault}")]
-pub struct Broken {
-    /// Whose chain it is.
-    pub writer: WriterId,
-    /// The record's place in it.
-    pub sequence: u64,
-    /// What is wrong.
-    pub fault: Fault,
-}
-
-/// What is wrong with a record.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
-    /// Its body was changed: the chain holds another hash for it.
-    #[error("is altered: the chain holds another hash for it")]
-    Altered,
-    /// Its body is not a record at all.
-    #[error("is altered: its body does not read")]
-    Unreadable,
-    /// A column says something else than the body.
-    #[error("is altered: column {0} and body differ")]
-    Column(&'static str),
-    /// It is not there, and later ones are.
-    #[error("is missing")]
-    Missing,
-    /// Another record of the chain stands in its place.
-    #[error("is reordered: record {0} stands in its place")]
-    Reordered(u64),
-    /// It is there more than once.
-    #[error("is there more than once")]
-    Duplicated,
-    /// It and all behind it are gone.
-    #[error("and those behind it are missing: the chain went on to {0}")]
-    Truncated(u64),
-    /// It is not the record that this machine shipped.
-    #[error("is not the one that the spool shipped: the chain was rewritten")]
-    Rewritten,
-    /// Nobody shipped it: it lies outside of what its writer recorded.
-    #[error("was added: it lies outside its writer's chain")]
-    Added,
-    /// Its tree holds another leaf for it.
-    #[error("is altered: its tree holds another leaf for it")]
-    OtherLeaf,
-    /// It says that it belongs into another tree than the one that holds it.
-    #[error("is altered: another tree holds it than it says")]
-    OtherTree,
-    /// Records behind it are in trees, and it is not.
-    #[error("was added or taken out of its tree: no tree holds it")]
-    NoLeaf,
-    /// Trees hold it twice.
-    #[error("is in the trees more than once")]
-    LeafTwice,
-    /// Trees hold leaves for the writer that are none of its records.
-    #[error("and those before it are fewer than the leaves that trees hold for them")]
-    LeavesBeside,
-    /// Up to it all is as signed; from it on the tree has another root than was signed.
-    #[error("or one behind it is not as it was signed: tree {tree} forks between leaf {from} and leaf {to}")]
-    Forked {
-        /// The tree.
-        tree: TreeName,
-        /// The size up to which it agrees.
-        from: u64,
-        /// The size at which it does not.
-        to: u64,
-    },
-    /// It names a sealed part of the exchange that is not there.
-    #[error("has lost what was kept sealed beside it")]
-    PayloadMissing,
-    /// Something sealed lies beside it that it does not name.
-    #[error("has something sealed beside it that it does not name")]
-    PayloadBeside,
-    /// The key of what is kept beside it is gone, and no erasure says so.
-    #[error(
-        "cannot be opened any more: the key of what is kept beside it was taken, and no erasure is on record"
-    )]
-    KeyTaken,
-    /// The position of the chain is not signed by the key.
-    #[error("is where the store says that the chain ends, and the audit's key has not signed that")]
-    Unsigned,
-    /// The store no longer says where its writer's chain stands.
-    #[error("has no writer: the position of its chain is gone")]
-    NoWriter,
-}
-
-/// Why verifying did not end in "ok".
-#[derive(Debug, thiserror::Error)]
-pub enum VerifyError {
-    /// A record is wrong.
-    #[error(transparent)]
-    Broken(#[from] Broken),
-    /// A tree is wrong as a whole.
-    #[error("tree {tree} {fault}")]
-    Tree {
-        /// The tree.
-        tree: TreeName,
-        /// What is wrong.
-        fault: TreeFault,
-    },
-    /// A checkpoint that was kept elsewhere is none of this audit's.
-    #[error("a checkpoint that was given as evidence is not signed by the audit's key, or is none")]
-    NotOurs,
-    /// The store did not answer, or has a row that does not read.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The spool directory's position does not read.
-    #[error(transparent)]
-    Spool(#[from] SpoolError),
-}
-
-impl VerifyError {
-    /// Whether it says that the store is not as it was, and not only that nobody could tell.
-    #[must_use]
-    pub fn is_answer(&self) -> bool {
-        match self {
-            Self::Broken(_) | Self::Tree { .. } | Self::NotOurs | Self::Store(StoreError::Garbled(_)) => true,
-            Self::Store(_) | Self::Spool(_) => false,
-        }
-    }
-}
-
 /// Walks all chains and trees of a store.
 ///
 /// # Errors
@@ -290,12 +171,13 @@ pub async fn verify(store: &Store, evidence: &Evidence<'_>) -> Result<Verified, 
     // Read before the store: what was shipped by then must be there.
     let witness = evidence.spool.map(read_cursor).transpose()?.flatten();
     let mut snapshot = store.snapshot().await?;
-    let found = within(&mut snapshot, evidence, witness).await;
+    let found = within(store, &mut snapshot, evidence, witness).await;
     snapshot.close().await;
     found
 }
 
 async fn within(
+    store: &Store,
     snapshot: &mut Snapshot,
     evidence: &Evidence<'_>,
     witness: Option<crate::spool::CursorFile>,
@@ -328,7 +210,7 @@ async fn within(
         .into());
     }
     let mut leaves = HashMap::new();
-    let mut named = BTreeMap::new();
+    let mut payloads = Payloads::new(snapshot).await?;
     for (writer, position) in &writers {
         let (writer, head) = (*writer, position.link);
         let chain = Chain {
@@ -337,7 +219,7 @@ async fn within(
             witness: witness.filter(|w| w.writer == writer).map(|w| w.shipped),
             pruned: &pruned,
         };
-        let walked = chain.walk(snapshot).await?;
+        let walked = chain.walk(snapshot, &mut payloads).await?;
         // What trees hold is signed with them; the position vouches for what they do not hold yet.
         if let Some(key) = evidence.key
             && head.sequence > 0
@@ -351,7 +233,6 @@ async fn within(
             .into());
         }
         leaves.insert(writer, walked.leaves);
-        named.insert(writer, walked.payloads);
         found.records += walked.records;
         found.pruned += walked.pruned;
         found.behind += walked.behind;
@@ -374,7 +255,7 @@ async fn within(
         .iter()
         .map(|(writer, position)| (*writer, position.link))
         .collect();
-    let sealed = payloads::compare(snapshot, &named).await?;
+    let sealed = payloads.finish(snapshot, store).await?;
     (found.sealed, found.erased) = (sealed.kept, sealed.erased);
     let compared = trees::compare(snapshot, evidence, &heads, &leaves).await?;
     found.trees = compared.trees;
@@ -469,22 +350,27 @@ async fn writers(snapshot: &mut Snapshot) -> Result<BTreeMap<WriterId, Position>
         heads.insert(writer, position);
     }
     // From writer to writer by key: a store holds few writers and many records.
-    let mut sql = "SELECT writer, sequence FROM audit_record ORDER BY writer DESC, sequence DESC LIMIT 1";
-    let mut values = Vec::new();
-    while let Some(row) = snapshot.look(sql, values).await?.first() {
-        let last = || Some((row.first()?.uuid()?, row.get(1)?.int()?));
-        let (id, sequence) = last().ok_or(StoreError::Garbled("audit_record"))?;
-        let writer = WriterId::from(id);
-        if !heads.contains_key(&writer) {
-            return Err(Broken {
-                writer,
-                sequence: u64::try_from(sequence).unwrap_or(0),
-                fault: Fault::NoWriter,
+    for table in ["audit_record", "audit_payload"] {
+        let mut sql =
+            format!("SELECT writer, sequence FROM {table} ORDER BY writer DESC, sequence DESC LIMIT 1");
+        let mut values = Vec::new();
+        while let Some(row) = snapshot.look(&sql, values).await?.first() {
+            let last = || Some((row.first()?.uuid()?, row.get(1)?.int()?));
+            let (id, sequence) = last().ok_or(StoreError::Garbled(table))?;
+            let writer = WriterId::from(id);
+            if !heads.contains_key(&writer) {
+                return Err(Broken {
+                    writer,
+                    sequence: u64::try_from(sequence).unwrap_or(0),
+                    fault: Fault::NoWriter,
+                }
+                .into());
             }
-            .into());
+            sql = format!(
+                "SELECT writer, sequence FROM {table} WHERE writer < $1 ORDER BY writer DESC, sequence DESC LIMIT 1"
+            );
+            values = vec![Value::Uuid(id)];
         }
-        sql = "SELECT writer, sequence FROM audit_record WHERE writer < $1 ORDER BY writer DESC, sequence DESC LIMIT 1";
-        values = vec![Value::Uuid(id)];
     }
     Ok(heads)
 }

@@ -162,8 +162,25 @@ pub struct Entry {
         deserialize_with = "tree_name::spelled_class"
     )]
     pub class: Option<String>,
+    /// The key that what is kept beside it opens under, or that came in beside it. Records of before there was this field name none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Box<NamedKey>>,
     /// What happened.
     pub body: Body,
+}
+
+/// A subject's key as a record vouches for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedKey {
+    /// Its id.
+    pub id: Uuid,
+    /// Whose it is: a reference.
+    pub subject: String,
+    /// When it was made, in milliseconds since 1970.
+    pub made: u64,
+    /// SHA-256 of it as it travels: wrapped, with the name that is sealed under it. Both are random to who has no key, so nothing of
+    /// either can be tried against it.
+    pub sha256: EntryHash,
 }
 
 impl Entry {

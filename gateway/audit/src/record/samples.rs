@@ -77,6 +77,7 @@ pub(crate) fn entry(sequence: u64, previous_hash: EntryHash, body: Body) -> Entr
         at: 1_700_000_000_000 + sequence,
         tenant: None,
         class: None,
+        key: None,
         body,
     }
 }

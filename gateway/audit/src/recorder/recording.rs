@@ -12,7 +12,7 @@ use cordon_domain::Actor;
 
 use crate::{
     payload::Payload,
-    record::{Body, TreeName},
+    record::{Body, NamedKey, TreeName},
 };
 
 /// Entries for one write. All of them belong into one tree.
@@ -29,6 +29,8 @@ pub(crate) struct Item {
     pub(crate) attachments: Vec<Vec<u8>>,
     /// What is still to be sealed.
     pub(crate) payload: Option<Payload>,
+    /// The key that is named in the entry.
+    pub(crate) key: Option<Box<NamedKey>>,
 }
 
 impl Item {
@@ -37,6 +39,7 @@ impl Item {
             body,
             attachments: Vec::new(),
             payload: None,
+            key: None,
         }
     }
 }

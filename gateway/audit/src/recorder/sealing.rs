@@ -56,13 +56,17 @@ impl Sealing {
                 None => return Err(AuditUnavailable::Keys),
             };
             let Some(key) = key else { continue };
+            let mut is_named = payload.is_some();
             if let Some(payload) = payload {
                 seal(item, payload, writer, &key).await?;
             }
             if !keys.iter().any(|known| Arc::ptr_eq(known, &key)) {
-                item.attachments.extend(key.attachment());
-                keys.push(key);
+                let attachment = key.attachment();
+                is_named |= attachment.is_some();
+                item.attachments.extend(attachment);
+                keys.push(Arc::clone(&key));
             }
+            item.key = is_named.then(|| Box::new(key.named.clone()));
         }
         Ok(Prepared { recording, keys })
     }

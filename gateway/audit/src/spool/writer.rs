@@ -259,6 +259,7 @@ impl<D: Disk> Writer<D> {
                 at,
                 tenant,
                 class,
+                key: item.key,
                 body: item.body.bounded(),
             };
             let record = entry.canonical_bytes();

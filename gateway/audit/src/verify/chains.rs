@@ -10,10 +10,13 @@ use std::{
 
 use cordon_domain::ExchangeId;
 
-use super::{Broken, Fault, TreeFault, VerifyError};
+use super::{
+    Broken, Fault, TreeFault, VerifyError,
+    payloads::{Beside, Payloads},
+};
 use crate::{
     extent::Extent,
-    record::{Body, Entry, EntryHash, Intent, Seal, TreeName, WriterId},
+    record::{Body, Entry, EntryHash, TreeName, WriterId},
     spool::Link,
     store::{
         Look, Snapshot, StoreError, Value,
@@ -42,8 +45,6 @@ pub(super) struct Walked {
     pub(super) leaves: u64,
     /// Exchanges opened and not closed, and when.
     pub(super) open: HashMap<ExchangeId, u64>,
-    /// Records that name a sealed part which is kept beside them.
-    pub(super) payloads: Vec<u64>,
 }
 
 /// One writer's chain.
@@ -73,7 +74,11 @@ struct Read {
 }
 
 impl Chain<'_> {
-    pub(super) async fn walk(&self, snapshot: &mut Snapshot) -> Result<Walked, VerifyError> {
+    pub(super) async fn walk(
+        &self,
+        snapshot: &mut Snapshot,
+        payloads: &mut Payloads,
+    ) -> Result<Walked, VerifyError> {
         if let Some(witness) = self.witness
             && witness.sequence > self.head.sequence
         {
@@ -94,6 +99,7 @@ impl Chain<'_> {
                 proven: true,
             }),
             suspect: None,
+            beside: Vec::new(),
             walked: Walked::default(),
         };
         let mut from = 0;
@@ -119,11 +125,17 @@ impl Chain<'_> {
             snapshot.scan(&sql, &forms, &mut take).await?;
             outcome?;
             walk.missing(to + 1)?;
+            let beside = std::mem::take(&mut walk.beside);
+            payloads
+                .compare(snapshot, self.writer, from + 1..=to, &beside)
+                .await?;
             from = to;
         }
         walk.finish()?;
         let walked = walk.walked;
-        self.nothing_beside(snapshot).await?;
+        self.nothing_beside(snapshot, "audit_record", Fault::Added).await?;
+        self.nothing_beside(snapshot, "audit_payload", Fault::PayloadBeside)
+            .await?;
         Ok(walked)
     }
 
@@ -173,18 +185,25 @@ impl Chain<'_> {
         Ok(leaves)
     }
 
-    /// That no record lies outside of the chain. Within it each was walked.
-    async fn nothing_beside(&self, snapshot: &mut Snapshot) -> Result<(), VerifyError> {
-        let sql = "SELECT sequence FROM audit_record WHERE writer = $1 AND (sequence < 1 OR sequence > $2) \
-                   ORDER BY sequence LIMIT 1";
+    /// That nothing lies outside of the chain. Within it each record was walked.
+    async fn nothing_beside(
+        &self,
+        snapshot: &mut Snapshot,
+        table: &'static str,
+        fault: Fault,
+    ) -> Result<(), VerifyError> {
+        let sql = format!(
+            "SELECT sequence FROM {table} WHERE writer = $1 AND (sequence < 1 OR sequence > $2) \
+             ORDER BY sequence LIMIT 1"
+        );
         let rows = snapshot
-            .look(sql, vec![self.writer.into(), number(self.head.sequence)])
+            .look(&sql, vec![self.writer.into(), number(self.head.sequence)])
             .await?;
         match rows.first().and_then(|row| row.first()) {
             None => Ok(()),
             Some(value) => {
                 let sequence = value.sequence().unwrap_or(0);
-                Err(self.broken(sequence, Fault::Added).into())
+                Err(self.broken(sequence, fault).into())
             }
         }
     }
@@ -233,6 +252,8 @@ struct Walk<'c, 'p> {
     last: Option<Read>,
     /// Why `last` or the record before it is wrong, where the record behind will say which.
     suspect: Option<Suspect>,
+    /// What the records of the window say of what is kept beside them.
+    beside: Vec<Beside>,
     walked: Walked,
 }
 
@@ -364,11 +385,7 @@ impl Walk<'_, '_> {
             self.walked.behind += 1;
         }
         self.note(&entry.body, entry.at);
-        if let Body::Intent(Intent { payload: Some(_), .. }) | Body::Seal(Seal { payload: Some(_), .. }) =
-            &entry.body
-        {
-            self.walked.payloads.push(sequence);
-        }
+        self.beside.extend(Beside::said(&entry));
         Ok(Read {
             link: Link {
                 sequence,

@@ -1,24 +1,42 @@
-//! Compares what is kept sealed with what the records say is kept, and tells what was erased from what somebody took.
+//! Compares what is kept sealed, and the keys that it opens under, with what the records say of both, and tells what was erased from what
+//! somebody took.
 //!
-//! A sealed part is there for each record that names one and for no other, and the key that it opens under is there, or was erased
-//! as a record of the erasure says. Whether a sealed part is still the one that was sealed shows when it is opened: its
-//! record holds a commitment to what is inside.
+//! A sealed part is there for each record that names one and for no other, with the bytes that were sealed; no key is needed to see that. The key
+//! that a record names is there as it was, or was erased as a record of the erasure says. A subject that was erased has no key left
+//! that was made before.
+//!
+//! Records of before there were these fields name neither bytes nor key: of theirs it is compared that a part is there, and that its key is
+//! there or was erased. Whether the part is the one that was sealed shows when it is opened.
+//!
+//! Limits: what is held at once is what a window of a chain names, [`PAGE`] keys, and the erasures that are on record.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    ops::ControlFlow,
+    collections::{BTreeMap, HashMap},
+    ops::{ControlFlow, RangeInclusive},
+    time::Duration,
 };
 
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::{Broken, Fault, VerifyError};
 use crate::{
-    record::{Body, Entry, TreeName, WriterId},
+    attachment::WrappedKey,
+    commitment::Part,
+    record::{Body, Entry, EntryHash, NamedKey, TreeName, WriterId},
     store::{
-        Look, Snapshot, StoreError, Value,
+        Look, Row, Snapshot, Store, StoreError, Value,
         columns::{Cell, Form},
     },
 };
+
+/// Keys that are read at once, where all are.
+const PAGE: usize = 2000;
+/// Keys that are asked for at once by their ids.
+const ASKED: usize = 64;
+/// How long an erasure that is on record may take to be carried out: the record comes first.
+const UNDER_WAY: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(100);
 
 /// What is kept sealed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,112 +47,384 @@ pub(super) struct Sealed {
     pub(super) erased: u64,
 }
 
-/// The state of a subject's key.
-enum Key {
-    Kept,
-    /// A record says that it was.
-    Erased,
-    /// Nobody recorded that it was.
-    Taken,
+/// What a record says of what is kept beside it.
+pub(super) struct Beside {
+    sequence: u64,
+    at: u64,
+    tree: TreeName,
+    payload: Option<(Part, Option<EntryHash>)>,
+    key: Option<Box<NamedKey>>,
 }
 
-/// Compares all parts. `named` are the records of each writer that name one, by rising sequence.
-pub(super) async fn compare(
-    snapshot: &mut Snapshot,
-    named: &BTreeMap<WriterId, Vec<u64>>,
-) -> Result<Sealed, VerifyError> {
-    let keys = keys(snapshot).await?;
-    let mut found = Sealed::default();
-    let mut left: HashMap<WriterId, HashSet<u64>> = named
-        .iter()
-        .map(|(writer, sequences)| (*writer, sequences.iter().copied().collect()))
-        .collect();
-    let mut outcome = Ok(());
-    let mut take = |cells: &[Cell<'_>]| {
-        outcome = (|| {
-            let (Cell::Uuid(writer), Some(sequence), Cell::Uuid(key)) =
-                (cells[0], cells[1].sequence(), cells[2])
-            else {
-                return Err(VerifyError::from(StoreError::Garbled("audit_payload")));
-            };
-            let writer = WriterId::from(writer);
-            let broken = |fault| Broken {
-                writer,
-                sequence,
-                fault,
-            };
-            if !left.get_mut(&writer).is_some_and(|left| left.remove(&sequence)) {
-                return Err(broken(Fault::PayloadBeside).into());
-            }
-            match keys.get(&key) {
-                Some(Key::Kept) => found.kept += 1,
-                Some(Key::Erased) => found.erased += 1,
-                Some(Key::Taken) | None => return Err(broken(Fault::KeyTaken).into()),
-            }
-            Ok(())
-        })();
-        match outcome {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(()),
+impl Beside {
+    /// None where nothing is kept beside it.
+    pub(super) fn said(entry: &Entry) -> Option<Self> {
+        let payload = match &entry.body {
+            Body::Intent(intent) => intent.payload.as_deref(),
+            Body::Seal(seal) => seal.payload.as_deref(),
+            _ => None,
+        };
+        let payload = payload.map(|kept| (kept.part, kept.sealed));
+        (payload.is_some() || entry.key.is_some()).then(|| Self {
+            sequence: entry.sequence,
+            at: entry.at,
+            tree: entry.tree(),
+            payload,
+            key: entry.key.clone(),
+        })
+    }
+
+    /// What of a row of `audit_payload` is not as the record says.
+    fn differs(&self, row: &[Cell<'_>]) -> Option<&'static str> {
+        let (part, sealed) = self.payload?;
+        let is_named = |id| self.key.as_ref().is_none_or(|key| key.id == id);
+        match (row[5], sealed) {
+            (Cell::Bytes(_), None) => {}
+            (Cell::Bytes(bytes), Some(sealed)) if EntryHash::of(bytes) == sealed => {}
+            _ => return Some("bytes"),
         }
-    };
-    let sql = "SELECT writer, sequence, key FROM audit_payload ORDER BY writer, sequence";
-    snapshot
-        .scan(sql, &[Form::Uuid, Form::Int, Form::Uuid], &mut take)
-        .await?;
-    outcome?;
-    let missing = left
-        .into_iter()
-        .filter_map(|(writer, left)| Some((writer, left.into_iter().min()?)))
-        .min();
-    match missing {
-        None => Ok(found),
-        Some((writer, sequence)) => Err(Broken {
-            writer,
-            sequence,
-            fault: Fault::PayloadMissing,
+        match row[1] {
+            Cell::Uuid(id) if is_named(id) => {}
+            _ => return Some("key"),
         }
-        .into()),
+        if row[2].text() != Some(part.name()) {
+            return Some("part");
+        }
+        if row[3].sequence() != Some(self.at) {
+            return Some("time");
+        }
+        (row[4].text() != Some(self.tree.class())).then_some("class")
     }
 }
 
-/// All keys of subjects.
-async fn keys(snapshot: &mut Snapshot) -> Result<HashMap<Uuid, Key>, VerifyError> {
-    let mut erasures: HashMap<(String, String), u64> = HashMap::new();
+/// A subject's key as the store has it.
+struct Key {
+    tenant: String,
+    subject: String,
+    made: u64,
+    state: State,
+}
+
+enum State {
+    /// It is there; the hash of it as it travelled.
+    Wrapped(EntryHash),
+    Shredded,
+    /// Neither: by half, or more than once.
+    Spoilt,
+}
+
+/// The last erasure of a subject that is on record.
+#[derive(Clone, Copy)]
+struct Erasure {
+    until: u64,
+    writer: WriterId,
+    sequence: u64,
+}
+
+/// By tenant and subject.
+type Erasures = HashMap<(String, String), Erasure>;
+
+/// Compares what is kept sealed, a window of a chain at a time.
+pub(super) struct Payloads {
+    erasures: Erasures,
+    found: Sealed,
+}
+
+/// The columns of a key, in the order that [`Key::read`] takes them.
+const KEY: &str = "id, tenant, subject, created_at, wrapped, name";
+
+impl Key {
+    fn read(row: &Row) -> Option<(Uuid, Self)> {
+        let [id, tenant, subject, made, wrapped, name] = row.as_slice() else {
+            return None;
+        };
+        let (id, made) = (id.uuid()?, made.sequence()?);
+        let (tenant, subject) = (tenant.text()?.to_owned(), subject.text()?.to_owned());
+        let state = match (wrapped, name) {
+            (Value::Null, Value::Null) => State::Shredded,
+            (Value::Bytes(wrapped), Value::Bytes(name)) => {
+                let key = WrappedKey {
+                    id,
+                    tenant: tenant.clone(),
+                    subject: subject.clone(),
+                    created_at: made,
+                    wrapped: wrapped.clone(),
+                    name: name.clone(),
+                };
+                State::Wrapped(key.named().sha256)
+            }
+            _ => State::Spoilt,
+        };
+        let key = Self {
+            tenant,
+            subject,
+            made,
+            state,
+        };
+        Some((id, key))
+    }
+
+    fn is_erased(&self, erasures: &Erasures) -> bool {
+        let whose = (self.tenant.clone(), self.subject.clone());
+        erasures
+            .get(&whose)
+            .is_some_and(|erasure| erasure.until >= self.made)
+    }
+
+    /// What is wrong with it as the key that a record of that tenant names.
+    fn fault(&self, named: &NamedKey, tenant: &str, erasures: &Erasures) -> Option<Fault> {
+        if (self.tenant.as_str(), &self.subject) != (tenant, &named.subject) {
+            return Some(Fault::KeyAltered("subject"));
+        }
+        if self.made != named.made {
+            return Some(Fault::KeyAltered("time"));
+        }
+        match self.state {
+            State::Wrapped(sha256) if sha256 == named.sha256 => None,
+            State::Shredded if self.is_erased(erasures) => None,
+            State::Shredded => Some(Fault::KeyTaken),
+            State::Wrapped(_) | State::Spoilt => Some(Fault::KeyAltered("key")),
+        }
+    }
+}
+
+impl Payloads {
+    pub(super) async fn new(snapshot: &mut Snapshot) -> Result<Self, VerifyError> {
+        Ok(Self {
+            erasures: erasures(snapshot).await?,
+            found: Sealed::default(),
+        })
+    }
+
+    /// Compares what lies beside a window of a writer's records. `beside` is what those say, by rising sequence.
+    pub(super) async fn compare(
+        &mut self,
+        snapshot: &mut Snapshot,
+        writer: WriterId,
+        window: RangeInclusive<u64>,
+        beside: &[Beside],
+    ) -> Result<(), VerifyError> {
+        let broken = |sequence, fault| Broken {
+            writer,
+            sequence,
+            fault,
+        };
+        let mut named = beside
+            .iter()
+            .filter(|beside| beside.payload.is_some())
+            .peekable();
+        let mut opened_by: Vec<(u64, Uuid)> = Vec::new();
+        let mut outcome = Ok(());
+        let mut take = |row: &[Cell<'_>]| {
+            let mut one = || {
+                let sequence = row[0].sequence().unwrap_or(0);
+                if let Some(missing) = named.next_if(|next| next.sequence < sequence) {
+                    return Err(broken(missing.sequence, Fault::PayloadMissing));
+                }
+                let Some(beside) = named.next_if(|next| next.sequence == sequence) else {
+                    return Err(broken(sequence, Fault::PayloadBeside));
+                };
+                if let Some(what) = beside.differs(row) {
+                    return Err(broken(sequence, Fault::PayloadAltered(what)));
+                }
+                if let Cell::Uuid(key) = row[1] {
+                    opened_by.push((sequence, key));
+                }
+                Ok(())
+            };
+            outcome = one();
+            match outcome {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            }
+        };
+        let sql = format!(
+            "SELECT sequence, key, part, at, class, sealed FROM audit_payload \
+             WHERE writer = '{writer}' AND sequence >= {} AND sequence <= {} ORDER BY sequence",
+            window.start(),
+            window.end()
+        );
+        let forms = [
+            Form::Int,
+            Form::Uuid,
+            Form::Text,
+            Form::Int,
+            Form::Text,
+            Form::Bytes,
+        ];
+        snapshot.scan(&sql, &forms, &mut take).await?;
+        outcome?;
+        if let Some(missing) = named.next() {
+            return Err(broken(missing.sequence, Fault::PayloadMissing).into());
+        }
+        let of_records = beside.iter().filter_map(|beside| Some(beside.key.as_ref()?.id));
+        let wanted = of_records.chain(opened_by.iter().map(|(_, key)| *key)).collect();
+        let keys = keys(snapshot, wanted).await?;
+        for beside in beside {
+            let Some(named) = &beside.key else { continue };
+            let fault = match keys.get(&named.id) {
+                Some(key) => key.fault(named, beside.tree.tenant(), &self.erasures),
+                None => Some(Fault::KeyTaken),
+            };
+            if let Some(fault) = fault {
+                return Err(broken(beside.sequence, fault).into());
+            }
+        }
+        for (sequence, id) in opened_by {
+            let fault = match keys.get(&id) {
+                Some(Key {
+                    state: State::Wrapped(_),
+                    ..
+                }) => {
+                    self.found.kept += 1;
+                    continue;
+                }
+                Some(
+                    key @ Key {
+                        state: State::Shredded,
+                        ..
+                    },
+                ) if key.is_erased(&self.erasures) => {
+                    self.found.erased += 1;
+                    continue;
+                }
+                Some(Key {
+                    state: State::Spoilt, ..
+                }) => Fault::KeyAltered("key"),
+                Some(_) | None => Fault::KeyTaken,
+            };
+            return Err(broken(sequence, fault).into());
+        }
+        Ok(())
+    }
+
+    /// Looks at all keys, those too that no record names, once all chains are walked.
+    pub(super) async fn finish(self, snapshot: &mut Snapshot, store: &Store) -> Result<Sealed, VerifyError> {
+        // Of each erasure one key that is still there: they go together.
+        let mut left: BTreeMap<(WriterId, u64), Uuid> = BTreeMap::new();
+        let mut behind: Option<Uuid> = None;
+        loop {
+            let (condition, values) = match behind {
+                None => ("", Vec::new()),
+                Some(id) => ("WHERE k.id > $1", vec![Value::Uuid(id)]),
+            };
+            // What was carried out took the keys in the transaction that left its mark.
+            let sql = format!(
+                "SELECT k.id, k.tenant, k.subject, k.created_at, k.wrapped, k.name, e.at FROM audit_key k \
+                 LEFT JOIN audit_erasure e ON e.tenant = k.tenant AND e.subject = k.subject \
+                 {condition} ORDER BY k.id LIMIT {PAGE}"
+            );
+            let mut rows = snapshot.look(&sql, values).await?;
+            if rows.is_empty() {
+                break;
+            }
+            for row in &mut rows {
+                let marked = row.pop().and_then(|at| at.sequence());
+                let (id, key) = Key::read(row).ok_or(StoreError::Garbled("audit_key"))?;
+                behind = Some(id);
+                let whose = (key.tenant, key.subject);
+                let erasure = self
+                    .erasures
+                    .get(&whose)
+                    .filter(|erasure| erasure.until >= key.made);
+                match (key.state, erasure) {
+                    (State::Wrapped(_), None) | (State::Shredded, Some(_)) => {}
+                    (State::Wrapped(_), Some(erasure)) => {
+                        let is_done = marked >= Some(key.made);
+                        if is_done {
+                            return Err(erasure.not_carried_out().into());
+                        }
+                        left.insert((erasure.writer, erasure.sequence), id);
+                    }
+                    (State::Shredded | State::Spoilt, _) => return Err(VerifyError::Key(id)),
+                }
+            }
+        }
+        let until = Instant::now() + UNDER_WAY;
+        for ((writer, sequence), id) in left {
+            while is_wrapped(store, id).await? {
+                if Instant::now() >= until {
+                    let erasure = Erasure {
+                        until: 0,
+                        writer,
+                        sequence,
+                    };
+                    return Err(erasure.not_carried_out().into());
+                }
+                sleep(LOOK).await;
+            }
+        }
+        Ok(self.found)
+    }
+}
+
+impl Erasure {
+    fn not_carried_out(&self) -> Broken {
+        Broken {
+            writer: self.writer,
+            sequence: self.sequence,
+            fault: Fault::NotErased,
+        }
+    }
+}
+
+/// Whether a key is there by now.
+async fn is_wrapped(store: &Store, id: Uuid) -> Result<bool, StoreError> {
+    let sql = "SELECT 1 FROM audit_key WHERE id = $1 AND wrapped IS NOT NULL";
+    let rows = store.rows(sql.to_owned(), vec![Value::Uuid(id)]).await?;
+    Ok(!rows.is_empty())
+}
+
+/// The keys of these ids, as far as they are there.
+async fn keys(snapshot: &mut Snapshot, mut ids: Vec<Uuid>) -> Result<HashMap<Uuid, Key>, StoreError> {
+    ids.sort_unstable();
+    ids.dedup();
+    let mut found = HashMap::new();
+    let marks: Vec<String> = (1..=ASKED).map(|number| format!("${number}")).collect();
+    let sql = format!("SELECT {KEY} FROM audit_key WHERE id IN ({})", marks.join(", "));
+    for chunk in ids.chunks(ASKED) {
+        // The last fills the places that are left, so that there is one statement to prepare.
+        let last = std::iter::repeat(&chunk[chunk.len() - 1]);
+        let values = chunk.iter().chain(last).take(ASKED);
+        let values = values.map(|id| Value::Uuid(*id)).collect();
+        for row in snapshot.look(&sql, values).await? {
+            let (id, mut key) = Key::read(&row).ok_or(StoreError::Garbled("audit_key"))?;
+            if found.contains_key(&id) {
+                // There are two where somebody dropped the table's own key. Which of them opens is anybody's guess.
+                key.state = State::Spoilt;
+            }
+            found.insert(id, key);
+        }
+    }
+    Ok(found)
+}
+
+/// The last erasure of each subject that is on record.
+async fn erasures(snapshot: &mut Snapshot) -> Result<Erasures, StoreError> {
+    let mut erasures = Erasures::new();
     let sql = "SELECT body FROM audit_record WHERE class = $1 AND kind = 'erased'";
-    let governance = TreeName::governance();
-    for row in snapshot
-        .look(sql, vec![Value::Text(governance.class().to_owned())])
-        .await?
-    {
+    let governance = Value::Text(TreeName::governance().class().to_owned());
+    for row in snapshot.look(sql, vec![governance]).await? {
         let body = row.first().and_then(Value::text).unwrap_or_default();
         // One that does not read is found, and told of, where its chain is walked.
-        if let Ok(Entry {
+        let Ok(Entry {
+            writer,
+            sequence,
             body: Body::Erased(it),
             ..
         }) = Entry::parse(body.as_bytes())
-        {
-            let until = erasures.entry((it.tenant, it.subject)).or_default();
-            *until = it.until.max(*until);
+        else {
+            continue;
+        };
+        let erasure = Erasure {
+            until: it.until,
+            writer,
+            sequence,
+        };
+        let last = erasures.entry((it.tenant, it.subject)).or_insert(erasure);
+        if last.until < erasure.until {
+            *last = erasure;
         }
     }
-    let sql =
-        "SELECT id, tenant, subject, created_at, CASE WHEN wrapped IS NULL THEN 0 ELSE 1 END FROM audit_key";
-    let mut keys = HashMap::new();
-    for row in snapshot.look(sql, Vec::new()).await? {
-        let read = || {
-            let [id, tenant, subject, created_at, is_kept] = row.as_slice() else {
-                return None;
-            };
-            let whose = (tenant.text()?.to_owned(), subject.text()?.to_owned());
-            let key = match is_kept.int()? {
-                1 => Key::Kept,
-                _ if erasures.get(&whose) >= Some(&created_at.sequence()?) => Key::Erased,
-                _ => Key::Taken,
-            };
-            Some((id.uuid()?, key))
-        };
-        keys.extend(Some(read().ok_or(StoreError::Garbled("audit_key"))?));
-    }
-    Ok(keys)
+    Ok(erasures)
 }

@@ -3,24 +3,30 @@
 //!
 //! Checkpoints that were given away (published to a folder, cosigned by a witness) count as much as those in the store: a store
 //! that was rewritten together with its checkpoints, by whoever has the key, still differs from them.
+//!
+//! Leaves, blocks and checkpoints are read side by side, a page of each at a time, so that memory stays the same however many there
+//! are. Only the checkpoints that are given as evidence are held as a whole.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    ops::ControlFlow,
+    collections::{BTreeMap, HashMap, VecDeque, btree_map},
+    mem,
 };
 
 use super::{Broken, Evidence, Fault, VerifyError};
 use crate::{
     extent::Extent,
-    note::{Checkpoint, Note},
+    note::{Checkpoint, Note, VerifyingKey},
     record::{TreeName, WriterId},
     spool::Link,
-    store::{
-        Snapshot, StoreError, Value,
-        columns::{Cell, Form},
-    },
-    tree::{Frontier, Hash},
+    store::{Look, Row, Snapshot, StoreError, Value},
+    stored::{names, of},
+    tree::{BLOCK, Frontier, Hash},
 };
+
+/// Runs of leaves that are read at once; each has some thousand leaves at most.
+const EXTENTS: usize = 16;
+/// Blocks, or checkpoints, that are read at once.
+const PAGE: usize = 1000;
 
 /// The latest checkpoint of a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,30 +43,12 @@ pub struct TreeHead {
     pub from_elsewhere: u64,
 }
 
-/// What is signed of a tree: roots by size, and whether the checkpoint is from elsewhere.
-type Roots = Vec<(u64, Hash, bool)>;
-
-/// What the store says of each tree's blocks, in their order; none for one that is not in its place or does not read.
-type Blocks = BTreeMap<TreeName, Vec<Option<Hash>>>;
-
 /// What the trees came to.
 pub(super) struct Compared {
     pub(super) trees: Vec<TreeHead>,
     /// How many leaves lie behind the last checkpoint of their tree.
     pub(super) behind: u64,
 }
-
-/// A row of `audit_extent`, in the order that its tree has.
-const FORMS: [Form; 8] = [
-    Form::Text,
-    Form::Text,
-    Form::Int,
-    Form::Uuid,
-    Form::Int,
-    Form::Int,
-    Form::Bytes,
-    Form::Bytes,
-];
 
 /// Compares all trees. `heads` are where the writers' chains stand, and `walked` how many leaves each writer's records were found to be.
 pub(super) async fn compare(
@@ -69,62 +57,44 @@ pub(super) async fn compare(
     heads: &BTreeMap<WriterId, Link>,
     walked: &HashMap<WriterId, u64>,
 ) -> Result<Compared, VerifyError> {
-    let mut roots = roots(snapshot, evidence).await?;
+    let mut elsewhere = elsewhere(evidence)?;
+    let mut compared = Compared {
+        trees: Vec::new(),
+        behind: 0,
+    };
     let mut gone = None;
-    for (checkpoint, tree) in elsewhere(evidence)? {
-        let known = roots.entry(tree.clone()).or_default();
-        // It was in the store before it was anywhere else.
-        let is_here = known.iter().any(|(size, root, from_elsewhere)| {
-            !from_elsewhere && (*size, *root) == (checkpoint.size, checkpoint.root)
-        });
-        if !is_here {
-            gone = gone.or(Some((tree, checkpoint.size)));
-        }
-        known.push((checkpoint.size, checkpoint.root, true));
-    }
-    let mut blocks = blocks(snapshot).await?;
-    let mut found = Vec::new();
-    let mut behind = 0;
     let mut leaves: HashMap<WriterId, u64> = HashMap::new();
-    let mut trees = TreeWalk {
-        roots: &mut roots,
-        blocks: &mut blocks,
-        heads,
-        leaves: &mut leaves,
-        behind: &mut behind,
-        found: &mut found,
-        current: None,
-    };
-    let sql = format!(
-        "SELECT {} FROM audit_extent ORDER BY tenant, class, first_index",
-        Extent::COLUMNS
-    );
-    let mut outcome = Ok(());
-    let mut take = |cells: &[Cell<'_>]| {
-        outcome = trees.take(cells);
-        if outcome.is_ok() {
-            ControlFlow::Continue(())
-        } else {
-            ControlFlow::Break(())
-        }
-    };
-    snapshot.scan(&sql, &FORMS, &mut take).await?;
-    outcome?;
-    trees.end()?;
-    // A tree that is signed for and of which nothing is left.
-    if let Some((tree, signed)) = roots
-        .iter()
-        .find(|(_, signed)| signed.iter().any(|(size, ..)| *size > 0))
-    {
-        let size = signed.iter().map(|(size, ..)| *size).max().unwrap_or(0);
-        return Err(VerifyError::Tree {
-            tree: tree.clone(),
-            fault: TreeFault::Shorter { has: 0, signed: size },
+    for tree in names(snapshot, "audit_extent").await? {
+        let kept = elsewhere.remove(&tree).unwrap_or_default();
+        let mut walk = Walk::new(tree, kept, evidence.key, heads);
+        walk.run(snapshot, &mut leaves).await?;
+        compared.behind += walk.frontier.size() - walk.agreed.0;
+        gone = gone.or(walk.gone.map(|size| (walk.tree.clone(), size)));
+        compared.trees.push(TreeHead {
+            tree: walk.tree,
+            size: walk.agreed.0,
+            root: walk.agreed.1,
+            checkpoints: walk.compared,
+            from_elsewhere: walk.from_elsewhere,
         });
     }
-    if let Some(tree) = blocks.into_keys().next() {
-        let fault = TreeFault::Block(0);
-        return Err(VerifyError::Tree { tree, fault });
+    // A tree that is signed for and of which nothing is left.
+    for tree in names(snapshot, "audit_checkpoint").await? {
+        elsewhere.entry(tree).or_default();
+    }
+    for (tree, kept) in elsewhere {
+        if compared.trees.iter().any(|walked| walked.tree == tree) {
+            continue;
+        }
+        Walk::new(tree, kept, evidence.key, heads)
+            .end(snapshot)
+            .await?;
+    }
+    for tree in names(snapshot, "audit_block").await? {
+        if !compared.trees.iter().any(|walked| walked.tree == tree) {
+            let fault = TreeFault::Block(0);
+            return Err(VerifyError::Tree { tree, fault });
+        }
     }
     // Each leaf that a tree holds for a writer was met at its record.
     for (writer, count) in leaves {
@@ -144,7 +114,7 @@ pub(super) async fn compare(
         let fault = TreeFault::CheckpointGone(size);
         return Err(VerifyError::Tree { tree, fault });
     }
-    Ok(Compared { trees: found, behind })
+    Ok(compared)
 }
 
 /// What is wrong with a tree as a whole.
@@ -178,83 +148,12 @@ pub enum TreeFault {
     CheckpointGone(u64),
 }
 
-/// The signed roots of every tree, by size. The store's own must be signed by the key, where it is at hand.
-async fn roots(
-    snapshot: &mut Snapshot,
-    evidence: &Evidence<'_>,
-) -> Result<BTreeMap<TreeName, Roots>, VerifyError> {
-    let mut roots: BTreeMap<TreeName, Roots> = BTreeMap::new();
-    let sql = "SELECT tenant, class, size, note FROM audit_checkpoint ORDER BY tenant, class, size";
-    let forms = [Form::Text, Form::Text, Form::Int, Form::Text];
-    let mut outcome = Ok(());
-    let mut take = |cells: &[Cell<'_>]| {
-        outcome = (|| {
-            let tree = cells[0]
-                .text()
-                .zip(cells[1].text())
-                .and_then(|(tenant, class)| TreeName::new(tenant, class).ok())
-                .ok_or(StoreError::Garbled("audit_checkpoint"))?;
-            let wrong = |fault| VerifyError::Tree {
-                tree: tree.clone(),
-                fault,
-            };
-            let note = cells[3].text().and_then(|text| Note::parse(text.as_bytes()).ok());
-            let note = note.ok_or_else(|| wrong(TreeFault::Unreadable))?;
-            let checkpoint = Checkpoint::parse(note.text()).map_err(|_| wrong(TreeFault::Unreadable))?;
-            if let Some(key) = evidence.key {
-                let origin = key.origin(&tree);
-                let signed = note.vouched_by(key).is_ok() && checkpoint.origin == origin;
-                if !signed || cells[2].sequence() != Some(checkpoint.size) {
-                    return Err(wrong(TreeFault::Unsigned(checkpoint.size)));
-                }
-            }
-            let known = roots.entry(tree).or_default();
-            known.push((checkpoint.size, checkpoint.root, false));
-            Ok(())
-        })();
-        if outcome.is_ok() {
-            ControlFlow::Continue(())
-        } else {
-            ControlFlow::Break(())
-        }
-    };
-    snapshot.scan(sql, &forms, &mut take).await?;
-    outcome?;
-    Ok(roots)
-}
-
-/// The hashes of all blocks, 32 bytes for 256 leaves.
-async fn blocks(snapshot: &mut Snapshot) -> Result<Blocks, VerifyError> {
-    let mut blocks = Blocks::new();
-    let sql = "SELECT tenant, class, block, hash FROM audit_block ORDER BY tenant, class, block";
-    let forms = [Form::Text, Form::Text, Form::Int, Form::Bytes];
-    let mut outcome = Ok(());
-    let mut take = |cells: &[Cell<'_>]| {
-        let names = cells[0].text().zip(cells[1].text());
-        let Some(tree) = names.and_then(|(tenant, class)| TreeName::new(tenant, class).ok()) else {
-            outcome = Err(StoreError::Garbled("audit_block"));
-            return ControlFlow::Break(());
-        };
-        let known = blocks.entry(tree).or_default();
-        let in_place = cells[2].sequence() == Some(known.len() as u64);
-        let hash = match cells[3] {
-            Cell::Bytes(bytes) if in_place => Hash::try_from(bytes).ok(),
-            _ => None,
-        };
-        known.push(hash);
-        ControlFlow::Continue(())
-    };
-    snapshot.scan(sql, &forms, &mut take).await?;
-    outcome?;
-    Ok(blocks)
-}
-
-/// Checkpoints that were kept elsewhere, each with its tree. One that nobody of ours signed is no evidence.
-fn elsewhere(evidence: &Evidence<'_>) -> Result<Vec<(Checkpoint, TreeName)>, VerifyError> {
+/// Checkpoints that were kept elsewhere, by tree and rising size. One that nobody of ours signed is no evidence.
+fn elsewhere(evidence: &Evidence<'_>) -> Result<BTreeMap<TreeName, VecDeque<(u64, Hash)>>, VerifyError> {
+    let mut found: BTreeMap<TreeName, Vec<(u64, Hash)>> = BTreeMap::new();
     let Some(key) = evidence.key else {
-        return Ok(Vec::new());
+        return Ok(BTreeMap::new());
     };
-    let mut found = Vec::new();
     for text in &evidence.checkpoints {
         let read = || {
             let note = Note::parse(text.as_bytes()).ok()?;
@@ -268,166 +167,316 @@ fn elsewhere(evidence: &Evidence<'_>) -> Result<Vec<(Checkpoint, TreeName)>, Ver
             let tree = TreeName::new(tenant, class).ok()?;
             Some((checkpoint, tree))
         };
-        found.push(read().ok_or(VerifyError::NotOurs)?);
+        let (checkpoint, tree) = read().ok_or(VerifyError::NotOurs)?;
+        // A tree without leaves has one root, whoever signed it.
+        if checkpoint.size > 0 {
+            let known = found.entry(tree).or_default();
+            known.push((checkpoint.size, checkpoint.root));
+        }
     }
-    Ok(found)
+    let by_size = |(tree, mut known): (TreeName, Vec<(u64, Hash)>)| {
+        known.sort_unstable();
+        (tree, known.into())
+    };
+    Ok(found.into_iter().map(by_size).collect())
 }
 
-struct TreeWalk<'w> {
-    roots: &'w mut BTreeMap<TreeName, Roots>,
-    blocks: &'w mut Blocks,
-    heads: &'w BTreeMap<WriterId, Link>,
-    leaves: &'w mut HashMap<WriterId, u64>,
-    behind: &'w mut u64,
-    found: &'w mut Vec<TreeHead>,
-    current: Option<Current>,
+/// A page of a table's rows for one tree, by a rising number.
+struct Pages {
+    select: &'static str,
+    count: &'static str,
+    /// The number of the last row that was read.
+    behind: i64,
+    read: u64,
+    is_done: bool,
+}
+
+impl Pages {
+    fn new(select: &'static str, count: &'static str) -> Self {
+        Self {
+            select,
+            count,
+            behind: i64::MIN,
+            read: 0,
+            is_done: false,
+        }
+    }
+
+    /// The next rows; `number` is the place of the number in each.
+    async fn next(
+        &mut self,
+        snapshot: &mut Snapshot,
+        tree: &TreeName,
+        number: usize,
+        page: usize,
+        table: &'static str,
+    ) -> Result<Vec<Row>, StoreError> {
+        let mut values = of(tree);
+        values.push(Value::Int(self.behind));
+        let rows = snapshot.look(self.select, values).await?;
+        self.read += rows.len() as u64;
+        if let Some(last) = rows.last() {
+            let last = last.get(number).and_then(Value::int);
+            self.behind = last.ok_or(StoreError::Garbled(table))?;
+        }
+        if rows.len() < page {
+            self.is_done = true;
+            // Two of one number, which the table's key forbids as long as it has one, may lie on both sides of a page's end.
+            let counted = snapshot.look(self.count, of(tree)).await?;
+            let counted = counted.first().and_then(|row| row.first()?.sequence());
+            if counted != Some(self.read) {
+                return Err(StoreError::Garbled(table));
+            }
+        }
+        Ok(rows)
+    }
 }
 
 /// A tree that is being walked.
-struct Current {
+struct Walk<'w> {
     tree: TreeName,
+    key: Option<&'w VerifyingKey>,
+    heads: &'w BTreeMap<WriterId, Link>,
     frontier: Frontier,
-    /// What is signed and not yet compared, the largest first.
-    signed: Roots,
-    checkpoints: u64,
+    /// What the store has signed, read and not yet compared.
+    signed: VecDeque<(u64, Hash)>,
+    more_signed: Pages,
+    /// The largest that was signed and read.
+    largest: u64,
+    /// What was kept elsewhere, and not yet compared.
+    elsewhere: VecDeque<(u64, Hash)>,
+    /// What the store says of the blocks that are not complete yet; none for one that is not in its place or does not read.
+    blocks: VecDeque<Option<Hash>>,
+    more_blocks: Pages,
+    /// Blocks that were read.
+    blocks_read: u64,
+    compared: u64,
     from_elsewhere: u64,
     agreed: (u64, Hash),
     /// Behind the last checkpoint that agreed: the first record, to be named if the next does not.
     first_since: Option<(WriterId, u64)>,
-    /// What the store says of the blocks that are not complete yet.
-    blocks: std::vec::IntoIter<Option<Hash>>,
+    /// The first checkpoint that was kept elsewhere and that the store does not have.
+    gone: Option<u64>,
 }
 
-impl TreeWalk<'_> {
-    fn take(&mut self, cells: &[Cell<'_>]) -> Result<(), VerifyError> {
-        let row: Vec<Value> = cells.iter().map(|cell| Value::from(*cell)).collect();
-        let extent = Extent::read(&row);
-        let named = match &extent {
-            Some(extent) => Some(extent.tree.clone()),
-            None => cells[0]
-                .text()
-                .zip(cells[1].text())
-                .and_then(|(tenant, class)| TreeName::new(tenant, class).ok()),
-        };
-        let tree = named.ok_or(StoreError::Garbled("audit_extent"))?;
-        if self.current.as_ref().is_none_or(|current| current.tree != tree) {
-            self.end()?;
-            let mut signed = self.roots.remove(&tree).unwrap_or_default();
-            signed.sort_by_key(|(size, ..)| std::cmp::Reverse(*size));
-            let blocks = self.blocks.remove(&tree).unwrap_or_default().into_iter();
-            self.current = Some(Current {
-                blocks,
-                agreed: (0, Frontier::new().root()),
-                tree,
-                frontier: Frontier::new(),
-                signed,
-                checkpoints: 0,
-                from_elsewhere: 0,
-                first_since: None,
-            });
+impl<'w> Walk<'w> {
+    fn new(
+        tree: TreeName,
+        elsewhere: VecDeque<(u64, Hash)>,
+        key: Option<&'w VerifyingKey>,
+        heads: &'w BTreeMap<WriterId, Link>,
+    ) -> Self {
+        let frontier = Frontier::new();
+        Self {
+            tree,
+            key,
+            heads,
+            agreed: (0, frontier.root()),
+            frontier,
+            signed: VecDeque::new(),
+            more_signed: Pages::new(
+                "SELECT size, note FROM audit_checkpoint WHERE tenant = $1 AND class = $2 AND size > $3 ORDER BY size LIMIT 1000",
+                "SELECT COUNT(*) FROM audit_checkpoint WHERE tenant = $1 AND class = $2",
+            ),
+            largest: 0,
+            elsewhere,
+            blocks: VecDeque::new(),
+            more_blocks: Pages::new(
+                "SELECT block, hash FROM audit_block WHERE tenant = $1 AND class = $2 AND block > $3 ORDER BY block LIMIT 1000",
+                "SELECT COUNT(*) FROM audit_block WHERE tenant = $1 AND class = $2",
+            ),
+            blocks_read: 0,
+            compared: 0,
+            from_elsewhere: 0,
+            first_since: None,
+            gone: None,
         }
-        let Some(current) = &mut self.current else {
-            return Ok(());
-        };
-        let size = current.frontier.size();
-        let wrong = |fault| VerifyError::Tree {
-            tree: current.tree.clone(),
+    }
+
+    fn wrong(&self, fault: TreeFault) -> VerifyError {
+        VerifyError::Tree {
+            tree: self.tree.clone(),
             fault,
-        };
-        let extent = extent.ok_or_else(|| wrong(TreeFault::Garbled(size)))?;
-        if extent.first_index != size {
-            return Err(wrong(TreeFault::Gap(size)));
         }
-        let head = self.heads.get(&extent.writer).map_or(0, |head| head.sequence);
-        *self.leaves.entry(extent.writer).or_default() += extent.len();
-        for (sequence, hash) in extent.leaves() {
-            let broken = |fault| Broken {
-                writer: extent.writer,
-                sequence,
-                fault,
-            };
-            if sequence == 0 || sequence > head {
-                return Err(broken(Fault::Truncated(sequence)).into());
-            }
-            current.first_since.get_or_insert((extent.writer, sequence));
-            if let Some(block) = current.frontier.append(hash)
-                && current.blocks.next() != Some(Some(block))
+    }
+
+    /// Walks all of the tree's leaves.
+    async fn run(
+        &mut self,
+        snapshot: &mut Snapshot,
+        leaves: &mut HashMap<WriterId, u64>,
+    ) -> Result<(), VerifyError> {
+        let mut extents = Pages::new(
+            "SELECT tenant, class, first_index, writer, first_sequence, last_sequence, offsets, hashes \
+             FROM audit_extent WHERE tenant = $1 AND class = $2 AND first_index > $3 ORDER BY first_index LIMIT 16",
+            "SELECT COUNT(*) FROM audit_extent WHERE tenant = $1 AND class = $2",
+        );
+        while !extents.is_done {
+            for row in extents
+                .next(snapshot, &self.tree, 2, EXTENTS, "audit_extent")
+                .await?
             {
-                let fault = TreeFault::Block(current.frontier.blocks() - 1);
-                return Err(VerifyError::Tree {
-                    tree: current.tree.clone(),
-                    fault,
-                });
+                let size = self.frontier.size();
+                let extent = Extent::read(&row).ok_or_else(|| self.wrong(TreeFault::Garbled(size)))?;
+                if extent.first_index != size {
+                    return Err(self.wrong(TreeFault::Gap(size)));
+                }
+                let end = size + extent.len();
+                self.read_signed(snapshot, end).await?;
+                self.read_blocks(snapshot, end / BLOCK).await?;
+                *leaves.entry(extent.writer).or_default() += extent.len();
+                self.take(&extent)?;
             }
-            current.compare()?;
         }
-        Ok(())
+        self.end(snapshot).await
     }
 
-    /// The tree that was walked is at its end.
-    fn end(&mut self) -> Result<(), VerifyError> {
-        let Some(current) = self.current.take() else {
-            return Ok(());
-        };
-        if let Some((signed, ..)) = current.signed.first() {
-            return Err(VerifyError::Tree {
-                tree: current.tree,
-                fault: TreeFault::Shorter {
-                    has: current.frontier.size(),
-                    signed: *signed,
-                },
-            });
-        }
-        if !current.blocks.as_slice().is_empty() {
-            return Err(VerifyError::Tree {
-                tree: current.tree,
-                fault: TreeFault::Block(current.frontier.blocks()),
-            });
-        }
-        *self.behind += current.frontier.size() - current.agreed.0;
-        self.found.push(TreeHead {
-            tree: current.tree,
-            size: current.agreed.0,
-            root: current.agreed.1,
-            checkpoints: current.checkpoints,
-            from_elsewhere: current.from_elsewhere,
-        });
-        Ok(())
-    }
-}
-
-impl Current {
-    /// Compares the root with what is signed for this size.
-    fn compare(&mut self) -> Result<(), VerifyError> {
-        let size = self.frontier.size();
-        while let Some((signed, root, from_elsewhere)) = self.signed.last().copied()
-            && signed <= size
-        {
-            self.signed.pop();
-            if signed == 0 {
-                continue;
-            }
-            let here = self.frontier.root();
-            if root != here {
-                let (writer, sequence) = self.first_since.unwrap_or((WriterId::new(), 0));
-                let fault = Fault::Forked {
-                    tree: self.tree.clone(),
-                    from: self.agreed.0,
-                    to: size,
-                };
+    fn take(&mut self, extent: &Extent) -> Result<(), VerifyError> {
+        let head = self.heads.get(&extent.writer).map_or(0, |head| head.sequence);
+        for (sequence, hash) in extent.leaves() {
+            if sequence == 0 || sequence > head {
                 return Err(Broken {
-                    writer,
+                    writer: extent.writer,
                     sequence,
-                    fault,
+                    fault: Fault::Truncated(sequence),
                 }
                 .into());
             }
-            self.checkpoints += 1;
-            self.from_elsewhere += u64::from(from_elsewhere);
-            self.agreed = (size, here);
+            self.first_since.get_or_insert((extent.writer, sequence));
+            if let Some(block) = self.frontier.append(hash)
+                && self.blocks.pop_front() != Some(Some(block))
+            {
+                return Err(self.wrong(TreeFault::Block(self.frontier.blocks() - 1)));
+            }
+            self.compare()?;
         }
-        if self.agreed.0 == size {
-            self.first_since = None;
+        Ok(())
+    }
+
+    /// Reads what is signed for trees of up to `size` leaves.
+    async fn read_signed(&mut self, snapshot: &mut Snapshot, size: u64) -> Result<(), VerifyError> {
+        while !self.more_signed.is_done && self.largest <= size {
+            let rows = self
+                .more_signed
+                .next(snapshot, &self.tree, 0, PAGE, "audit_checkpoint")
+                .await?;
+            for row in rows {
+                let (size, root) = self.checkpoint(&row)?;
+                self.largest = self.largest.max(size);
+                if size > 0 {
+                    self.signed.push_back((size, root));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What a checkpoint of the store signs. It must be signed by the key, where that is at hand.
+    fn checkpoint(&self, row: &[Value]) -> Result<(u64, Hash), VerifyError> {
+        let text = row.get(1).and_then(Value::text);
+        let note = text.and_then(|text| Note::parse(text.as_bytes()).ok());
+        let note = note.ok_or_else(|| self.wrong(TreeFault::Unreadable))?;
+        let checkpoint =
+            Checkpoint::parse(note.text()).map_err(|_| self.wrong(TreeFault::Unreadable))?;
+        let in_place = row.first().and_then(Value::sequence) == Some(checkpoint.size);
+        match self.key {
+            Some(key) => {
+                let ours = note.vouched_by(key).is_ok() && checkpoint.origin == key.origin(&self.tree);
+                if !ours || !in_place {
+                    return Err(self.wrong(TreeFault::Unsigned(checkpoint.size)));
+                }
+            }
+            None if !in_place => return Err(self.wrong(TreeFault::Unreadable)),
+            None => {}
+        }
+        Ok((checkpoint.size, checkpoint.root))
+    }
+
+    /// Reads what the store says of the tree's first `blocks` blocks.
+    async fn read_blocks(&mut self, snapshot: &mut Snapshot, blocks: u64) -> Result<(), VerifyError> {
+        while !self.more_blocks.is_done && self.blocks_read < blocks {
+            let rows = self
+                .more_blocks
+                .next(snapshot, &self.tree, 0, PAGE, "audit_block")
+                .await?;
+            for row in rows {
+                let in_place = row.first().and_then(Value::sequence) == Some(self.blocks_read);
+                let hash = row.get(1).and_then(Value::bytes).filter(|_| in_place);
+                self.blocks
+                    .push_back(hash.and_then(|bytes| Hash::try_from(bytes).ok()));
+                self.blocks_read += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares the root with what is signed for this size.
+    fn compare(&mut self) -> Result<(), VerifyError> {
+        let size = self.frontier.size();
+        let is_due = |next: &mut (u64, Hash)| next.0 <= size;
+        if self.signed.front().is_none_or(|next| next.0 > size)
+            && self.elsewhere.front().is_none_or(|next| next.0 > size)
+        {
+            return Ok(());
+        }
+        let here = self.frontier.root();
+        let mut is_here = false;
+        while let Some((_, root)) = self.signed.pop_front_if(is_due) {
+            is_here = true;
+            self.agree(here, root)?;
+        }
+        while let Some((_, root)) = self.elsewhere.pop_front_if(is_due) {
+            self.agree(here, root)?;
+            self.from_elsewhere += 1;
+            // It was in the store before it was anywhere else.
+            if !is_here {
+                self.gone.get_or_insert(size);
+            }
+        }
+        self.first_since = None;
+        Ok(())
+    }
+
+    /// That the root at this size is the one that was signed.
+    fn agree(&mut self, here: Hash, signed: Hash) -> Result<(), VerifyError> {
+        let size = self.frontier.size();
+        if signed != here {
+            let (writer, sequence) = self.first_since.unwrap_or((WriterId::new(), 0));
+            let fault = Fault::Forked {
+                tree: self.tree.clone(),
+                from: self.agreed.0,
+                to: size,
+            };
+            return Err(Broken {
+                writer,
+                sequence,
+                fault,
+            }
+            .into());
+        }
+        self.compared += 1;
+        self.agreed = (size, here);
+        Ok(())
+    }
+
+    /// That nothing is signed for that is not there, and no block either.
+    async fn end(&mut self, snapshot: &mut Snapshot) -> Result<(), VerifyError> {
+        while !self.more_signed.is_done {
+            self.read_signed(snapshot, u64::MAX).await?;
+            self.signed.truncate(1);
+        }
+        let is_left = !self.signed.is_empty() || !self.elsewhere.is_empty();
+        if is_left {
+            let elsewhere = self.elsewhere.back().map_or(0, |(size, _)| *size);
+            return Err(self.wrong(TreeFault::Shorter {
+                has: self.frontier.size(),
+                signed: self.largest.max(elsewhere),
+            }));
+        }
+        let blocks = self.frontier.blocks();
+        self.read_blocks(snapshot, u64::MAX).await?;
+        if !self.blocks.is_empty() {
+            return Err(self.wrong(TreeFault::Block(blocks)));
         }
         Ok(())
     }

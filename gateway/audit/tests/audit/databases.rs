@@ -196,7 +196,8 @@ impl Place {
     }
 
     /// Rows of a text, a number and a text.
-    pub(crate) async fn bodies_of(&self, sql: &'static str) -> Vec<(String, i64, String)> {
+    pub(crate) async fn bodies_of(&self, sql: &str) -> Vec<(String, i64, String)> {
+        let sql = AssertSqlSafe(sql.to_owned());
         match self.kind {
             Kind::Sqlite => {
                 let path = self.dir.path().join("audit.db");

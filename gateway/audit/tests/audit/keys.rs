@@ -4,26 +4,26 @@ use std::{sync::Arc, time::Duration};
 
 use cordon_audit::{
     Attachment, AuditConfig, AuditUnavailable, BlindKey, Body, CommitmentKey, Erased, Evidence, FileKeys,
-    KeyFuture, Operator, Outcome, Part, Pseudonyms, Recording, Seal, Sealing, Store, StoreUrl, SubjectKey,
-    Subjects, TenantKeyError, TenantKeys, TreeName,
+    KeyFuture, Operator, Outcome, Part, Pseudonyms, Recording, Seal, SealedPart, Sealing, Store, StoreUrl,
+    SubjectKey, Subjects, TenantKeyError, TenantKeys, TreeName, WrappedKey,
     kept::{self, KeptKey},
     open, oversight,
-    payload::Payload,
+    payload::{KeptPayload, Payload},
     verify,
 };
 use cordon_domain::{AuditLevel, Clock, EntityType, ExchangeId, SystemClock};
 use zeroize::Zeroizing;
 
-use crate::databases::{BOTH, Place, intent_by};
+use crate::databases::{BOTH, Kind, Place, intent_by};
 
-fn sealing(keys: Arc<dyn TenantKeys>) -> Sealing {
+pub(crate) fn sealing(keys: Arc<dyn TenantKeys>) -> Sealing {
     Sealing {
         pseudonyms: Pseudonyms::new(CommitmentKey::from_bytes([9; 32])),
         subjects: Subjects::new(keys, Arc::new(SystemClock)),
     }
 }
 
-fn request(text: &'static [u8]) -> Payload {
+pub(crate) fn request(text: &'static [u8]) -> Payload {
     Payload {
         part: Part::Request,
         level: AuditLevel::Full,
@@ -180,7 +180,10 @@ async fn either_store_keeps_what_travels_beside_records_and_forgets_a_subject_fo
             .await;
         for (change, what) in [
             ("DELETE FROM audit_payload", "has lost what was kept sealed"),
-            ("UPDATE audit_payload SET sequence = 99", "that it does not name"),
+            (
+                "INSERT INTO audit_payload SELECT writer, 99, at, key, part, class, sealed FROM kept_payload",
+                "that it does not name",
+            ),
             ("DELETE FROM audit_key", "no erasure is on record"),
         ] {
             place.execute(change).await;
@@ -190,6 +193,137 @@ async fn either_store_keeps_what_travels_beside_records_and_forgets_a_subject_fo
                 .execute("DELETE FROM audit_payload; INSERT INTO audit_payload SELECT * FROM kept_payload")
                 .await;
         }
+    }
+}
+
+async fn erased(place: &Place, subject: &str, until: u64) {
+    let (recorder, shipping) = open(place.config("a"), Arc::new(SystemClock)).await.unwrap();
+    let erased = Body::Erased(Erased {
+        operator: Operator {
+            user: "auditor".to_owned(),
+            claimed: None,
+        },
+        tenant: "default".to_owned(),
+        subject: subject.to_owned(),
+        reason: "they asked".to_owned(),
+        until,
+    });
+    let recording = Recording::of(erased).in_tree(TreeName::governance());
+    recorder.record(recording).await.unwrap();
+    assert_eq!(shipping.shutdown(Duration::from_secs(20)).await, 0);
+}
+
+#[tokio::test]
+async fn an_erasure_on_record_is_carried_out_or_verifying_says_that_it_was_not() {
+    for kind in BOTH {
+        let place = Place::new(kind).await;
+        let sealing = sealing(Arc::new(FileKeys::new(&place.dir.path().join("keys"))));
+        let reference = sealing.pseudonyms.reference("ann.canary");
+        let mut config = place.config("a");
+        config.sealing = Some(sealing);
+        let (recorder, shipping) = open(config, Arc::new(SystemClock)).await.unwrap();
+        // Nothing is kept of it but whose reference it is.
+        recorder
+            .intent(intent_by("ann.canary", ExchangeId::new()))
+            .await
+            .unwrap();
+        assert_eq!(shipping.shutdown(Duration::from_secs(20)).await, 0, "{kind:?}");
+        let store = Store::open(&place.url()).await.unwrap();
+        let none = Evidence::default();
+        verify(&store, &none).await.unwrap();
+        place.execute("CREATE TABLE kept_key AS SELECT * FROM audit_key").await;
+        let now = u64::try_from(SystemClock.now().unix_timestamp_nanos() / 1_000_000).unwrap();
+        erased(&place, &reference, now).await;
+        let said = verify(&store, &none).await.unwrap_err().to_string();
+        assert!(said.contains("was not carried out, or was undone"), "{kind:?} {said}");
+        // One that is being carried out meanwhile is waited for.
+        let erasing = kept::erase(&store, "default", &reference, now);
+        let (verified, erased) = tokio::join!(verify(&store, &none), erasing);
+        verified.unwrap();
+        assert_eq!(erased.unwrap(), 1);
+        verify(&store, &none).await.unwrap();
+        // Undone by one who kept the key: with the mark of the erasure, and without.
+        let back = "DELETE FROM audit_key; INSERT INTO audit_key SELECT * FROM kept_key";
+        for undo in [back, "DELETE FROM audit_erasure"] {
+            place.execute(undo).await;
+            let said = verify(&store, &none).await.unwrap_err().to_string();
+            assert!(said.contains("was not carried out, or was undone"), "{kind:?} {said}");
+        }
+    }
+}
+
+/// Records of before there was a key named in them, and no hash of what is sealed.
+#[tokio::test]
+async fn records_of_the_old_form_are_compared_by_what_they_say() {
+    for kind in BOTH {
+        let place = Place::new(kind).await;
+        let (recorder, shipping) = open(place.config("a"), Arc::new(SystemClock)).await.unwrap();
+        let (exchange, key) = (ExchangeId::new(), ExchangeId::new().as_uuid());
+        let mut intent = intent_by("p-0", exchange);
+        intent.payload = Some(Box::new(KeptPayload {
+            part: Part::Request,
+            level: AuditLevel::Full,
+            bytes: 3,
+            cut: false,
+            commitment: "c".repeat(64),
+            sealed: None,
+        }));
+        let part = SealedPart {
+            key,
+            part: Part::Request,
+            sealed: vec![1, 2, 3],
+        };
+        let wrapped = WrappedKey {
+            id: key,
+            tenant: "default".to_owned(),
+            subject: "p-0".to_owned(),
+            created_at: 5,
+            wrapped: vec![4; 60],
+            name: vec![5; 60],
+        };
+        let recording = Recording::of(Body::Intent(intent))
+            .attach(Attachment::Payload(part).encode())
+            .attach(Attachment::SubjectKey(wrapped).encode());
+        recorder.record(recording).await.unwrap();
+        assert_eq!(shipping.shutdown(Duration::from_secs(20)).await, 0, "{kind:?}");
+        let store = Store::open(&place.url()).await.unwrap();
+        let none = Evidence::default();
+        assert_eq!(verify(&store, &none).await.unwrap().sealed, 1);
+        place
+            .execute(
+                "CREATE TABLE kept_payload AS SELECT * FROM audit_payload; \
+                 CREATE TABLE kept_key AS SELECT * FROM audit_key",
+            )
+            .await;
+        for (change, what) in [
+            ("DELETE FROM audit_payload", "has lost what was kept sealed"),
+            ("UPDATE audit_payload SET part = 'reply'", "payload part and record differ"),
+            ("UPDATE audit_payload SET at = at + 1", "payload time and record differ"),
+            ("DELETE FROM audit_key", "no erasure is on record"),
+            (
+                "UPDATE audit_key SET wrapped = NULL, name = NULL, erased_at = 9",
+                "no erasure is on record",
+            ),
+            (
+                "INSERT INTO audit_key SELECT '00000000-0000-0000-0000-000000000009', tenant, subject, created_at, NULL, NULL, 9 FROM audit_key",
+                "key 00000000-0000-0000-0000-000000000009 of a subject was taken",
+            ),
+        ] {
+            let change = match kind {
+                Kind::Sqlite => change.to_owned(),
+                Kind::Postgres => change.replace("SELECT '0", "SELECT uuid '0"),
+            };
+            place.execute(&change).await;
+            let said = verify(&store, &none).await.unwrap_err().to_string();
+            assert!(said.contains(what), "{kind:?} {change}: {said}");
+            place
+                .execute(
+                    "DELETE FROM audit_payload; INSERT INTO audit_payload SELECT * FROM kept_payload; \
+                     DELETE FROM audit_key; INSERT INTO audit_key SELECT * FROM kept_key",
+                )
+                .await;
+        }
+        verify(&store, &none).await.unwrap();
     }
 }
 

@@ -6,16 +6,22 @@
 //!
 //! `CORDON_CAMPAIGN=10000` makes it ten thousand rounds on SQLite and a thousand on PostgreSQL; otherwise it is a short slice. `CORDON_SEED` repeats one that failed.
 
-use std::{collections::BTreeMap, env, time::Instant};
+use std::{
+    collections::BTreeMap,
+    env,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use cordon_audit::{
-    Body, Entry, Event, Evidence, Outcome, PolicyReloaded, Recorder, Recording, Seal, Store, TreeName,
-    Verified,
+    AuditConfig, Body, Entry, Erased, Event, Evidence, FileKeys, Operator, Outcome, Part, PolicyReloaded,
+    Recorder, Recording, Seal, Store, TreeName, Verified, kept, payload::Payload,
 };
-use cordon_domain::ExchangeId;
+use cordon_domain::{Clock, ExchangeId, SystemClock};
 
 use crate::{
     databases::{BOTH, Kind, Place, exchange, finish, intent_by, open, signing_key},
+    keys::{request, sealing},
     killing::rounds,
 };
 
@@ -25,7 +31,16 @@ mod forgery;
 use forgery::Forgery;
 
 /// Tables that a mutation may change.
-const TABLES: [&str; 5] = ["record", "writer", "extent", "block", "checkpoint"];
+const TABLES: [&str; 8] = [
+    "record",
+    "writer",
+    "extent",
+    "block",
+    "checkpoint",
+    "payload",
+    "key",
+    "erasure",
+];
 
 #[tokio::test]
 async fn every_mutation_of_the_store_is_found() {
@@ -47,13 +62,19 @@ async fn every_mutation_of_the_store_is_found() {
                 Kind::Postgres => 10,
             },
         );
-        for round in 0..rounds {
+        let mut round = 0;
+        while round < rounds {
             let mutation = mutate(&ground, &mut random);
             let context = format!(
                 "{kind:?} CORDON_SEED={seed} round {round}: {}\n{:.2000}",
                 mutation.kind, mutation.sql
             );
             ground.execute(&mutation.sql).await;
+            // A byte may have been overwritten by itself: that is nobody's to find.
+            if !ground.is_changed(mutation.tables).await {
+                continue;
+            }
+            round += 1;
             check(&ground, &mutation, &untouched, &context).await;
             let undo: String = mutation.tables.iter().map(|table| ground.undo(table)).collect();
             ground.execute(&undo).await;
@@ -92,7 +113,7 @@ async fn check(ground: &Ground, mutation: &Mutation, untouched: &Verified, conte
     }
 }
 
-/// A store with two writers, three trees and complete blocks; a copy of it, and one of how it was earlier.
+/// A store with two writers, three trees, complete blocks, sealed texts, and keys of which one is erased; a copy of it, and one of how it was earlier.
 pub(crate) struct Ground {
     place: Place,
     store: Store,
@@ -100,6 +121,8 @@ pub(crate) struct Ground {
     records: Vec<Entry>,
     /// Everything else that can be computed without a key.
     forgery: Forgery,
+    /// Whose key was erased after the early copy was made.
+    gone: String,
     /// Where each writer's chain stood when the early copy was made.
     early: BTreeMap<String, u64>,
     /// All checkpoints, as somebody else keeps them.
@@ -109,10 +132,23 @@ pub(crate) struct Ground {
 impl Ground {
     async fn new(kind: Kind) -> Self {
         let place = Place::new(kind).await;
+        let files = FileKeys::new(&place.dir.path().join("keys"));
+        let sealing = sealing(Arc::new(files));
+        let gone = sealing.pseudonyms.reference("x.gone");
         let mut early = BTreeMap::new();
         for (copy, exchanges) in [("early", 40), ("kept", 120)] {
             for spool in ["a", "b"] {
-                let (recorder, shipping) = open(place.sequenced(spool)).await;
+                let (recorder, shipping) = open(AuditConfig {
+                    sealing: Some(sealing.clone()),
+                    ..place.sequenced(spool)
+                })
+                .await;
+                for user in ["j.kim", "s.lee", "x.gone"] {
+                    exchange_kept(&recorder, user).await;
+                }
+                if copy == "kept" && spool == "a" {
+                    erase(&place, &recorder, &gone).await;
+                }
                 let under_way = (0..exchanges).map(|_| exchange(&recorder, "j.kim"));
                 futures_util::future::join_all(under_way).await;
                 for _ in 0..5 {
@@ -143,6 +179,7 @@ impl Ground {
             store: place.store().await,
             records,
             forgery,
+            gone,
             early,
             published: published.map(|(note, ..)| note).collect(),
             place,
@@ -172,12 +209,38 @@ impl Ground {
         self.place.execute(&sql).await;
     }
 
-    /// What makes a table as it was. Of many records only those are written that differ.
-    fn undo(&self, table: &str) -> String {
-        let except = match self.place.kind {
+    /// Whether any of the tables is not as it was.
+    async fn is_changed(&self, tables: &[&str]) -> bool {
+        for table in tables {
+            for (one, other) in [("audit", "kept"), ("kept", "audit")] {
+                let sql = format!(
+                    "SELECT 'rows', COUNT(*), '' FROM (SELECT * FROM {one}_{table} {} SELECT * FROM {other}_{table}) AS changed",
+                    self.except()
+                );
+                if self.place.bodies_of(&sql).await[0].1 > 0 {
+                    return true;
+                }
+            }
+            let counts = format!(
+                "SELECT 'rows', (SELECT COUNT(*) FROM audit_{table}) - (SELECT COUNT(*) FROM kept_{table}), ''"
+            );
+            if self.place.bodies_of(&counts).await[0].1 != 0 {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn except(&self) -> &'static str {
+        match self.place.kind {
             Kind::Sqlite => "EXCEPT",
             Kind::Postgres => "EXCEPT ALL",
-        };
+        }
+    }
+
+    /// What makes a table as it was. Of many records only those are written that differ.
+    fn undo(&self, table: &str) -> String {
+        let except = self.except();
         let all = "SELECT * FROM";
         match table {
             "record" => format!(
@@ -208,6 +271,43 @@ async fn exchange_of_emea(recorder: &Recorder) {
     )));
     let tree = TreeName::new("emea", "long").unwrap();
     recorder.record(recording.in_tree(tree)).await.unwrap();
+}
+
+/// An exchange whose texts are kept.
+async fn exchange_kept(recorder: &Recorder, user: &str) {
+    let id = ExchangeId::new();
+    let asked = intent_by(user, id);
+    let actor = Arc::new(asked.actor.clone());
+    let reply = Payload {
+        part: Part::Reply,
+        ..request(b"what was answered")
+    };
+    let recording = Recording::of(Body::Intent(asked))
+        .keep(request(b"what was asked"))
+        .and(Body::Seal(Seal::new(id, Outcome::Completed, 200)))
+        .keep(reply);
+    recorder.record(recording.of_actor(actor)).await.unwrap();
+}
+
+/// Erases a subject as `cordon audit erase` does.
+async fn erase(place: &Place, recorder: &Recorder, subject: &str) {
+    let until = u64::try_from(SystemClock.now().unix_timestamp_nanos() / 1_000_000).unwrap();
+    let erased = Body::Erased(Erased {
+        operator: Operator {
+            user: "auditor".to_owned(),
+            claimed: None,
+        },
+        tenant: "default".to_owned(),
+        subject: subject.to_owned(),
+        reason: "they asked".to_owned(),
+        until,
+    });
+    let recording = Recording::of(erased).in_tree(TreeName::governance());
+    recorder.record(recording).await.unwrap();
+    assert!(recorder.in_store(Duration::from_secs(20)).await);
+    let store = place.store().await;
+    assert_eq!(kept::erase(&store, "default", subject, until).await.unwrap(), 1);
+    store.close().await;
 }
 
 fn reloaded() -> Event {
