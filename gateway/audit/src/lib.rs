@@ -21,11 +21,12 @@
 
 mod record;
 pub use record::{
-    Answer, Asked, Body, Claims, ENTRY_VERSION, Entry, EntryError, EntryHash, EraseRefused, Erased, Event,
-    ExportStarted, Exported, Heartbeat, HoldPlaced, HoldReleased, HoldScope, Intent, InvalidHash,
-    InvalidTreeName, MAX_ENTRY_BYTES, NamedKey, Operator, Outcome, PolicyReloaded, Pruned, PrunedRun, Refused,
-    RevealApproved, RevealRequested, Revealed, Seal, Sealed, Searched, SpoolTampered, Started, Stopped,
-    Tampering, TreeName, Trust, TrustPart, TrustReloaded, TunnelClosed, TunnelOpened, Uninspected, WriterId,
+    Answer, Asked, Body, CheckpointsThinned, Claims, ENTRY_VERSION, Entry, EntryError, EntryHash,
+    EraseRefused, Erased, Event, ExportStarted, Exported, Heartbeat, HoldPlaced, HoldReleased, HoldScope,
+    Intent, InvalidHash, InvalidTreeName, KeysPruned, MAX_ENTRY_BYTES, NamedKey, Operator, Outcome,
+    PolicyReloaded, Pruned, PrunedRun, Refused, RevealApproved, RevealRequested, Revealed, Seal, Sealed,
+    Searched, SpoolTampered, Started, Stopped, Tampering, ThinnedTree, TreeName, Trust, TrustPart,
+    TrustReloaded, TunnelClosed, TunnelOpened, Uninspected, WriterId,
 };
 
 mod secret_file;

@@ -1,4 +1,5 @@
-//! Removes records that had their time, a day of a retention class at once.
+//! Removes records that had their time, a day of a retention class at once; behind them, keys that nothing needs any more ([`keys`]) and
+//! checkpoints that others cover ([`checkpoints`]).
 //!
 //! In PostgreSQL a day of a class is a partition, which is dropped; nothing is deleted row by row. Before that, a record says which records
 //! they were, in a tree that is kept for good. Their leaves stay in their trees, so every proof and every checkpoint holds on, and
@@ -24,11 +25,14 @@ use crate::{
     recorder::{Recorder, Recording},
     spool::AuditUnavailable,
     store::{
-        Look, Purpose, Snapshot, Store, StoreError, StoreUrl, Value,
+        Lease, Look, Purpose, Snapshot, Store, StoreError, StoreUrl, Value,
         columns::{Cell, Form},
         number,
     },
 };
+
+mod checkpoints;
+mod keys;
 
 /// Milliseconds of a day.
 const DAY: u64 = 86_400_000;
@@ -64,6 +68,10 @@ pub struct Pruning {
     pub records: u64,
     /// Days of a class that are gone.
     pub days: u64,
+    /// Subjects' keys that are gone, as nothing is kept under them any more.
+    pub keys: u64,
+    /// Checkpoints that are gone, as later ones cover them.
+    pub checkpoints: u64,
     /// Days that had their time and stay, with why.
     pub kept: Vec<String>,
 }
@@ -80,17 +88,18 @@ pub async fn prune(
 ) -> Result<Pruning, PruneError> {
     let mut done = Pruning::default();
     // Of several gateways one prunes at a time: a second one would go by what it read before the first was done.
-    let Some(lease) = store.lease(Purpose::Pruning).await? else {
+    let Some(mut lease) = store.lease(Purpose::Pruning).await? else {
         done.kept.push("all: another process is pruning".to_owned());
         return Ok(done);
     };
-    let outcome = within(store, recorder, retention, now, &mut done).await;
+    let outcome = within(store, &mut lease, recorder, retention, now, &mut done).await;
     lease.release().await;
     outcome.map(|()| done)
 }
 
 async fn within(
     store: &Store,
+    lease: &mut Lease,
     recorder: &Recorder,
     retention: &Retention,
     now: u64,
@@ -115,7 +124,22 @@ async fn within(
             }
         }
     }
+    done.keys = keys::prune(store, recorder, now).await?;
+    done.checkpoints = checkpoints::thin(lease, recorder, now).await?;
     Ok(())
+}
+
+/// Puts on record what is about to be removed, and waits until that is in the store, so that nobody who verifies it finds something missing that
+/// nothing speaks of yet.
+async fn tell(recorder: &Recorder, body: Body) -> Result<(), PruneError> {
+    recorder
+        .record(Recording::of(body).in_tree(TreeName::governance()))
+        .await?;
+    if recorder.in_store(IN_STORE).await {
+        Ok(())
+    } else {
+        Err(PruneError::NotInStore)
+    }
 }
 
 /// What became of a day.
@@ -184,12 +208,25 @@ pub(crate) async fn prune_hourly(
             pruned
         };
         match pruning.await {
-            Ok(Pruning { records, days, kept }) => {
+            Ok(Pruning {
+                records,
+                days,
+                keys,
+                checkpoints,
+                kept,
+            }) => {
                 for why in kept {
                     tracing::info!(%why, "audit records that had their time are kept");
                 }
                 if days > 0 {
                     tracing::info!(records, days, "audit records had their time and were pruned");
+                }
+                if keys + checkpoints > 0 {
+                    tracing::info!(
+                        keys,
+                        checkpoints,
+                        "keys that nothing needs and checkpoints that others cover were pruned"
+                    );
                 }
             }
             Err(error) => tracing::error!(%error, "audit records that had their time are not being pruned"),

@@ -83,6 +83,8 @@ impl Pseudonyms {
             | Body::Heartbeat(_)
             | Body::SpoolTampered(_)
             | Body::Pruned(_)
+            | Body::KeysPruned(_)
+            | Body::CheckpointsThinned(_)
             | Body::Searched(_)
             | Body::Erased(_)
             | Body::EraseRefused(_)

@@ -35,6 +35,9 @@ pub use oversight::{
     Revealed, Sealed, Searched,
 };
 
+mod pruning;
+pub use pruning::{CheckpointsThinned, KeysPruned, Pruned, PrunedRun, ThinnedTree};
+
 mod exports;
 pub use exports::{ExportStarted, Exported};
 
@@ -73,6 +76,10 @@ pub enum Body {
     SpoolTampered(SpoolTampered),
     /// Records had their time, and their partition is about to be dropped.
     Pruned(Pruned),
+    /// Subjects' keys that nothing needs any more are about to be removed.
+    KeysPruned(KeysPruned),
+    /// Checkpoints that others cover are about to be removed.
+    CheckpointsThinned(CheckpointsThinned),
     /// The audit was searched.
     Searched(Searched),
     /// A subject's keys are shredded.
@@ -113,6 +120,8 @@ impl Body {
             Self::Heartbeat(_) => "heartbeat",
             Self::SpoolTampered(_) => "spool_tampered",
             Self::Pruned(_) => "pruned",
+            Self::KeysPruned(_) => "keys_pruned",
+            Self::CheckpointsThinned(_) => "checkpoints_thinned",
             Self::Searched(_) => "searched",
             Self::Erased(_) => "erased",
             Self::EraseRefused(_) => "erase_refused",
@@ -143,6 +152,8 @@ impl Body {
             | Self::Heartbeat(_)
             | Self::SpoolTampered(_)
             | Self::Pruned(_)
+            | Self::KeysPruned(_)
+            | Self::CheckpointsThinned(_)
             | Self::Searched(_)
             | Self::Erased(_)
             | Self::EraseRefused(_)
@@ -621,32 +632,6 @@ pub struct Started {
 pub struct Stopped {
     /// Why: `signal`, `requested`.
     pub reason: String,
-}
-
-/// Records that had their time. Their leaves stay in the tree.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pruned {
-    /// Whose records they were.
-    pub tenant: String,
-    /// Their retention class.
-    pub class: String,
-    /// All of them are from before this time, in milliseconds since 1970.
-    pub before: u64,
-    /// Which they were.
-    pub runs: Vec<PrunedRun>,
-}
-
-/// Records of one writer that were pruned: those of the tree from one sequence to another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PrunedRun {
-    /// The writer.
-    pub writer: WriterId,
-    /// The sequence of the first.
-    pub first: u64,
-    /// The sequence of the last.
-    pub last: u64,
-    /// How many of these were in the tree.
-    pub records: u64,
 }
 
 /// The entity types of a record as one text for the store's `entities` column:

@@ -258,6 +258,9 @@ pub(crate) trait Engine: Send + Sync {
     /// Days before `before`, counted from 1970-01-01, of which a class has records or room for them.
     fn days(&self, class: &str, before: u64) -> impl Future<Output = Result<Vec<u64>, StoreError>> + Send;
 
+    /// The first day, counted from 1970-01-01, of which a class that is pruned has records or room for them.
+    fn first_day(&self) -> impl Future<Output = Result<Option<u64>, StoreError>> + Send;
+
     /// Removes all that a class has of a day: records, and what lies beside them. Where it has not that many records, it stays, and
     /// the answer is no.
     fn drop_day(
@@ -373,6 +376,10 @@ impl Store {
         each!(self, engine => engine.days(class, before).await)
     }
 
+    pub(crate) async fn first_day(&self) -> Result<Option<u64>, StoreError> {
+        each!(self, engine => engine.first_day().await)
+    }
+
     pub(crate) async fn drop_day(&self, class: &str, day: u64, records: u64) -> Result<bool, StoreError> {
         each!(self, engine => engine.drop_day(class, day, records).await)
     }
@@ -397,10 +404,12 @@ fn migrations(url: &StoreUrl) -> Vec<Migration> {
         StoreUrl::Postgres(_) => [
             include_str!("../../../migrations/postgres/0001_audit_records.sql"),
             include_str!("../../../migrations/postgres/0002_trees_and_partitions.sql"),
+            include_str!("../../../migrations/postgres/0003_growth.sql"),
         ],
         StoreUrl::Sqlite(_) => [
             include_str!("../../../migrations/sqlite/0001_audit_records.sql"),
             include_str!("../../../migrations/sqlite/0002_trees_and_classes.sql"),
+            include_str!("../../../migrations/sqlite/0003_growth.sql"),
         ],
     };
     let migration = |(number, (file, name)): (i64, (&'static str, &'static str))| {
@@ -413,7 +422,11 @@ fn migrations(url: &StoreUrl) -> Vec<Migration> {
         )
     };
     (1..)
-        .zip(files.into_iter().zip(["audit records", "trees and classes"]))
+        .zip(
+            files
+                .into_iter()
+                .zip(["audit records", "trees and classes", "growth"]),
+        )
         .map(migration)
         .collect()
 }

@@ -23,10 +23,7 @@ pub(crate) fn of(tree: &TreeName) -> Vec<Value> {
 }
 
 /// The names of all trees of a table, from one to the next by key: there are few trees and many rows.
-pub(crate) async fn names(
-    store: &mut impl Look,
-    table: &'static str,
-) -> Result<Vec<TreeName>, StoreError> {
+pub(crate) async fn names(store: &mut impl Look, table: &'static str) -> Result<Vec<TreeName>, StoreError> {
     let mut found = Vec::new();
     let mut sql = format!("SELECT tenant, class FROM {table} ORDER BY tenant, class LIMIT 1");
     let mut values = Vec::new();

@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// How long a key seals, in milliseconds.
-const LIFE: u64 = 3_600_000;
+pub(crate) const LIFE: u64 = 3_600_000;
 const SUBJECTS: usize = 10_000;
 const ANSWER: Duration = Duration::from_secs(5);
 

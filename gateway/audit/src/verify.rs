@@ -16,7 +16,10 @@
 //! checkpoint that was kept elsewhere. Where the spool directory is at hand, its `cursor` file is one more witness, for its own writer.
 //!
 //! Records that had their time are pruned with their partition. Their leaves stay, and a record of the pruning says which they were;
-//! one that is missing without that is missing.
+//! one that is missing without that is missing. So with checkpoints that were thinned, where one that was kept elsewhere is given as evidence.
+//!
+//! Memory is the same however large the store is: all is read in windows. What is held as a whole is the checkpoints that are given as
+//! evidence, the exchanges that are open, and what is on record as erased or removed.
 //!
 //! On failure: [`Broken`] is the answer "no"; [`StoreError`] means that there was no answer.
 
@@ -31,10 +34,7 @@ use cordon_domain::ExchangeId;
 use crate::{
     note::{Checkpoint, Note, VerifyingKey},
     record::{Body, Entry, EntryHash, TreeName, WriterId},
-    spool::{
-        Link,
-        recover::{SpoolError, read_cursor},
-    },
+    spool::{Link, recover::read_cursor},
     store::{Look, Snapshot, Store, StoreError, Value},
     tree::Hash,
 };
@@ -183,7 +183,7 @@ async fn within(
     witness: Option<crate::spool::CursorFile>,
 ) -> Result<Verified, VerifyError> {
     let writers = writers(snapshot).await?;
-    let pruned = pruned(snapshot).await?;
+    let removed = removed(snapshot).await?;
     let mut found = Verified {
         records: 0,
         pruned: 0,
@@ -217,7 +217,7 @@ async fn within(
             writer,
             head,
             witness: witness.filter(|w| w.writer == writer).map(|w| w.shipped),
-            pruned: &pruned,
+            pruned: &removed.records,
         };
         let walked = chain.walk(snapshot, &mut payloads).await?;
         // What trees hold is signed with them; the position vouches for what they do not hold yet.
@@ -257,7 +257,7 @@ async fn within(
         .collect();
     let sealed = payloads.finish(snapshot, store).await?;
     (found.sealed, found.erased) = (sealed.kept, sealed.erased);
-    let compared = trees::compare(snapshot, evidence, &heads, &leaves).await?;
+    let compared = trees::compare(snapshot, evidence, &removed.checkpoints, &heads, &leaves).await?;
     found.trees = compared.trees;
     found.behind += compared.behind;
     // Checkpoints vouch for the records that are there, and not for that there were no more. A tree that does not agree says more, so this comes last.
@@ -303,31 +303,46 @@ impl Link {
     }
 }
 
-/// The records that were pruned.
-async fn pruned(snapshot: &mut Snapshot) -> Result<Pruned, VerifyError> {
-    let sql = "SELECT body FROM audit_record WHERE kind = 'pruned' AND class = 'governance'";
-    let mut pruned = Pruned::new();
+/// What is on record as removed: records, and checkpoints up to a size of their tree.
+#[derive(Default)]
+struct Removed {
+    records: Pruned,
+    checkpoints: HashMap<TreeName, u64>,
+}
+
+/// What had its time and was removed.
+async fn removed(snapshot: &mut Snapshot) -> Result<Removed, VerifyError> {
+    let sql = "SELECT body FROM audit_record WHERE kind IN ('pruned', 'checkpoints_thinned') AND class = 'governance'";
+    let mut removed = Removed::default();
     for row in snapshot.look(sql, Vec::new()).await? {
-        let Some(Value::Text(body)) = row.first() else {
-            continue;
-        };
         // One that does not read is found, and told of, where its chain is walked.
-        let Ok(Entry {
-            body: Body::Pruned(it),
-            ..
-        }) = Entry::parse(body.as_bytes())
-        else {
+        let body = row.first().and_then(Value::text).unwrap_or_default();
+        let Ok(entry) = Entry::parse(body.as_bytes()) else {
             continue;
         };
-        let Ok(tree) = TreeName::new(&it.tenant, &it.class) else {
-            continue;
-        };
-        for run in it.runs {
-            let ranges = pruned.entry((run.writer, tree.clone())).or_default();
-            ranges.push(run.first..=run.last);
+        match entry.body {
+            Body::Pruned(it) => {
+                let Ok(tree) = TreeName::new(&it.tenant, &it.class) else {
+                    continue;
+                };
+                for run in it.runs {
+                    let ranges = removed.records.entry((run.writer, tree.clone())).or_default();
+                    ranges.push(run.first..=run.last);
+                }
+            }
+            Body::CheckpointsThinned(it) => {
+                for thinned in it.trees {
+                    let Ok(tree) = TreeName::new(&thinned.tenant, &thinned.class) else {
+                        continue;
+                    };
+                    let size = removed.checkpoints.entry(tree).or_default();
+                    *size = thinned.size.max(*size);
+                }
+            }
+            _ => {}
         }
     }
-    Ok(pruned)
+    Ok(removed)
 }
 
 /// Every writer of which the store holds a record or a position, with that position.

@@ -9,8 +9,8 @@ use cordon_domain::{Actor, EntityType, Identity, Source};
 
 use super::{
     Asked, Body, EraseRefused, Erased, ExportStarted, Exported, Heartbeat, HoldPlaced, HoldReleased, Intent,
-    Operator, PolicyReloaded, Refused, RevealApproved, RevealRequested, Revealed, Seal, Sealed, Searched,
-    SpoolTampered, Started, Stopped, Trust, TrustReloaded, TunnelClosed, TunnelOpened, Uninspected,
+    KeysPruned, Operator, PolicyReloaded, Refused, RevealApproved, RevealRequested, Revealed, Seal, Sealed,
+    Searched, SpoolTampered, Started, Stopped, Trust, TrustReloaded, TunnelClosed, TunnelOpened, Uninspected,
 };
 use crate::payload::KeptPayload;
 
@@ -210,8 +210,12 @@ impl Body {
                     bound_number(number);
                 }
             }
-            // Names of trees are checked where they are made, and the runs are cut to a number that fits.
-            Self::Pruned(_) => {}
+            // Names of trees are checked where they are made, and lists are cut to a number that fits.
+            Self::Pruned(_) | Self::CheckpointsThinned(_) => {}
+            Self::KeysPruned(KeysPruned { before, keys }) => {
+                bound_number(before);
+                bound_number(keys);
+            }
             Self::Searched(Searched {
                 operator,
                 filter,

@@ -170,6 +170,8 @@ impl<'a> Facts<'a> {
             | Body::Heartbeat(_)
             | Body::SpoolTampered(_)
             | Body::Pruned(_)
+            | Body::KeysPruned(_)
+            | Body::CheckpointsThinned(_)
             | Body::Searched(_)
             | Body::Erased(_)
             | Body::EraseRefused(_)

@@ -24,14 +24,18 @@ use super::{
     expect_at, link, number,
     snapshot::Taker,
 };
-use crate::{record::WriterId, spool::Link, spool::reader::Spooled};
+use crate::{
+    record::{TreeName, WriterId},
+    spool::Link,
+    spool::reader::Spooled,
+};
 
 /// A writer ships over one connection; searching and verifying take a few more.
 const CONNECTIONS: u32 = 4;
 /// How long to wait for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
 /// The version of the tables that this program knows.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 const TAKE_KEY: &str = "SELECT audit_take_key($1, $2, $3, $4, $5, $6)";
 /// Milliseconds of a day.
 const DAY: u64 = 86_400_000;
@@ -220,6 +224,19 @@ impl Engine for Postgres {
         .await?;
         let days = days.into_iter().filter_map(|day| u64::try_from(day).ok());
         Ok(days.filter(|day| *day < before).collect())
+    }
+
+    async fn first_day(&self) -> Result<Option<u64>, StoreError> {
+        let first = sqlx::query_scalar::<_, Option<i64>>(
+            "SELECT CAST(MIN(to_date(right(leaf.relname, 8), 'YYYYMMDD') - date '1970-01-01') AS bigint) \
+             FROM pg_inherits day JOIN pg_class leaf ON leaf.oid = day.inhrelid \
+             JOIN pg_class list ON list.oid = day.inhparent JOIN pg_inherits class ON class.inhrelid = list.oid \
+             WHERE class.inhparent = CAST('audit_record' AS regclass) AND leaf.relname ~ '_[0-9]{8}$' AND list.relname <> $1",
+        )
+        .bind(format!("audit_record_{}", TreeName::governance().class()))
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(first.and_then(|day| u64::try_from(day).ok()))
     }
 
     async fn drop_day(&self, class: &str, day: u64, records: u64) -> Result<bool, StoreError> {

@@ -25,7 +25,7 @@ use super::{
     snapshot::Taker,
 };
 use crate::{
-    record::{EntryHash, WriterId},
+    record::{EntryHash, TreeName, WriterId},
     spool::Link,
 };
 
@@ -185,6 +185,16 @@ impl Engine for Sqlite {
             .into_iter()
             .filter_map(|day| u64::try_from(day).ok())
             .collect())
+    }
+
+    async fn first_day(&self) -> Result<Option<u64>, StoreError> {
+        let first = sqlx::query_scalar::<_, Option<i64>>(
+            "SELECT MIN(at) / 86400000 FROM audit_record WHERE class <> $1",
+        )
+        .bind(TreeName::governance().class().to_owned())
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(first.and_then(|day| u64::try_from(day).ok()))
     }
 
     async fn drop_day(&self, class: &str, day: u64, records: u64) -> Result<bool, StoreError> {

@@ -133,7 +133,8 @@ impl Chain<'_> {
         }
         walk.finish()?;
         let walked = walk.walked;
-        self.nothing_beside(snapshot, "audit_record", Fault::Added).await?;
+        self.nothing_beside(snapshot, "audit_record", Fault::Added)
+            .await?;
         self.nothing_beside(snapshot, "audit_payload", Fault::PayloadBeside)
             .await?;
         Ok(walked)

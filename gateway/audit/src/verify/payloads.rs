@@ -209,10 +209,7 @@ impl Payloads {
             sequence,
             fault,
         };
-        let mut named = beside
-            .iter()
-            .filter(|beside| beside.payload.is_some())
-            .peekable();
+        let mut named = beside.iter().filter(|beside| beside.payload.is_some()).peekable();
         let mut opened_by: Vec<(u64, Uuid)> = Vec::new();
         let mut outcome = Ok(());
         let mut take = |row: &[Cell<'_>]| {

@@ -7,10 +7,7 @@
 //! Leaves, blocks and checkpoints are read side by side, a page of each at a time, so that memory stays the same however many there
 //! are. Only the checkpoints that are given as evidence are held as a whole.
 
-use std::{
-    collections::{BTreeMap, HashMap, VecDeque, btree_map},
-    mem,
-};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::{Broken, Evidence, Fault, VerifyError};
 use crate::{
@@ -50,10 +47,11 @@ pub(super) struct Compared {
     pub(super) behind: u64,
 }
 
-/// Compares all trees. `heads` are where the writers' chains stand, and `walked` how many leaves each writer's records were found to be.
+/// Compares all trees. `thinned` says up to which size checkpoints of a tree were removed, `heads` are where the writers' chains stand, and `walked` how many leaves each writer's records were found to be.
 pub(super) async fn compare(
     snapshot: &mut Snapshot,
     evidence: &Evidence<'_>,
+    thinned: &HashMap<TreeName, u64>,
     heads: &BTreeMap<WriterId, Link>,
     walked: &HashMap<WriterId, u64>,
 ) -> Result<Compared, VerifyError> {
@@ -67,6 +65,7 @@ pub(super) async fn compare(
     for tree in names(snapshot, "audit_extent").await? {
         let kept = elsewhere.remove(&tree).unwrap_or_default();
         let mut walk = Walk::new(tree, kept, evidence.key, heads);
+        walk.thinned = thinned.get(&walk.tree).copied().unwrap_or(0);
         walk.run(snapshot, &mut leaves).await?;
         compared.behind += walk.frontier.size() - walk.agreed.0;
         gone = gone.or(walk.gone.map(|size| (walk.tree.clone(), size)));
@@ -86,9 +85,7 @@ pub(super) async fn compare(
         if compared.trees.iter().any(|walked| walked.tree == tree) {
             continue;
         }
-        Walk::new(tree, kept, evidence.key, heads)
-            .end(snapshot)
-            .await?;
+        Walk::new(tree, kept, evidence.key, heads).end(snapshot).await?;
     }
     for tree in names(snapshot, "audit_block").await? {
         if !compared.trees.iter().any(|walked| walked.tree == tree) {
@@ -255,6 +252,8 @@ struct Walk<'w> {
     agreed: (u64, Hash),
     /// Behind the last checkpoint that agreed: the first record, to be named if the next does not.
     first_since: Option<(WriterId, u64)>,
+    /// Up to this size checkpoints were removed on record.
+    thinned: u64,
     /// The first checkpoint that was kept elsewhere and that the store does not have.
     gone: Option<u64>,
 }
@@ -289,6 +288,7 @@ impl<'w> Walk<'w> {
             compared: 0,
             from_elsewhere: 0,
             first_since: None,
+            thinned: 0,
             gone: None,
         }
     }
@@ -376,8 +376,7 @@ impl<'w> Walk<'w> {
         let text = row.get(1).and_then(Value::text);
         let note = text.and_then(|text| Note::parse(text.as_bytes()).ok());
         let note = note.ok_or_else(|| self.wrong(TreeFault::Unreadable))?;
-        let checkpoint =
-            Checkpoint::parse(note.text()).map_err(|_| self.wrong(TreeFault::Unreadable))?;
+        let checkpoint = Checkpoint::parse(note.text()).map_err(|_| self.wrong(TreeFault::Unreadable))?;
         let in_place = row.first().and_then(Value::sequence) == Some(checkpoint.size);
         match self.key {
             Some(key) => {
@@ -429,7 +428,7 @@ impl<'w> Walk<'w> {
             self.agree(here, root)?;
             self.from_elsewhere += 1;
             // It was in the store before it was anywhere else.
-            if !is_here {
+            if !is_here && size > self.thinned {
                 self.gone.get_or_insert(size);
             }
         }
@@ -461,10 +460,7 @@ impl<'w> Walk<'w> {
 
     /// That nothing is signed for that is not there, and no block either.
     async fn end(&mut self, snapshot: &mut Snapshot) -> Result<(), VerifyError> {
-        while !self.more_signed.is_done {
-            self.read_signed(snapshot, u64::MAX).await?;
-            self.signed.truncate(1);
-        }
+        self.read_signed(snapshot, u64::MAX).await?;
         let is_left = !self.signed.is_empty() || !self.elsewhere.is_empty();
         if is_left {
             let elsewhere = self.elsewhere.back().map_or(0, |(size, _)| *size);
@@ -474,7 +470,7 @@ impl<'w> Walk<'w> {
             }));
         }
         let blocks = self.frontier.blocks();
-        self.read_blocks(snapshot, u64::MAX).await?;
+        self.read_blocks(snapshot, blocks + 1).await?;
         if !self.blocks.is_empty() {
             return Err(self.wrong(TreeFault::Block(blocks)));
         }

@@ -231,11 +231,16 @@ async fn an_erasure_on_record_is_carried_out_or_verifying_says_that_it_was_not()
         let store = Store::open(&place.url()).await.unwrap();
         let none = Evidence::default();
         verify(&store, &none).await.unwrap();
-        place.execute("CREATE TABLE kept_key AS SELECT * FROM audit_key").await;
+        place
+            .execute("CREATE TABLE kept_key AS SELECT * FROM audit_key")
+            .await;
         let now = u64::try_from(SystemClock.now().unix_timestamp_nanos() / 1_000_000).unwrap();
         erased(&place, &reference, now).await;
         let said = verify(&store, &none).await.unwrap_err().to_string();
-        assert!(said.contains("was not carried out, or was undone"), "{kind:?} {said}");
+        assert!(
+            said.contains("was not carried out, or was undone"),
+            "{kind:?} {said}"
+        );
         // One that is being carried out meanwhile is waited for.
         let erasing = kept::erase(&store, "default", &reference, now);
         let (verified, erased) = tokio::join!(verify(&store, &none), erasing);
@@ -247,7 +252,10 @@ async fn an_erasure_on_record_is_carried_out_or_verifying_says_that_it_was_not()
         for undo in [back, "DELETE FROM audit_erasure"] {
             place.execute(undo).await;
             let said = verify(&store, &none).await.unwrap_err().to_string();
-            assert!(said.contains("was not carried out, or was undone"), "{kind:?} {said}");
+            assert!(
+                said.contains("was not carried out, or was undone"),
+                "{kind:?} {said}"
+            );
         }
     }
 }
@@ -297,8 +305,14 @@ async fn records_of_the_old_form_are_compared_by_what_they_say() {
             .await;
         for (change, what) in [
             ("DELETE FROM audit_payload", "has lost what was kept sealed"),
-            ("UPDATE audit_payload SET part = 'reply'", "payload part and record differ"),
-            ("UPDATE audit_payload SET at = at + 1", "payload time and record differ"),
+            (
+                "UPDATE audit_payload SET part = 'reply'",
+                "payload part and record differ",
+            ),
+            (
+                "UPDATE audit_payload SET at = at + 1",
+                "payload time and record differ",
+            ),
             ("DELETE FROM audit_key", "no erasure is on record"),
             (
                 "UPDATE audit_key SET wrapped = NULL, name = NULL, erased_at = 9",

@@ -1,15 +1,21 @@
 //! Records that had their time: gone as a whole, told of, and told from those that somebody took.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use cordon_audit::{
-    Body, Evidence, HoldPlaced, HoldReleased, HoldScope, Operator, Outcome, Pruning, Query, Recorder,
-    Recording, Retention, Seal, Store, TreeName, Verified,
+    AuditConfig, Body, Evidence, FileKeys, HoldPlaced, HoldReleased, HoldScope, Operator, Outcome, Pruning,
+    Query, Recorder, Recording, Retention, Seal, Store, TreeName, Verified, note::Note,
 };
 use cordon_domain::ExchangeId;
 use uuid::Uuid;
 
-use crate::databases::{BOTH, Kind, Place, exchange, finish, intent_by, open, signing_key, verify_by};
+use crate::{
+    databases::{BOTH, Kind, Place, exchange, finish, intent_by, open, signing_key, verify_by},
+    keys::sealing,
+};
 
 const DAY: u64 = 86_400_000;
 
@@ -41,13 +47,7 @@ fn later() -> u64 {
 }
 
 async fn prune(place: &Place, recorder: &Recorder) -> Pruning {
-    let store = Store::create(&place.url()).await.unwrap();
-    let retention = Retention::from([("short".to_owned(), 1), ("standard".to_owned(), 400)]);
-    let pruned = cordon_audit::prune(&store, recorder, &retention, later())
-        .await
-        .unwrap();
-    store.close().await;
-    pruned
+    prune_at(place, recorder, later()).await
 }
 
 fn operator() -> Operator {
@@ -162,6 +162,149 @@ async fn a_hold_keeps_a_day_until_it_is_released() {
         assert_eq!(prune(&place, &recorder).await.records, 2, "{kind:?}");
         finish(shipping).await;
         verify(&place).await.unwrap();
+    }
+}
+
+async fn prune_at(place: &Place, recorder: &Recorder, now: u64) -> Pruning {
+    let store = Store::create(&place.url()).await.unwrap();
+    let retention = Retention::from([("short".to_owned(), 1), ("standard".to_owned(), 400)]);
+    let pruned = cordon_audit::prune(&store, recorder, &retention, now)
+        .await
+        .unwrap();
+    store.close().await;
+    pruned
+}
+
+async fn count(place: &Place, of: &str) -> i64 {
+    place
+        .bodies_of(&format!("SELECT 'rows', COUNT(*), '' FROM {of}"))
+        .await[0]
+        .1
+}
+
+/// A key goes when nothing that is kept needs it, and not before; nor while a hold covers it.
+#[tokio::test]
+async fn keys_go_with_the_last_record_that_could_need_them() {
+    for kind in BOTH {
+        let place = Place::new(kind).await;
+        let with_keys = |spool: &str| AuditConfig {
+            sealing: Some(sealing(Arc::new(FileKeys::new(&place.dir.path().join("keys"))))),
+            ..place.sequenced(spool)
+        };
+        let (recorder, shipping) = open(with_keys("a")).await;
+        for (class, user) in [("short", "j.kim"), ("short", "s.lee"), ("standard", "s.lee")] {
+            exchange_in(&recorder, "default", class, user).await;
+        }
+        finish(shipping).await;
+        assert_eq!(count(&place, "audit_key").await, 2, "{kind:?}");
+        let (recorder, shipping) = open(place.sequenced("b")).await;
+        // Records of `standard` are left, which may be sealed under either.
+        let month = later() + 27 * DAY;
+        let pruned = prune_at(&place, &recorder, month).await;
+        assert_eq!((pruned.records, pruned.keys), (4, 0), "{kind:?}");
+        let hold = HoldPlaced {
+            hold: Uuid::now_v7(),
+            operator: operator(),
+            reason: "case 12".to_owned(),
+            scope: HoldScope {
+                subject: Some(
+                    sealing(Arc::new(FileKeys::new(place.dir.path())))
+                        .pseudonyms
+                        .reference("j.kim"),
+                ),
+                ..HoldScope::default()
+            },
+        };
+        let governance = |body: Body| Recording::of(body).in_tree(TreeName::governance());
+        recorder
+            .record(governance(Body::HoldPlaced(hold.clone())))
+            .await
+            .unwrap();
+        assert!(recorder.in_store(Duration::from_secs(20)).await);
+        let years = later() + 800 * DAY;
+        let pruned = prune_at(&place, &recorder, years).await;
+        assert_eq!((pruned.records, pruned.keys), (2, 1), "{kind:?}: one is held");
+        let released = HoldReleased {
+            hold: hold.hold,
+            operator: operator(),
+            reason: "closed".to_owned(),
+        };
+        recorder
+            .record(governance(Body::HoldReleased(released)))
+            .await
+            .unwrap();
+        assert!(recorder.in_store(Duration::from_secs(20)).await);
+        assert_eq!(prune_at(&place, &recorder, years).await.keys, 1, "{kind:?}");
+        assert_eq!(count(&place, "audit_key").await, 0, "{kind:?}");
+        finish(shipping).await;
+        verify(&place).await.unwrap();
+        let told = "audit_record WHERE kind = 'keys_pruned'";
+        assert_eq!(count(&place, told).await, 2, "{kind:?}");
+    }
+}
+
+/// Verifying and proving go on as before; what was thinned on record is told from what somebody took.
+#[tokio::test]
+async fn checkpoints_are_thinned_and_all_of_it_verifies() {
+    for kind in BOTH {
+        let place = Place::new(kind).await;
+        let mut exchanges = Vec::new();
+        for _ in 0..6 {
+            let (recorder, shipping) = open(place.sequenced("a")).await;
+            exchanges.push(exchange(&recorder, "j.kim").await);
+            finish(shipping).await;
+        }
+        let published: Vec<String> = place
+            .bodies_of("SELECT note, size, '' FROM audit_checkpoint ORDER BY tenant, class, size")
+            .await
+            .into_iter()
+            .map(|(note, ..)| note)
+            .collect();
+        assert!(published.len() >= 6, "{kind:?}");
+        // One that was cosigned stays, whoever may still look at it.
+        place
+            .execute(
+                "INSERT INTO audit_cosignature SELECT tenant, class, size, 'stamp', 'tsa', at, 'x' FROM audit_checkpoint \
+                 ORDER BY size LIMIT 1",
+            )
+            .await;
+        let key = signing_key();
+        let elsewhere = |checkpoints: Vec<String>| Evidence {
+            key: Some(key.verifying()),
+            checkpoints,
+            ..Evidence::default()
+        };
+        let before = verify(&place).await.unwrap();
+        let (recorder, shipping) = open(place.sequenced("b")).await;
+        let pruned = prune_at(&place, &recorder, later() + 200 * DAY).await;
+        finish(shipping).await;
+        assert!(pruned.checkpoints >= 4, "{kind:?} {pruned:?}");
+        let after = verify(&place).await.unwrap();
+        assert_eq!(before.trees[0].size, after.trees[0].size, "{kind:?}");
+        assert!(count(&place, "audit_cosignature").await == 1, "{kind:?}");
+        verify_by(&place, &elsewhere(published.clone())).await.unwrap();
+        let store = place.store().await;
+        for exchange in &exchanges {
+            let older = Note::parse(published[0].as_bytes()).unwrap();
+            let proof = cordon_audit::prove(&store, *exchange, &[older]).await.unwrap();
+            assert_eq!(proof.records.len(), 2);
+        }
+        store.close().await;
+        // The newest of a tree is not what thinning takes.
+        place
+            .execute(
+                "DELETE FROM audit_checkpoint WHERE class = 'standard' AND size = (SELECT MAX(size) FROM audit_checkpoint WHERE class = 'standard')",
+            )
+            .await;
+        let said = verify_by(&place, &elsewhere(published.clone()))
+            .await
+            .unwrap_err();
+        assert!(said.contains("has lost its checkpoint"), "{kind:?} {said}");
+        // Nor does it go without its record.
+        place
+            .execute("DELETE FROM audit_record WHERE kind = 'checkpoints_thinned'")
+            .await;
+        assert!(verify(&place).await.unwrap_err().contains("missing"), "{kind:?}");
     }
 }
 

@@ -29,6 +29,12 @@ impl Prune {
             "pruned {} records of {} days",
             pruned.records, pruned.days
         ));
+        if pruned.keys + pruned.checkpoints > 0 {
+            say(&format!(
+                "pruned {} keys that nothing needs any more, {} checkpoints that others cover",
+                pruned.keys, pruned.checkpoints
+            ));
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use super::{
     super::{Ground, Random, forgery::text},
-    ALL, Mutation, RECORD, Shows, any, at, body_of, copy, forge, here, last, new, note, payloads_too, set_body,
+    ALL, Mutation, RECORD, Shows, any, at, body_of, copy, forge, here, last, new, note, payloads_too,
+    set_body,
 };
 use crate::databases::Kind;
 

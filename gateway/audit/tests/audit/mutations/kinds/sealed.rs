@@ -4,7 +4,7 @@ use cordon_audit::{Body, Entry};
 
 use super::{
     super::{Ground, Random, forgery::text},
-    KEY, Mutation, PAYLOAD, Shows, any, at, here, new,
+    KEY, Mutation, PAYLOAD, any, at, here, new,
 };
 use crate::databases::Kind;
 
@@ -51,9 +51,7 @@ fn bytes(ground: &Ground, expression: &str) -> String {
 /// One byte of a column overwritten, which by chance is the byte that was there.
 fn overwritten(ground: &Ground, column: &str, random: &mut Random) -> String {
     let place = random.below(60);
-    let byte = ground
-        .forgery
-        .bytes(&[u8::try_from(random.below(256)).unwrap()]);
+    let byte = ground.forgery.bytes(&[u8::try_from(random.below(256)).unwrap()]);
     bytes(
         ground,
         &format!(
@@ -149,15 +147,20 @@ pub(super) fn keys_swapped(ground: &Ground, random: &mut Random) -> Mutation {
         set(&one)
     );
     let place = |entry: &Entry| (entry.writer, entry.sequence);
-    let named = if place(first) < place(second) { first } else { second };
+    let named = if place(first) < place(second) {
+        first
+    } else {
+        second
+    };
     new("two subjects' keys swapped", KEY, at(named), sql)
 }
 
 /// As an erasure would do it, and with what it would leave beside the record of it.
 pub(super) fn key_shredded(ground: &Ground, random: &mut Random) -> Mutation {
     let (id, first) = key(ground, random);
-    let mut sql =
-        format!("UPDATE audit_key SET wrapped = NULL, name = NULL, erased_at = created_at + 1 WHERE id = '{id}';");
+    let mut sql = format!(
+        "UPDATE audit_key SET wrapped = NULL, name = NULL, erased_at = created_at + 1 WHERE id = '{id}';"
+    );
     match random.below(3) {
         0 => {}
         1 => {
