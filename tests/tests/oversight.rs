@@ -87,7 +87,7 @@ async fn what_is_kept_is_shown_after_two_agreed_until_it_is_erased() {
     home.write(
         "cordon.yaml",
         &format!(
-            "{config}audit: {{ approvers: ['{}', '{}'] }}\n",
+            "{config}audit: {{ approvers: ['{}', '{}'], keys: {{ store: keys.db }} }}\n",
             approvers[0], approvers[1]
         ),
     );
@@ -239,8 +239,12 @@ async fn what_is_kept_is_shown_after_two_agreed_until_it_is_erased() {
     for folder in ["spool", "spool-cli"] {
         found_under(&state.join(folder), &mut found);
     }
-    for file in ["audit.db", "audit.db-wal"] {
-        let bytes = fs::read(state.join(file)).unwrap_or_default();
+    // Persons' keys lie apart from the records, as the configuration says.
+    let keys = home.path().join("keys.db");
+    assert!(holds(&keys, &reference));
+    for file in [state.join("audit.db"), state.join("audit.db-wal"), keys] {
+        let bytes = fs::read(&file).unwrap_or_default();
+        let file = file.display();
         let here = |canary: &&&str| {
             bytes
                 .windows(canary.len())
@@ -272,4 +276,51 @@ async fn what_is_kept_is_shown_after_two_agreed_until_it_is_erased() {
         );
     }
     assert!(found.is_empty(), "{found:#?}");
+}
+
+/// Whether a file holds a text.
+fn holds(file: &Path, text: &str) -> bool {
+    let bytes = fs::read(file).unwrap_or_default();
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+/// Of whom nothing is kept, there is no key either, as its row would tell that they were there, and when.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_whom_nothing_is_kept_there_is_no_key() {
+    let (cloud, on_prem) = (Upstream::behind_tls().await, Upstream::in_place_of_engine().await);
+    cloud.answer(|seen| say(seen, ANSWER, Deltas::Whole));
+    let home = Home::new(&Plan {
+        policy: Some(format!(
+            "records:\n  - {{ when: '\"silent\" in actor.groups', level: none }}\n{POLICY_REQUESTED}"
+        )),
+        ..Plan::with_cloud(OnPrem::StandIn(&on_prem), &cloud)
+    });
+    let keys = [
+        home.key("silent.person", "silent"),
+        home.key("other.person", "staff"),
+    ];
+    let cordon = home.serve().await;
+    for key in &keys {
+        for stream in [false, true] {
+            let caller = Caller::new(&cordon, Door::Proxy, key);
+            let reply = caller
+                .post(Talk::Chat, &Talk::Chat.request(WORDS, stream))
+                .await
+                .expect("Cordon answers");
+            assert_eq!(reply.status, 200, "{}", reply.text());
+        }
+    }
+    assert_eq!(cordon.terminate().await, Some(0));
+    let state = home.path().join("state");
+    let is_known = |user: &str| {
+        let reference = home.reference(user);
+        ["audit.db", "audit.db-wal"]
+            .iter()
+            .any(|file| holds(&state.join(file), &reference))
+    };
+    assert!(
+        is_known("other.person"),
+        "what is looked for is found where it is"
+    );
+    assert!(!is_known("silent.person"));
 }

@@ -71,6 +71,7 @@ impl WrappedKey {
     pub fn named(&self) -> NamedKey {
         NamedKey {
             id: self.id,
+            tenant: self.tenant.clone(),
             subject: self.subject.clone(),
             made: self.created_at,
             sha256: EntryHash::of(&Attachment::SubjectKey(self.clone()).encode()),
@@ -144,6 +145,11 @@ impl Attachment {
             }
         }
         bytes
+    }
+
+    /// Whether bytes are of a subject's key, as far as their beginning tells.
+    pub(crate) fn is_key(bytes: &[u8]) -> bool {
+        bytes.starts_with(&[VERSION, SUBJECT_KEY])
     }
 
     /// The attachment that bytes are.

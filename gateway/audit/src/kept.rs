@@ -59,22 +59,74 @@ pub async fn payloads(store: &Store, entry: &Entry) -> Result<Vec<SealedPart>, S
         .collect()
 }
 
-/// The key of that id, if it ever came in.
-///
-/// # Errors
-/// When the store does not answer or is garbled.
-pub async fn key(store: &Store, id: Uuid) -> Result<Option<KeptKey>, StoreError> {
-    let found = keys(store, "id = $1", vec![Value::Uuid(id)]).await?;
-    Ok(found.into_iter().next())
+/// Where subjects' keys are: beside the records, and apart from them where the configuration says so. Those that came in before they were
+/// kept apart stay where they are.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    beside: Store,
+    apart: Option<Store>,
 }
 
-/// All keys of a subject, the oldest first.
-///
-/// # Errors
-/// When the store does not answer or is garbled.
-pub async fn keys_of(store: &Store, tenant: &str, subject: &str) -> Result<Vec<KeptKey>, StoreError> {
-    let values = vec![Value::Text(tenant.to_owned()), Value::Text(subject.to_owned())];
-    keys(store, "tenant = $1 AND subject = $2", values).await
+impl Keys {
+    /// The keys of a store, and of a database that has them apart from it.
+    #[must_use]
+    pub fn new(beside: &Store, apart: Option<Store>) -> Self {
+        Self {
+            beside: beside.clone(),
+            apart,
+        }
+    }
+
+    /// The database that has them apart from the records.
+    #[must_use]
+    pub fn apart(&self) -> Option<&Store> {
+        self.apart.as_ref()
+    }
+
+    pub(crate) fn places(&self) -> impl Iterator<Item = &Store> {
+        self.apart.iter().chain([&self.beside])
+    }
+
+    /// The key of that id, if it ever came in.
+    ///
+    /// # Errors
+    /// When a database does not answer or is garbled.
+    pub async fn key(&self, id: Uuid) -> Result<Option<KeptKey>, StoreError> {
+        for place in self.places() {
+            let found = keys(place, "id = $1", vec![Value::Uuid(id)]).await?;
+            if let Some(key) = found.into_iter().next() {
+                return Ok(Some(key));
+            }
+        }
+        Ok(None)
+    }
+
+    /// All keys of a subject, of each database the oldest first.
+    ///
+    /// # Errors
+    /// When a database does not answer or is garbled.
+    pub async fn of(&self, tenant: &str, subject: &str) -> Result<Vec<KeptKey>, StoreError> {
+        let mut found = Vec::new();
+        for place in self.places() {
+            let values = vec![Value::Text(tenant.to_owned()), Value::Text(subject.to_owned())];
+            found.extend(keys(place, "tenant = $1 AND subject = $2", values).await?);
+        }
+        Ok(found)
+    }
+
+    /// Shreds all keys of a subject that were made until `until`, and those of that time that come in later. Says how many were there.
+    ///
+    /// # Errors
+    /// When a database does not answer; then none of its keys is shredded, and it has to be done again.
+    pub async fn erase(&self, tenant: &str, subject: &str, until: u64) -> Result<usize, StoreError> {
+        let there = self.of(tenant, subject).await?;
+        let there = there.iter().filter(|key| matches!(key, KeptKey::Wrapped(_)));
+        let there = there.count();
+        for place in self.places() {
+            erase(place, tenant, subject, until).await?;
+        }
+        Ok(there)
+    }
 }
 
 async fn keys(store: &Store, which: &'static str, values: Vec<Value>) -> Result<Vec<KeptKey>, StoreError> {
@@ -103,16 +155,7 @@ async fn keys(store: &Store, which: &'static str, values: Vec<Value>) -> Result<
         .collect()
 }
 
-/// Shreds all keys of a subject that were made until `until`, and those of that time that come in later. Says how many were there.
-///
-/// # Errors
-/// When the store does not answer; then none is shredded.
-pub async fn erase(store: &Store, tenant: &str, subject: &str, until: u64) -> Result<usize, StoreError> {
-    let there = keys_of(store, tenant, subject).await?;
-    let there = there
-        .iter()
-        .filter(|key| matches!(key, KeptKey::Wrapped(_)))
-        .count();
+async fn erase(store: &Store, tenant: &str, subject: &str, until: u64) -> Result<(), StoreError> {
     let (tenant, subject) = (
         || Value::Text(tenant.to_owned()),
         || Value::Text(subject.to_owned()),
@@ -128,8 +171,7 @@ pub async fn erase(store: &Store, tenant: &str, subject: &str, until: u64) -> Re
         values: vec![tenant(), subject(), number(until)],
     };
     // The tombstone first: whoever takes a key in at the same time waits for it, or is waited for.
-    store.change(vec![tombstone, shred]).await?;
-    Ok(there)
+    store.change(vec![tombstone, shred]).await
 }
 
 /// Exchanges that a value was found in, the newest first, with the time of the record.

@@ -20,6 +20,7 @@ use cordon_domain::Clock;
 use tokio::time::sleep;
 
 use crate::{
+    kept::Keys,
     oversight,
     record::{Body, HoldPlaced, Pruned, PrunedRun, TreeName, WriterId},
     recorder::{Recorder, Recording},
@@ -76,12 +77,14 @@ pub struct Pruning {
     pub kept: Vec<String>,
 }
 
-/// Prunes what had its time at `now` (milliseconds since 1970). `store` must be open by the role that owns its tables.
+/// Prunes what had its time at `now` (milliseconds since 1970). `store` must be open by the role that owns its tables; `keys` is the database that
+/// subjects' keys are in, where they are kept apart.
 ///
 /// # Errors
 /// With the first day that could not be pruned; those before it are gone.
 pub async fn prune(
     store: &Store,
+    keys: Option<&Store>,
     recorder: &Recorder,
     retention: &Retention,
     now: u64,
@@ -92,13 +95,15 @@ pub async fn prune(
         done.kept.push("all: another process is pruning".to_owned());
         return Ok(done);
     };
-    let outcome = within(store, &mut lease, recorder, retention, now, &mut done).await;
+    let keys = Keys::new(store, keys.cloned());
+    let outcome = within(store, &keys, &mut lease, recorder, retention, now, &mut done).await;
     lease.release().await;
     outcome.map(|()| done)
 }
 
 async fn within(
     store: &Store,
+    keys: &Keys,
     lease: &mut Lease,
     recorder: &Recorder,
     retention: &Retention,
@@ -124,8 +129,8 @@ async fn within(
             }
         }
     }
-    done.keys = keys::prune(store, recorder, now).await?;
     done.checkpoints = checkpoints::thin(lease, recorder, now).await?;
+    done.keys = keys::prune(store, keys, recorder, now).await?;
     Ok(())
 }
 
@@ -195,6 +200,7 @@ async fn seen(store: &Store, class: &str, range: &Range<u64>) -> Result<Found, S
 pub(crate) async fn prune_hourly(
     recorder: Recorder,
     owner: StoreUrl,
+    keys: Option<StoreUrl>,
     retention: Retention,
     clock: Arc<dyn Clock>,
 ) {
@@ -203,8 +209,21 @@ pub(crate) async fn prune_hourly(
         let now = u64::try_from(clock.now().unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
         let pruning = async {
             let store = Store::create(&owner).await?;
-            let pruned = prune(&store, &recorder, &retention, now).await;
+            let apart = match &keys {
+                // One who only brings keys in may not look at any: another prunes them.
+                Some(url) => Store::open_keys(url)
+                    .await
+                    .inspect_err(
+                        |error| tracing::info!(%error, "keys in their own database are not pruned from here"),
+                    )
+                    .ok(),
+                None => None,
+            };
+            let pruned = prune(&store, apart.as_ref(), &recorder, &retention, now).await;
             store.close().await;
+            if let Some(apart) = apart {
+                apart.close().await;
+            }
             pruned
         };
         match pruning.await {

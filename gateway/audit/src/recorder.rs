@@ -60,6 +60,8 @@ pub struct AuditConfig {
     pub name: String,
     /// Where records are sent to, if by another role than reads them: one that may only insert.
     pub writer: Option<StoreUrl>,
+    /// Where subjects' keys are kept, if in a database apart from the records.
+    pub keys: Option<StoreUrl>,
     /// Who may change the store's tables, if neither of the others does.
     pub owner: Option<StoreUrl>,
     /// How long the shipper gathers before it sends a batch that is not full.
@@ -99,6 +101,7 @@ impl AuditConfig {
             store,
             name: name.into(),
             writer: None,
+            keys: None,
             owner: None,
             linger: Duration::from_millis(50),
             heartbeat: Duration::from_secs(60),
@@ -138,6 +141,7 @@ pub async fn open(config: AuditConfig, clock: Arc<dyn Clock>) -> Result<(Recorde
         store: url,
         name,
         writer: by_writer,
+        keys,
         owner,
         linger,
         heartbeat,
@@ -162,6 +166,10 @@ pub async fn open(config: AuditConfig, clock: Arc<dyn Clock>) -> Result<(Recorde
         StoreUrl::Sqlite(_) => Some(Store::create(&url).await?),
         StoreUrl::Postgres(_) => None,
     };
+    let key_store = match &keys {
+        Some(url @ StoreUrl::Sqlite(_)) => Some(Store::create_keys(url).await?),
+        Some(StoreUrl::Postgres(_)) | None => None,
+    };
     let (asks, served) = mpsc::channel(WAITING);
     let thread = thread::Builder::new()
         .name("audit-spool".into())
@@ -180,11 +188,14 @@ pub async fn open(config: AuditConfig, clock: Arc<dyn Clock>) -> Result<(Recorde
     let prunes = sequencing.is_some() && !retention.is_empty();
     let pruner_clock = Arc::clone(&clock);
     let pruner_url = owner.clone();
+    let pruner_keys = keys.clone();
     let shipper = Shipper {
         shared: Arc::clone(&shared),
         clock,
         owner,
         url: by_writer.unwrap_or(url),
+        keys,
+        key_store,
         key: sequencing.map(|sequencing| sequencing.key).or(key),
         name,
         store,
@@ -199,7 +210,7 @@ pub async fn open(config: AuditConfig, clock: Arc<dyn Clock>) -> Result<(Recorde
         sealing,
     };
     let pruner = prunes.then(|| {
-        let pruning = prune_hourly(recorder.clone(), pruner_url, retention, pruner_clock);
+        let pruning = prune_hourly(recorder.clone(), pruner_url, pruner_keys, retention, pruner_clock);
         tokio::spawn(pruning)
     });
     let shipping = Shipping {

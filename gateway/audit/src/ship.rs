@@ -4,6 +4,9 @@
 //! position in the store says whether it was committed; shipping goes on from there. A segment is taken out of use only
 //! when the store has all of it and the local `cursor` file says so durably. Nobody waits for this task.
 //!
+//! Where subjects' keys are kept in a database apart, those of a batch go there first. While that is away, a batch that brings keys waits, and all
+//! behind it, as they do for the store.
+//!
 //! On failure: logged once until it changes, counted, and tried again with growing pauses up to five seconds. If the store's
 //! chain cannot be continued (it was set back further than the spool reaches, or goes on differently), records stay in the
 //! spool and the log says so.
@@ -20,6 +23,7 @@ use tokio::{
 };
 
 use crate::{
+    attachment::Attachment,
     disk::{RealDisk, replace_file},
     note::{Note, NoteError, SigningKey},
     record::EntryHash,
@@ -50,6 +54,10 @@ pub(crate) struct Shipper {
     pub(crate) url: StoreUrl,
     /// Who may bring the tables up to date.
     pub(crate) owner: StoreUrl,
+    /// Where subjects' keys are sent to, if apart from the records.
+    pub(crate) keys: Option<StoreUrl>,
+    /// That database, once it was reached.
+    pub(crate) key_store: Option<Store>,
     /// What positions are signed by.
     pub(crate) key: Option<Arc<SigningKey>>,
     pub(crate) name: String,
@@ -66,6 +74,8 @@ pub(crate) struct Shipper {
 enum ShipError {
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("the database of subjects' keys: {0}")]
+    Keys(StoreError),
     #[error("audit spool: {0}")]
     Read(#[from] ReadError),
     #[error(
@@ -145,6 +155,9 @@ impl Shipper {
                     self.retire_finished(link).await?;
                 }
                 if stopping {
+                    if let Some(keys) = self.key_store.take() {
+                        keys.close().await;
+                    }
                     store.close().await;
                     return Ok(());
                 }
@@ -168,6 +181,8 @@ impl Shipper {
                 sequence: last.entry.sequence,
                 hash: EntryHash::of(&last.bytes),
             };
+            // First, so that no payload is ever there without its key. Keys that were taken in before something failed are taken in once.
+            let keys_apart = self.take_keys(&batch).await.map_err(ShipError::Keys)?;
             let note = self.position(to)?;
             let shipped = Batch {
                 writer: self.shared.writer,
@@ -176,6 +191,7 @@ impl Shipper {
                 to,
                 at: self.now(),
                 note: note.as_deref(),
+                keys_apart,
             };
             within(store.append(shipped)).await?;
             link = to;
@@ -196,6 +212,20 @@ impl Shipper {
                 self.retire_finished(link).await?;
             }
         }
+    }
+
+    /// Puts the keys of a batch where keys are kept apart, if they are; says whether they are. A batch without keys asks nobody.
+    async fn take_keys(&mut self, batch: &[Spooled]) -> Result<bool, StoreError> {
+        let Some(url) = &self.keys else { return Ok(false) };
+        let mut attachments = batch.iter().flat_map(|record| &record.attachments);
+        if attachments.any(|bytes| Attachment::is_key(bytes)) {
+            let store = match &self.key_store {
+                Some(store) => store,
+                None => self.key_store.insert(within(Store::create_keys(url)).await?),
+            };
+            within(store.take_keys(batch)).await?;
+        }
+        Ok(true)
     }
 
     /// Whether the store's chain and the spool's meet.

@@ -227,6 +227,17 @@ pub(crate) struct Batch<'a> {
     pub(crate) at: u64,
     /// `to` as a signed note.
     pub(crate) note: Option<&'a str>,
+    /// Whether subjects' keys are kept in another database, which has those of the batch already.
+    pub(crate) keys_apart: bool,
+}
+
+/// What a database holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holds {
+    /// Records with all that lies beside them.
+    Records,
+    /// Subjects' keys alone, apart from the records.
+    Keys,
 }
 
 /// What the two databases do each in their own way.
@@ -251,6 +262,9 @@ pub(crate) trait Engine: Send + Sync {
 
     /// Adds records behind those that are there and moves the writer's position, durably, in one transaction.
     fn append(&self, batch: Batch<'_>) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Takes subjects' keys in, durably; those that are there already stay as they are.
+    fn take_keys(&self, records: &[Spooled]) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// The store as it is at this moment.
     fn snapshot(&self) -> impl Future<Output = Result<Snapshot, StoreError>> + Send;
@@ -277,6 +291,12 @@ pub(crate) trait Engine: Send + Sync {
     fn transact(&self, statements: Vec<Statement>) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     fn close(&self) -> impl Future<Output = ()> + Send;
+}
+
+impl Look for Store {
+    async fn look(&mut self, sql: &str, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        self.rows(sql.to_owned(), values).await
+    }
 }
 
 /// A connection of one's own to look by.
@@ -314,11 +334,20 @@ impl Store {
     /// # Errors
     /// When it cannot be reached, or holds no audit tables.
     pub async fn open(url: &StoreUrl) -> Result<Self, StoreError> {
-        let store = Self::connect(url, false).await?;
-        let probe = store
-            .rows("SELECT writer FROM audit_writer LIMIT 1".to_owned(), Vec::new())
-            .await;
-        match probe {
+        Self::open_holding(url, Holds::Records, "SELECT writer FROM audit_writer LIMIT 1").await
+    }
+
+    /// Opens a database of subjects' keys that is there, for reading and erasing.
+    ///
+    /// # Errors
+    /// When it cannot be reached, or holds no keys' tables.
+    pub async fn open_keys(url: &StoreUrl) -> Result<Self, StoreError> {
+        Self::open_holding(url, Holds::Keys, "SELECT id FROM audit_key LIMIT 1").await
+    }
+
+    async fn open_holding(url: &StoreUrl, holds: Holds, probe: &str) -> Result<Self, StoreError> {
+        let store = Self::connect(url, holds, false).await?;
+        match store.rows(probe.to_owned(), Vec::new()).await {
             Ok(_) => Ok(store),
             Err(StoreError::Database(sqlx::Error::Database(_))) => Err(StoreError::NotThere(url.to_string())),
             Err(e) => Err(e),
@@ -327,7 +356,7 @@ impl Store {
 
     /// Opens a store that is there, by a role that may add records and need not be able to read any.
     pub(crate) async fn open_for_writing(url: &StoreUrl) -> Result<Self, StoreError> {
-        Self::connect(url, false).await
+        Self::connect(url, Holds::Records, false).await
     }
 
     /// Opens a store, making what is missing of it.
@@ -335,16 +364,28 @@ impl Store {
     /// # Errors
     /// When it cannot be reached, made, or brought up to date.
     pub async fn create(url: &StoreUrl) -> Result<Self, StoreError> {
-        let store = Self::connect(url, true).await?;
-        let migrator = Migrator::with_migrations(migrations(url));
+        Self::create_holding(url, Holds::Records).await
+    }
+
+    /// Opens a database of subjects' keys, making what is missing of it.
+    ///
+    /// # Errors
+    /// When it cannot be reached, made, or brought up to date.
+    pub async fn create_keys(url: &StoreUrl) -> Result<Self, StoreError> {
+        Self::create_holding(url, Holds::Keys).await
+    }
+
+    async fn create_holding(url: &StoreUrl, holds: Holds) -> Result<Self, StoreError> {
+        let store = Self::connect(url, holds, true).await?;
+        let migrator = Migrator::with_migrations(migrations(url, holds));
         each!(store, engine => engine.migrate(&migrator).await)?;
         Ok(store)
     }
 
-    async fn connect(url: &StoreUrl, create: bool) -> Result<Self, StoreError> {
+    async fn connect(url: &StoreUrl, holds: Holds, create: bool) -> Result<Self, StoreError> {
         Ok(Self(match url {
-            StoreUrl::Postgres(text) => Kind::Postgres(postgres::Postgres::connect(text).await?),
-            StoreUrl::Sqlite(path) => Kind::Sqlite(sqlite::Sqlite::open(path, create).await?),
+            StoreUrl::Postgres(text) => Kind::Postgres(postgres::Postgres::connect(text, holds).await?),
+            StoreUrl::Sqlite(path) => Kind::Sqlite(sqlite::Sqlite::open(path, holds, create).await?),
         }))
     }
 
@@ -358,6 +399,10 @@ impl Store {
 
     pub(crate) async fn append(&self, batch: Batch<'_>) -> Result<(), StoreError> {
         each!(self, engine => engine.append(batch).await)
+    }
+
+    pub(crate) async fn take_keys(&self, records: &[Spooled]) -> Result<(), StoreError> {
+        each!(self, engine => engine.take_keys(records).await)
     }
 
     /// Does all of the statements or none, durably.
@@ -398,37 +443,64 @@ impl Store {
     }
 }
 
-/// The statements that bring a store's tables up to date, each once.
-fn migrations(url: &StoreUrl) -> Vec<Migration> {
-    let files = match url {
-        StoreUrl::Postgres(_) => [
-            include_str!("../../../migrations/postgres/0001_audit_records.sql"),
-            include_str!("../../../migrations/postgres/0002_trees_and_partitions.sql"),
-            include_str!("../../../migrations/postgres/0003_growth.sql"),
-        ],
-        StoreUrl::Sqlite(_) => [
-            include_str!("../../../migrations/sqlite/0001_audit_records.sql"),
-            include_str!("../../../migrations/sqlite/0002_trees_and_classes.sql"),
-            include_str!("../../../migrations/sqlite/0003_growth.sql"),
-        ],
+/// A file of statements, with what it is about.
+type File = (&'static str, &'static str);
+
+const OF_POSTGRES: &[File] = &[
+    (
+        "audit records",
+        include_str!("../../../migrations/postgres/0001_audit_records.sql"),
+    ),
+    (
+        "trees and classes",
+        include_str!("../../../migrations/postgres/0002_trees_and_partitions.sql"),
+    ),
+    (
+        "growth",
+        include_str!("../../../migrations/postgres/0003_growth.sql"),
+    ),
+];
+const OF_SQLITE: &[File] = &[
+    (
+        "audit records",
+        include_str!("../../../migrations/sqlite/0001_audit_records.sql"),
+    ),
+    (
+        "trees and classes",
+        include_str!("../../../migrations/sqlite/0002_trees_and_classes.sql"),
+    ),
+    (
+        "growth",
+        include_str!("../../../migrations/sqlite/0003_growth.sql"),
+    ),
+];
+const KEYS_OF_POSTGRES: &[File] = &[(
+    "keys",
+    include_str!("../../../migrations/postgres/keys/0001_keys.sql"),
+)];
+const KEYS_OF_SQLITE: &[File] = &[(
+    "keys",
+    include_str!("../../../migrations/sqlite/keys/0001_keys.sql"),
+)];
+
+/// The statements that bring a database's tables up to date, each once.
+fn migrations(url: &StoreUrl, holds: Holds) -> Vec<Migration> {
+    let files = match (url, holds) {
+        (StoreUrl::Postgres(_), Holds::Records) => OF_POSTGRES,
+        (StoreUrl::Sqlite(_), Holds::Records) => OF_SQLITE,
+        (StoreUrl::Postgres(_), Holds::Keys) => KEYS_OF_POSTGRES,
+        (StoreUrl::Sqlite(_), Holds::Keys) => KEYS_OF_SQLITE,
     };
-    let migration = |(number, (file, name)): (i64, (&'static str, &'static str))| {
+    let migration = |(number, (name, file)): (i64, &File)| {
         Migration::new(
             number,
-            name.into(),
+            (*name).into(),
             MigrationType::Simple,
             file.into_sql_str(),
             false,
         )
     };
-    (1..)
-        .zip(
-            files
-                .into_iter()
-                .zip(["audit records", "trees and classes", "growth"]),
-        )
-        .map(migration)
-        .collect()
+    (1..).zip(files).map(migration).collect()
 }
 
 /// A position out of the columns `sequence, hash`.

@@ -57,6 +57,8 @@ pub struct Evidence<'e> {
     pub key: Option<&'e VerifyingKey>,
     /// Checkpoints that were kept elsewhere, as notes.
     pub checkpoints: Vec<String>,
+    /// The database that subjects' keys are in, where they are kept apart from the records.
+    pub keys: Option<&'e Store>,
 }
 
 /// The store holds what was recorded, as far as the evidence can show.
@@ -210,7 +212,8 @@ async fn within(
         .into());
     }
     let mut leaves = HashMap::new();
-    let mut payloads = Payloads::new(snapshot).await?;
+    // Behind the first look at the records: the key of whatever these say is there by then.
+    let mut payloads = Payloads::new(snapshot, store, evidence.keys).await?;
     for (writer, position) in &writers {
         let (writer, head) = (*writer, position.link);
         let chain = Chain {
@@ -255,7 +258,7 @@ async fn within(
         .iter()
         .map(|(writer, position)| (*writer, position.link))
         .collect();
-    let sealed = payloads.finish(snapshot, store).await?;
+    let sealed = payloads.finish(snapshot).await?;
     (found.sealed, found.erased) = (sealed.kept, sealed.erased);
     let compared = trees::compare(snapshot, evidence, &removed.checkpoints, &heads, &leaves).await?;
     found.trees = compared.trees;

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use cordon_audit::{
-    AuditConfig, Durability, FileKeys, Pseudonyms, Published, Recorder, Sealing, Sequencing, Shipping,
+    AuditConfig, Durability, FileKeys, Pseudonyms, Published, Recorder, Sealing, Sequencing, Shipping, Store,
     StoreUrl, Subjects, TenantKeys,
     note::{Algorithm, SigningKey},
 };
@@ -38,6 +38,7 @@ pub async fn open(
     let role = |url: &Option<config::Setting>| url.as_ref().map(|url| url.value().parse()).transpose();
     audit.writer = role(&config.audit.writer).context("audit.writer")?;
     audit.owner = role(&config.audit.owner).context("audit.owner")?;
+    audit.keys = keys_url(config)?;
     audit.spool.max_bytes = config.limits.spool_bytes;
     audit.heartbeat = Duration::from_secs(config.audit.heartbeat_seconds);
     audit.durability = match config.audit.durability {
@@ -114,4 +115,24 @@ pub fn store_url(config: &Config, installation: &Installation) -> Result<StoreUr
         "sqlite" => StoreUrl::Sqlite(installation.sqlite()),
         url => url.parse()?,
     })
+}
+
+/// The database that subjects' keys are in, where they are kept apart from the records.
+pub fn keys_url(config: &Config) -> Result<Option<StoreUrl>> {
+    let url = config.audit.keys.store.as_ref().map(|url| url.value().parse());
+    url.transpose().context("audit.keys.store")
+}
+
+/// That database, open. One that is an SQLite file is made where it is not there yet.
+pub async fn keys_apart(config: &Config) -> Result<Option<Store>> {
+    let Some(url) = keys_url(config)? else {
+        return Ok(None);
+    };
+    let opened = match &url {
+        StoreUrl::Sqlite(_) => Store::create_keys(&url).await,
+        StoreUrl::Postgres(_) => Store::open_keys(&url).await,
+    };
+    opened
+        .map(Some)
+        .with_context(|| format!("`audit.keys.store` {url} cannot be read"))
 }

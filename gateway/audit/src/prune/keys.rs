@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::{DAY, PruneError, tell};
 use crate::{
+    kept::Keys,
     oversight,
     record::{Body, HoldPlaced, KeysPruned},
     recorder::Recorder,
@@ -26,23 +27,36 @@ const SLACK: u64 = LIFE;
 const PAGE: usize = 1000;
 
 /// Says how many were removed.
-pub(super) async fn prune(store: &Store, recorder: &Recorder, now: u64) -> Result<u64, PruneError> {
+pub(super) async fn prune(
+    store: &Store,
+    keys: &Keys,
+    recorder: &Recorder,
+    now: u64,
+) -> Result<u64, PruneError> {
     let oldest = store.first_day().await?.map_or(now, |day| day * DAY);
     let before = oldest
         .min(now.saturating_sub(MARGIN))
         .saturating_sub(LIFE + SLACK);
-    let found = each(store, before, false).await?;
+    let found = each(store, keys, before, false).await?;
     if found == 0 {
         return Ok(0);
     }
     tell(recorder, Body::KeysPruned(KeysPruned { before, keys: found })).await?;
-    each(store, before, true).await
+    each(store, keys, before, true).await
 }
 
 /// Goes through the keys that may go, and removes them where that is asked for. Says how many they are.
-async fn each(store: &Store, before: u64, remove: bool) -> Result<u64, PruneError> {
+async fn each(store: &Store, keys: &Keys, before: u64, remove: bool) -> Result<u64, PruneError> {
     // One may have been placed since the last time.
     let holds = oversight::holds(store).await?;
+    let mut found = 0;
+    for place in keys.places() {
+        found += each_of(place, &holds, before, remove).await?;
+    }
+    Ok(found)
+}
+
+async fn each_of(place: &Store, holds: &[HoldPlaced], before: u64, remove: bool) -> Result<u64, StoreError> {
     let mut found = 0;
     let mut behind = (0, Uuid::nil());
     loop {
@@ -51,7 +65,7 @@ async fn each(store: &Store, before: u64, remove: bool) -> Result<u64, PruneErro
              ORDER BY created_at, id LIMIT {PAGE}"
         );
         let values = vec![number(before), number(behind.0), Value::Uuid(behind.1)];
-        let rows = store.rows(sql, values).await?;
+        let rows = place.rows(sql, values).await?;
         let mut removed = Vec::new();
         for row in &rows {
             let read = || Some((row.first()?.sequence()?, row.get(1)?.uuid()?, row.get(2)?.text()?));
@@ -66,7 +80,7 @@ async fn each(store: &Store, before: u64, remove: bool) -> Result<u64, PruneErro
             }
         }
         if remove && !removed.is_empty() {
-            store.change(removed).await?;
+            place.change(removed).await?;
         }
         if rows.len() < PAGE {
             return Ok(found);

@@ -174,6 +174,8 @@ pub struct Entry {
 pub struct NamedKey {
     /// Its id.
     pub id: Uuid,
+    /// The tenant whose key wraps it. An event within an exchange of another tenant may bring it in.
+    pub tenant: String,
     /// Whose it is: a reference.
     pub subject: String,
     /// When it was made, in milliseconds since 1970.

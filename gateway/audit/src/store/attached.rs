@@ -13,6 +13,37 @@ use crate::{
 /// Rows of one statement, the largest first.
 const ROWS: [usize; 3] = [100, 10, 1];
 
+/// The parameters of taking in the keys that travel beside records. What is wrong with attachments is told where they are put beside their records.
+pub(super) fn keys(records: &[Spooled]) -> Vec<Vec<Value>> {
+    let attachments = records.iter().flat_map(|record| &record.attachments);
+    attachments
+        .filter(|bytes| Attachment::is_key(bytes))
+        .filter_map(|bytes| match Attachment::parse(bytes) {
+            Ok(Attachment::SubjectKey(key)) => Some(row(key)),
+            _ => None,
+        })
+        .collect()
+}
+
+fn row(key: WrappedKey) -> Vec<Value> {
+    let WrappedKey {
+        id,
+        tenant,
+        subject,
+        created_at,
+        wrapped,
+        name,
+    } = key;
+    vec![
+        Value::Uuid(id),
+        Value::Text(tenant),
+        Value::Text(subject),
+        number(created_at),
+        Value::Bytes(wrapped),
+        Value::Bytes(name),
+    ]
+}
+
 /// Rows beside a batch of records.
 #[derive(Default)]
 pub(super) struct Attached {
@@ -55,21 +86,7 @@ impl Attached {
                 class(),
                 Value::Bytes(sealed),
             ]),
-            Attachment::SubjectKey(WrappedKey {
-                id,
-                tenant,
-                subject,
-                created_at,
-                wrapped,
-                name,
-            }) => self.keys.push(vec![
-                Value::Uuid(id),
-                Value::Text(tenant),
-                Value::Text(subject),
-                number(created_at),
-                Value::Bytes(wrapped),
-                Value::Bytes(name),
-            ]),
+            Attachment::SubjectKey(key) => self.keys.push(row(key)),
             Attachment::Values(values) => {
                 let Some(exchange) = entry.body.exchange() else {
                     return;

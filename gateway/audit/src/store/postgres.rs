@@ -18,8 +18,8 @@ use sqlx::{
 use uuid::Uuid;
 
 use super::{
-    Batch, Engine, Lease, Purpose, Row, Snapshot, Statement, StoreError, Value,
-    attached::Attached,
+    Batch, Engine, Holds, Lease, Purpose, Row, Snapshot, Statement, StoreError, Value,
+    attached::{self, Attached},
     columns::{self, Cell, Facts, Form},
     expect_at, link, number,
     snapshot::Taker,
@@ -36,6 +36,8 @@ const CONNECTIONS: u32 = 4;
 const CONNECT: Duration = Duration::from_secs(10);
 /// The version of the tables that this program knows.
 const VERSION: i64 = 3;
+/// The same, of a database of keys alone.
+const KEYS_VERSION: i64 = 1;
 const TAKE_KEY: &str = "SELECT audit_take_key($1, $2, $3, $4, $5, $6)";
 /// Milliseconds of a day.
 const DAY: u64 = 86_400_000;
@@ -49,6 +51,7 @@ type Partition = (String, u64);
 pub(super) struct Postgres {
     pool: PgPool,
     options: PgConnectOptions,
+    holds: Holds,
     /// Partitions that are known to be there.
     prepared: Arc<Mutex<BTreeSet<Partition>>>,
 }
@@ -65,7 +68,7 @@ pub(super) fn options(url: &str) -> Option<PgConnectOptions> {
 }
 
 impl Postgres {
-    pub(super) async fn connect(url: &str) -> Result<Self, StoreError> {
+    pub(super) async fn connect(url: &str, holds: Holds) -> Result<Self, StoreError> {
         let options = options(url).ok_or(StoreError::Database(sqlx::Error::Configuration(
             "invalid URL".into(),
         )))?;
@@ -78,6 +81,7 @@ impl Postgres {
         Ok(Self {
             pool,
             options,
+            holds,
             prepared: Arc::default(),
         })
     }
@@ -145,7 +149,12 @@ impl Postgres {
             let insert = bind(sqlx::query(AssertSqlSafe(sql)), values);
             insert.execute(&mut *transaction).await?;
         }
-        for values in attached.keys {
+        let keys = if batch.keys_apart {
+            Vec::new()
+        } else {
+            attached.keys
+        };
+        for values in keys {
             let take = bind(sqlx::query(TAKE_KEY), values);
             take.execute(&mut *transaction).await?;
         }
@@ -162,10 +171,12 @@ impl Postgres {
 impl Engine for Postgres {
     async fn migrate(&self, migrator: &Migrator) -> Result<(), StoreError> {
         // Roles that ship may not look at the list of migrations, and need not where there is nothing to do.
-        let version = sqlx::query_scalar::<_, i64>("SELECT audit_version()")
-            .fetch_one(&self.pool)
-            .await;
-        if version.is_ok_and(|version| version == VERSION) {
+        let (sql, known) = match self.holds {
+            Holds::Records => ("SELECT audit_version()", VERSION),
+            Holds::Keys => ("SELECT audit_keys_version()", KEYS_VERSION),
+        };
+        let version = sqlx::query_scalar::<_, i64>(sql).fetch_one(&self.pool).await;
+        if version.is_ok_and(|version| version == known) {
             return Ok(());
         }
         // The migrator holds an advisory lock on its connection. It lets go of it on success only, so the
@@ -200,13 +211,30 @@ impl Engine for Postgres {
         appended
     }
 
+    async fn take_keys(&self, records: &[Spooled]) -> Result<(), StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        // The payloads that need them come next, so they must be on disk, whatever the server's default.
+        sqlx::query("SET LOCAL synchronous_commit = on")
+            .execute(&mut *transaction)
+            .await?;
+        for values in attached::keys(records) {
+            let take = bind(sqlx::query(TAKE_KEY), values);
+            take.execute(&mut *transaction).await?;
+        }
+        Ok(transaction.commit().await?)
+    }
+
     async fn snapshot(&self) -> Result<Snapshot, StoreError> {
         let mut connection = self.options.connect().await?;
         // The lock keeps partitions from being dropped under it, of which a snapshot alone would not know.
-        sqlx::raw_sql(
+        let tables = match self.holds {
+            Holds::Records => "audit_record, audit_payload, audit_value",
+            Holds::Keys => "audit_key, audit_erasure",
+        };
+        sqlx::raw_sql(AssertSqlSafe(format!(
             "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; \
-             LOCK TABLE audit_record, audit_payload, audit_value IN ACCESS SHARE MODE",
-        )
+             LOCK TABLE {tables} IN ACCESS SHARE MODE; SELECT 1"
+        )))
         .execute(&mut connection)
         .await?;
         Ok(Snapshot::Postgres(connection))

@@ -18,8 +18,8 @@ use sqlx::{
 use uuid::Uuid;
 
 use super::{
-    Batch, Engine, Lease, Purpose, Row, Snapshot, Statement, StoreError, Value,
-    attached::Attached,
+    Batch, Engine, Holds, Lease, Purpose, Row, Snapshot, Statement, StoreError, Value,
+    attached::{self, Attached},
     columns::{self, Cell, Facts, Form},
     expect_at, link, number,
     snapshot::Taker,
@@ -27,6 +27,7 @@ use super::{
 use crate::{
     record::{EntryHash, TreeName, WriterId},
     spool::Link,
+    spool::reader::Spooled,
 };
 
 const READ_WRITER: &str = "SELECT sequence, hash FROM audit_writer WHERE writer = $1";
@@ -52,10 +53,11 @@ const ROWS: [usize; 4] = [256, 64, 16, 1];
 pub(super) struct Sqlite {
     pool: SqlitePool,
     options: SqliteConnectOptions,
+    holds: Holds,
 }
 
 impl Sqlite {
-    pub(super) async fn open(path: &Path, create: bool) -> Result<Self, StoreError> {
+    pub(super) async fn open(path: &Path, holds: Holds, create: bool) -> Result<Self, StoreError> {
         if !create && !path.exists() {
             return Err(StoreError::NotThere(path.display().to_string()));
         }
@@ -74,7 +76,7 @@ impl Sqlite {
             .max_connections(CONNECTIONS)
             .connect_with(options.clone())
             .await?;
-        Ok(Self { pool, options })
+        Ok(Self { pool, options, holds })
     }
 }
 
@@ -155,7 +157,12 @@ impl Engine for Sqlite {
             let insert = bind(sqlx::query(AssertSqlSafe(sql)), values);
             insert.execute(&mut *transaction).await?;
         }
-        for values in attached.keys {
+        let keys = if batch.keys_apart {
+            Vec::new()
+        } else {
+            attached.keys
+        };
+        for values in keys {
             let take = bind(sqlx::query(TAKE_KEY), values);
             take.execute(&mut *transaction).await?;
         }
@@ -163,13 +170,24 @@ impl Engine for Sqlite {
         Ok(())
     }
 
+    async fn take_keys(&self, records: &[Spooled]) -> Result<(), StoreError> {
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        for values in attached::keys(records) {
+            let take = bind(sqlx::query(TAKE_KEY), values);
+            take.execute(&mut *transaction).await?;
+        }
+        Ok(transaction.commit().await?)
+    }
+
     async fn snapshot(&self) -> Result<Snapshot, StoreError> {
         let mut connection = self.options.connect().await?;
         // A transaction begins to see with its first read, and from then on nothing newer.
         sqlx::query("BEGIN DEFERRED").execute(&mut connection).await?;
-        sqlx::query("SELECT writer FROM audit_writer LIMIT 1")
-            .fetch_optional(&mut connection)
-            .await?;
+        let first = match self.holds {
+            Holds::Records => "SELECT writer FROM audit_writer LIMIT 1",
+            Holds::Keys => "SELECT id FROM audit_key LIMIT 1",
+        };
+        sqlx::query(first).fetch_optional(&mut connection).await?;
         Ok(Snapshot::Sqlite(connection))
     }
 

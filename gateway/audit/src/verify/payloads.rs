@@ -8,6 +8,9 @@
 //! Records of before there were these fields name neither bytes nor key: of theirs it is compared that a part is there, and that its key is
 //! there or was erased. Whether the part is the one that was sealed shows when it is opened.
 //!
+//! Where keys are in a database apart, there are two moments that are looked at, of the records first. What happens between the two is told from what is wrong by
+//! looking again: an erasure is on record before it is carried out, and records go before their keys do.
+//!
 //! Limits: what is held at once is what a window of a chain names, [`PAGE`] keys, and the erasures that are on record.
 
 use std::{
@@ -27,6 +30,7 @@ use crate::{
     store::{
         Look, Row, Snapshot, Store, StoreError, Value,
         columns::{Cell, Form},
+        number,
     },
 };
 
@@ -128,6 +132,15 @@ type Erasures = HashMap<(String, String), Erasure>;
 pub(super) struct Payloads {
     erasures: Erasures,
     found: Sealed,
+    /// The records as they are by now.
+    live: Store,
+    apart: Option<Apart>,
+}
+
+/// The database that has keys apart from the records.
+struct Apart {
+    live: Store,
+    snapshot: Snapshot,
 }
 
 /// The columns of a key, in the order that [`Key::read`] takes them.
@@ -165,15 +178,19 @@ impl Key {
     }
 
     fn is_erased(&self, erasures: &Erasures) -> bool {
-        let whose = (self.tenant.clone(), self.subject.clone());
-        erasures
-            .get(&whose)
-            .is_some_and(|erasure| erasure.until >= self.made)
+        self.erasure(erasures).is_some()
     }
 
-    /// What is wrong with it as the key that a record of that tenant names.
-    fn fault(&self, named: &NamedKey, tenant: &str, erasures: &Erasures) -> Option<Fault> {
-        if (self.tenant.as_str(), &self.subject) != (tenant, &named.subject) {
+    /// The erasure on record that it falls under.
+    fn erasure(&self, erasures: &Erasures) -> Option<Erasure> {
+        let whose = (self.tenant.clone(), self.subject.clone());
+        let erasure = erasures.get(&whose).copied();
+        erasure.filter(|erasure| erasure.until >= self.made)
+    }
+
+    /// What is wrong with it as the key that a record names.
+    fn fault(&self, named: &NamedKey, erasures: &Erasures) -> Option<Fault> {
+        if (&self.tenant, &self.subject) != (&named.tenant, &named.subject) {
             return Some(Fault::KeyAltered("subject"));
         }
         if self.made != named.made {
@@ -189,11 +206,55 @@ impl Key {
 }
 
 impl Payloads {
-    pub(super) async fn new(snapshot: &mut Snapshot) -> Result<Self, VerifyError> {
+    pub(super) async fn new(
+        snapshot: &mut Snapshot,
+        store: &Store,
+        keys: Option<&Store>,
+    ) -> Result<Self, VerifyError> {
+        let erasures = erasures(snapshot).await?;
+        let apart = match keys {
+            Some(keys) => Some(Apart {
+                live: keys.clone(),
+                snapshot: keys.snapshot().await?,
+            }),
+            None => None,
+        };
         Ok(Self {
-            erasures: erasures(snapshot).await?,
+            erasures,
             found: Sealed::default(),
+            live: store.clone(),
+            apart,
         })
+    }
+
+    /// The keys of these ids, as far as they are there, where they are kept apart before those beside the records.
+    async fn keys(
+        &mut self,
+        snapshot: &mut Snapshot,
+        ids: &[Uuid],
+    ) -> Result<HashMap<Uuid, Key>, VerifyError> {
+        let mut found = keys(snapshot, ids).await?;
+        if let Some(apart) = &mut self.apart {
+            found.extend(keys(&mut apart.snapshot, ids).await?);
+            let unexplained =
+                |key: &Key| matches!(key.state, State::Shredded) && !key.is_erased(&self.erasures);
+            if found.values().any(unexplained) {
+                self.erasures = erasures(&mut self.live).await?;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether a record whose key is gone had its time since the records were looked at.
+    async fn is_pruned(&self, writer: WriterId, sequence: u64) -> Result<bool, StoreError> {
+        if self.apart.is_none() {
+            return Ok(false);
+        }
+        let sql = "SELECT 1 FROM audit_record WHERE writer = $1 AND sequence = $2";
+        let rows = self
+            .live
+            .rows(sql.to_owned(), vec![writer.into(), number(sequence)]);
+        Ok(rows.await?.is_empty())
     }
 
     /// Compares what lies beside a window of a writer's records. `beside` is what those say, by rising sequence.
@@ -212,24 +273,24 @@ impl Payloads {
         let mut named = beside.iter().filter(|beside| beside.payload.is_some()).peekable();
         let mut opened_by: Vec<(u64, Uuid)> = Vec::new();
         let mut outcome = Ok(());
-        let mut take = |row: &[Cell<'_>]| {
-            let mut one = || {
-                let sequence = row[0].sequence().unwrap_or(0);
-                if let Some(missing) = named.next_if(|next| next.sequence < sequence) {
-                    return Err(broken(missing.sequence, Fault::PayloadMissing));
-                }
-                let Some(beside) = named.next_if(|next| next.sequence == sequence) else {
-                    return Err(broken(sequence, Fault::PayloadBeside));
-                };
-                if let Some(what) = beside.differs(row) {
-                    return Err(broken(sequence, Fault::PayloadAltered(what)));
-                }
-                if let Cell::Uuid(key) = row[1] {
-                    opened_by.push((sequence, key));
-                }
-                Ok(())
+        let mut one = |row: &[Cell<'_>]| {
+            let sequence = row[0].sequence().unwrap_or(0);
+            if let Some(missing) = named.next_if(|next| next.sequence < sequence) {
+                return Err(broken(missing.sequence, Fault::PayloadMissing));
+            }
+            let Some(beside) = named.next_if(|next| next.sequence == sequence) else {
+                return Err(broken(sequence, Fault::PayloadBeside));
             };
-            outcome = one();
+            if let Some(what) = beside.differs(row) {
+                return Err(broken(sequence, Fault::PayloadAltered(what)));
+            }
+            if let Cell::Uuid(key) = row[1] {
+                opened_by.push((sequence, key));
+            }
+            Ok(())
+        };
+        let mut take = |row: &[Cell<'_>]| {
+            outcome = one(row);
             match outcome {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(_) => ControlFlow::Break(()),
@@ -255,12 +316,15 @@ impl Payloads {
             return Err(broken(missing.sequence, Fault::PayloadMissing).into());
         }
         let of_records = beside.iter().filter_map(|beside| Some(beside.key.as_ref()?.id));
-        let wanted = of_records.chain(opened_by.iter().map(|(_, key)| *key)).collect();
-        let keys = keys(snapshot, wanted).await?;
+        let mut wanted: Vec<Uuid> = of_records.chain(opened_by.iter().map(|(_, key)| *key)).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let keys = self.keys(snapshot, &wanted).await?;
         for beside in beside {
             let Some(named) = &beside.key else { continue };
             let fault = match keys.get(&named.id) {
-                Some(key) => key.fault(named, beside.tree.tenant(), &self.erasures),
+                Some(key) => key.fault(named, &self.erasures),
+                None if self.is_pruned(writer, beside.sequence).await? => None,
                 None => Some(Fault::KeyTaken),
             };
             if let Some(fault) = fault {
@@ -288,6 +352,7 @@ impl Payloads {
                 Some(Key {
                     state: State::Spoilt, ..
                 }) => Fault::KeyAltered("key"),
+                None if self.is_pruned(writer, sequence).await? => continue,
                 Some(_) | None => Fault::KeyTaken,
             };
             return Err(broken(sequence, fault).into());
@@ -296,7 +361,19 @@ impl Payloads {
     }
 
     /// Looks at all keys, those too that no record names, once all chains are walked.
-    pub(super) async fn finish(self, snapshot: &mut Snapshot, store: &Store) -> Result<Sealed, VerifyError> {
+    pub(super) async fn finish(mut self, snapshot: &mut Snapshot) -> Result<Sealed, VerifyError> {
+        let live = self.live.clone();
+        self.all(snapshot, &live).await?;
+        if let Some(Apart { live, mut snapshot }) = self.apart.take() {
+            let looked = self.all(&mut snapshot, &live).await;
+            snapshot.close().await;
+            looked?;
+        }
+        Ok(self.found)
+    }
+
+    /// Looks at all keys of a database.
+    async fn all(&mut self, snapshot: &mut Snapshot, live: &Store) -> Result<(), VerifyError> {
         // Of each erasure one key that is still there: they go together.
         let mut left: BTreeMap<(WriterId, u64), Uuid> = BTreeMap::new();
         let mut behind: Option<Uuid> = None;
@@ -319,17 +396,15 @@ impl Payloads {
                 let marked = row.pop().and_then(|at| at.sequence());
                 let (id, key) = Key::read(row).ok_or(StoreError::Garbled("audit_key"))?;
                 behind = Some(id);
-                let whose = (key.tenant, key.subject);
-                let erasure = self
-                    .erasures
-                    .get(&whose)
-                    .filter(|erasure| erasure.until >= key.made);
-                match (key.state, erasure) {
+                let is_shredded = matches!(key.state, State::Shredded);
+                if is_shredded && !key.is_erased(&self.erasures) {
+                    self.erasures = erasures(&mut self.live).await?;
+                }
+                match (&key.state, key.erasure(&self.erasures)) {
                     (State::Wrapped(_), None) | (State::Shredded, Some(_)) => {}
                     (State::Wrapped(_), Some(erasure)) => {
-                        let is_done = marked >= Some(key.made);
-                        if is_done {
-                            return Err(erasure.not_carried_out().into());
+                        if marked >= Some(key.made) {
+                            return Err(not_carried_out(erasure.writer, erasure.sequence).into());
                         }
                         left.insert((erasure.writer, erasure.sequence), id);
                     }
@@ -339,29 +414,22 @@ impl Payloads {
         }
         let until = Instant::now() + UNDER_WAY;
         for ((writer, sequence), id) in left {
-            while is_wrapped(store, id).await? {
+            while is_wrapped(live, id).await? {
                 if Instant::now() >= until {
-                    let erasure = Erasure {
-                        until: 0,
-                        writer,
-                        sequence,
-                    };
-                    return Err(erasure.not_carried_out().into());
+                    return Err(not_carried_out(writer, sequence).into());
                 }
                 sleep(LOOK).await;
             }
         }
-        Ok(self.found)
+        Ok(())
     }
 }
 
-impl Erasure {
-    fn not_carried_out(&self) -> Broken {
-        Broken {
-            writer: self.writer,
-            sequence: self.sequence,
-            fault: Fault::NotErased,
-        }
+fn not_carried_out(writer: WriterId, sequence: u64) -> Broken {
+    Broken {
+        writer,
+        sequence,
+        fault: Fault::NotErased,
     }
 }
 
@@ -373,9 +441,7 @@ async fn is_wrapped(store: &Store, id: Uuid) -> Result<bool, StoreError> {
 }
 
 /// The keys of these ids, as far as they are there.
-async fn keys(snapshot: &mut Snapshot, mut ids: Vec<Uuid>) -> Result<HashMap<Uuid, Key>, StoreError> {
-    ids.sort_unstable();
-    ids.dedup();
+async fn keys(snapshot: &mut Snapshot, ids: &[Uuid]) -> Result<HashMap<Uuid, Key>, StoreError> {
     let mut found = HashMap::new();
     let marks: Vec<String> = (1..=ASKED).map(|number| format!("${number}")).collect();
     let sql = format!("SELECT {KEY} FROM audit_key WHERE id IN ({})", marks.join(", "));
@@ -397,11 +463,11 @@ async fn keys(snapshot: &mut Snapshot, mut ids: Vec<Uuid>) -> Result<HashMap<Uui
 }
 
 /// The last erasure of each subject that is on record.
-async fn erasures(snapshot: &mut Snapshot) -> Result<Erasures, StoreError> {
+async fn erasures(by: &mut impl Look) -> Result<Erasures, StoreError> {
     let mut erasures = Erasures::new();
     let sql = "SELECT body FROM audit_record WHERE class = $1 AND kind = 'erased'";
     let governance = Value::Text(TreeName::governance().class().to_owned());
-    for row in snapshot.look(sql, vec![governance]).await? {
+    for row in by.look(sql, vec![governance]).await? {
         let body = row.first().and_then(Value::text).unwrap_or_default();
         // One that does not read is found, and told of, where its chain is walked.
         let Ok(Entry {

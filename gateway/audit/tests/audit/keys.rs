@@ -6,7 +6,7 @@ use cordon_audit::{
     Attachment, AuditConfig, AuditUnavailable, BlindKey, Body, CommitmentKey, Erased, Evidence, FileKeys,
     KeyFuture, Operator, Outcome, Part, Pseudonyms, Recording, Seal, SealedPart, Sealing, Store, StoreUrl,
     SubjectKey, Subjects, TenantKeyError, TenantKeys, TreeName, WrappedKey,
-    kept::{self, KeptKey},
+    kept::{self, KeptKey, Keys},
     open, oversight,
     payload::{KeptPayload, Payload},
     verify,
@@ -120,7 +120,7 @@ async fn either_store_keeps_what_travels_beside_records_and_forgets_a_subject_fo
         let store = Store::open(&place.url()).await.unwrap();
         let entry = oversight::records_of(&store, exchange).await.unwrap().remove(0);
         let sealed = kept::payloads(&store, &entry).await.unwrap().remove(0);
-        let Some(KeptKey::Wrapped(wrapped)) = kept::key(&store, sealed.key).await.unwrap() else {
+        let Some(KeptKey::Wrapped(wrapped)) = Keys::new(&store, None).key(sealed.key).await.unwrap() else {
             panic!("the key came in");
         };
         let key = SubjectKey::unwrap(&*files, &wrapped).await.unwrap();
@@ -139,7 +139,8 @@ async fn either_store_keeps_what_travels_beside_records_and_forgets_a_subject_fo
         // Erased, it stays so: also for a key that was made before and comes in from another spool later.
         let now = u64::try_from(SystemClock.now().unix_timestamp_nanos() / 1_000_000).unwrap();
         assert_eq!(
-            kept::erase(&store, "default", &reference, now + 60_000)
+            Keys::new(&store, None)
+                .erase("default", &reference, now + 60_000)
                 .await
                 .unwrap(),
             1
@@ -153,7 +154,7 @@ async fn either_store_keeps_what_travels_beside_records_and_forgets_a_subject_fo
         let late = Recording::of(Body::Intent(intent_by("ann.canary", ExchangeId::new())));
         recorder.record(late.keep(request(b"late"))).await.unwrap();
         assert_eq!(shipping.shutdown(Duration::from_secs(20)).await, 0, "{kind:?}");
-        let keys = kept::keys_of(&store, "default", &reference).await.unwrap();
+        let keys = Keys::new(&store, None).of("default", &reference).await.unwrap();
         assert_eq!(keys, vec![KeptKey::Erased(now + 60_000); 2], "{kind:?}");
         // Verifying tells what was erased from what somebody took.
         let none = Evidence::default();
@@ -242,7 +243,8 @@ async fn an_erasure_on_record_is_carried_out_or_verifying_says_that_it_was_not()
             "{kind:?} {said}"
         );
         // One that is being carried out meanwhile is waited for.
-        let erasing = kept::erase(&store, "default", &reference, now);
+        let keys = Keys::new(&store, None);
+        let erasing = keys.erase("default", &reference, now);
         let (verified, erased) = tokio::join!(verify(&store, &none), erasing);
         verified.unwrap();
         assert_eq!(erased.unwrap(), 1);

@@ -6,6 +6,7 @@
     reason = "a test that cannot set its database up has failed, and says where"
 )]
 
+mod apart;
 mod databases;
 mod durability;
 mod exporting;

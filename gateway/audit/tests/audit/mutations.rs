@@ -15,7 +15,7 @@ use std::{
 
 use cordon_audit::{
     AuditConfig, Body, Entry, Erased, Event, Evidence, FileKeys, Operator, Outcome, Part, PolicyReloaded,
-    Recorder, Recording, Seal, Store, TreeName, Verified, kept, payload::Payload,
+    Recorder, Recording, Seal, Store, TreeName, Verified, kept::Keys, payload::Payload,
 };
 use cordon_domain::{Clock, ExchangeId, SystemClock};
 
@@ -192,6 +192,7 @@ impl Ground {
             spool: None,
             key: Some(key.verifying()),
             checkpoints,
+            keys: None,
         };
         let verified = cordon_audit::verify(&self.store, &evidence).await;
         verified.map_err(|error| {
@@ -306,11 +307,17 @@ async fn erase(place: &Place, recorder: &Recorder, subject: &str) {
     recorder.record(recording).await.unwrap();
     assert!(recorder.in_store(Duration::from_secs(20)).await);
     let store = place.store().await;
-    assert_eq!(kept::erase(&store, "default", subject, until).await.unwrap(), 1);
+    assert_eq!(
+        Keys::new(&store, None)
+            .erase("default", subject, until)
+            .await
+            .unwrap(),
+        1
+    );
     store.close().await;
 }
 
-fn reloaded() -> Event {
+pub(crate) fn reloaded() -> Event {
     Event::PolicyReloaded(PolicyReloaded {
         policy_hash: "c".repeat(64),
         accepted: true,

@@ -40,6 +40,7 @@ async fn verify_with(place: &Place, checkpoints: Vec<String>) -> Result<Verified
         spool: None,
         key: Some(key.verifying()),
         checkpoints,
+        keys: None,
     };
     verify_by(place, &evidence).await
 }

@@ -65,6 +65,9 @@ pub struct TenantKeyPlace {
     pub pkcs11: Option<Pkcs11>,
     /// A HashiCorp Vault whose transit engine holds them.
     pub vault: Option<Vault>,
+    /// A database apart from `store` for what the tenants' keys wrap, the keys of each person: a postgres:// URL or the path of an SQLite file. Whoever
+    /// administers the records then never holds a wrapped key. Beside the records when absent.
+    pub store: Option<Setting>,
 }
 
 impl TenantKeyPlace {
@@ -77,6 +80,12 @@ impl TenantKeyPlace {
         if let Some(vault) = &mut self.vault {
             let resolved = vault.token.resolve(base);
             resolved.map_err(|message| ("vault", format!("`token`: {message}")))?;
+        }
+        if let Some(store) = &mut self.store {
+            store
+                .resolve(base)
+                .map_err(|message| ("keys", format!("`audit.keys.store`: {message}")))?;
+            store.anchor(base);
         }
         Ok(())
     }
@@ -170,6 +179,15 @@ impl Audit {
                 "vault",
                 "`audit.keys.vault.url` must be an https:// URL, as keys go to it".to_owned(),
             ));
+        }
+        if let Some(keys) = &self.keys.store {
+            if keys.value().parse::<StoreUrl>().is_err() {
+                let what = "`audit.keys.store` is a postgres:// URL or the path of an SQLite file";
+                faults.push(("keys", what.to_owned()));
+            } else if keys.value() == store {
+                let what = "`audit.keys.store` is another database than `store`, or the keys are not apart from the records";
+                faults.push(("keys", what.to_owned()));
+            }
         }
         let names = self.tenants.keys().map(|tenant| (tenant.as_str(), "standard"));
         let classes = self.retention.keys().map(|class| ("default", class.as_str()));

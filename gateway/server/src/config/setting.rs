@@ -51,6 +51,14 @@ impl Setting {
         Ok(())
     }
 
+    /// Takes it for the path of a file, unless it is a URL: a relative path counts from the configuration file's folder.
+    pub(super) fn anchor(&mut self, base: &Path) {
+        let path = self.value.strip_prefix("sqlite:").unwrap_or(&self.value);
+        if !path.is_empty() && !self.value.contains("://") {
+            self.value = base.join(path).display().to_string();
+        }
+    }
+
     /// What its file holds now, where it came from one. A file that is empty is about to be written.
     pub(crate) fn read_again(&self) -> Result<Self, String> {
         let Some(path) = &self.file else {

@@ -43,6 +43,23 @@ fn waiting_for_postgresql_needs_one() {
 }
 
 #[test]
+fn keys_apart_are_apart() {
+    let with = |keys: &str| {
+        parse(&format!(
+            "store: postgres://db/audit\naudit:\n  keys: {{ store: '{keys}' }}\n"
+        ))
+    };
+    let stored = |keys: &str| with(keys).unwrap().audit.keys.store.unwrap().value().to_owned();
+    assert_eq!(stored("postgres://vault/keys"), "postgres://vault/keys");
+    assert_eq!(stored("keys.db"), "/etc/cordon/keys.db");
+    assert_eq!(stored("sqlite:/var/lib/keys.db"), "/var/lib/keys.db");
+    for wrong in ["postgres://db/audit", "mysql://x", ""] {
+        let faults = with(wrong).unwrap_err();
+        assert!(faults[0].1.contains("`audit.keys.store`"), "{wrong}: {faults:?}");
+    }
+}
+
+#[test]
 fn a_cloud_upstream_is_reached_over_tls_only() {
     let faults = parse("intercept: { hosts: [a.example] }\nupstreams:\n  x: { kind: cloud, hosts: [a.example], url: 'http://a.example' }\n")
         .unwrap_err();

@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use cordon_audit::{
     AuditConfig, Body, OpenError, Operator, Pruning, Pseudonyms, Recorder, Recording, Shipping, SpoolError,
-    Store, TreeName,
+    Store, TreeName, kept::Keys,
 };
 use cordon_domain::{Clock, SystemClock};
 use tokio::time::{Instant, sleep};
@@ -48,6 +48,7 @@ pub(super) struct Desk {
     pub(super) installation: Installation,
     pub(super) key: InstallationKey,
     pub(super) store: Store,
+    pub(super) keys: Keys,
     pub(super) operator: Operator,
     recorder: Recorder,
     shipping: Shipping,
@@ -60,9 +61,10 @@ impl Who {
         let installation = Installation::of(&config);
         let key = installation.key()?;
         let url = audit_room::store_url(&config, &installation)?;
-        let store = Store::open(&url)
+        let store = Box::pin(Store::open(&url))
             .await
             .with_context(|| format!("the store {url} cannot be read"))?;
+        let keys = Keys::new(&store, Box::pin(audit_room::keys_apart(&config)).await?);
         let user = os_user();
         let operator = Operator {
             user: user.clone(),
@@ -94,6 +96,7 @@ impl Who {
             installation,
             key,
             store,
+            keys,
             operator,
             recorder,
             shipping,
@@ -123,8 +126,14 @@ impl Desk {
             None => audit_room::store_url(&self.config, &self.installation)?,
         };
         let store = Store::create(&owner).await?;
-        let pruned =
-            cordon_audit::prune(&store, &self.recorder, &self.config.audit.retention, self.now()).await;
+        let pruned = cordon_audit::prune(
+            &store,
+            self.keys.apart(),
+            &self.recorder,
+            &self.config.audit.retention,
+            self.now(),
+        )
+        .await;
         store.close().await;
         Ok(pruned?)
     }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use cordon_audit::{Body, EraseRefused, Erased, TreeName, kept, oversight};
+use cordon_audit::{Body, EraseRefused, Erased, TreeName, oversight};
 
 use super::{
     super::{NO, complain, say},
@@ -78,7 +78,7 @@ impl Erase {
             };
             // Recorded first: a tombstone without an erasure shows, and can be carried out again; the other way round would not show.
             desk.record(Body::Erased(erased)).await?;
-            keys += kept::erase(&desk.store, &tenant, &subject, until).await?;
+            keys += desk.keys.erase(&tenant, &subject, until).await?;
         }
         desk.leave().await?;
         if keys == 0 {

@@ -73,9 +73,9 @@ struct Release {
 impl Hold {
     pub(super) async fn run(self) -> Result<ExitCode> {
         match self.action {
-            Action::Add(add) => add.run().await,
-            Action::Release(release) => release.run().await,
-            Action::List(who) => list(who).await,
+            Action::Add(add) => Box::pin(add.run()).await,
+            Action::Release(release) => Box::pin(release.run()).await,
+            Action::List(who) => Box::pin(list(who)).await,
         }
     }
 }

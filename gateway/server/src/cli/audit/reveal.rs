@@ -110,10 +110,10 @@ struct Open {
 impl Reveal {
     pub(super) async fn run(self) -> Result<ExitCode> {
         match self.action {
-            Action::Request(request) => request.run().await,
-            Action::Approve(approve) => approve.run().await,
-            Action::Open(open) => open.run().await,
-            Action::List(who) => list(who).await,
+            Action::Request(request) => Box::pin(request.run()).await,
+            Action::Approve(approve) => Box::pin(approve.run()).await,
+            Action::Open(open) => Box::pin(open.run()).await,
+            Action::List(who) => Box::pin(list(who)).await,
         }
     }
 }
@@ -244,7 +244,7 @@ async fn shown(desk: &Desk, keys: &Arc<dyn TenantKeys>, of: &Sealed) -> Result<O
         Sealed::Name { tenant, subject } => {
             // One row that somebody spoilt does not hide the name that others hold.
             let mut failed: Option<anyhow::Error> = None;
-            for key in kept::keys_of(&desk.store, tenant, subject).await? {
+            for key in desk.keys.of(tenant, subject).await? {
                 if let KeptKey::Wrapped(wrapped) = key {
                     let key = match SubjectKey::unwrap(&**keys, &wrapped).await {
                         Ok(key) => key,
@@ -274,7 +274,7 @@ async fn payload_of(
     let Some(sealed) = sealed.into_iter().find(|sealed| sealed.part == part) else {
         return Ok(None);
     };
-    match kept::key(&desk.store, sealed.key).await? {
+    match desk.keys.key(sealed.key).await? {
         Some(KeptKey::Wrapped(wrapped)) => {
             let key = SubjectKey::unwrap(&**keys, &wrapped).await?;
             Ok(Some(payload::open(entry, &sealed, &key)?.to_vec()))

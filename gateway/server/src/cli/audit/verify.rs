@@ -14,7 +14,7 @@ use super::{
     proof::{OfProof, key},
     store,
 };
-use crate::audit_room::checkpoint_key;
+use crate::audit_room::{checkpoint_key, keys_apart};
 
 /// Arguments of `cordon audit verify`.
 #[derive(Args)]
@@ -55,10 +55,12 @@ impl Verify {
                 .with_context(|| format!("{} does not read", file.display()))?;
             checkpoints.extend(remembered);
         }
+        let keys = keys_apart(&config).await?;
         let evidence = Evidence {
             spool: spool.as_deref(),
             key: key.as_ref(),
             checkpoints,
+            keys: keys.as_ref(),
         };
         match cordon_audit::verify(&store, &evidence).await {
             Ok(verified) => {
