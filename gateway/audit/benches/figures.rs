@@ -1,7 +1,7 @@
 //! The audit's figures: what an acknowledgement costs, how fast the store gets records, what memory a store that is away costs,
-//! and how fast and in what memory all records are exported.
+//! in what memory a store that has grown is verified, and how fast and in what memory all records are exported.
 //!
-//! `make figures`, or `PG_DURABLE=1 scripts/with-postgres cargo bench --locked -p cordon-audit --bench figures [-- acks|shipping|away|verifying|export ...]`
+//! `make figures`, or `PG_DURABLE=1 scripts/with-postgres cargo bench --locked -p cordon-audit --bench figures [-- acks|shipping|away|verifying|growing|export ...]`
 //!
 //! With `DATABASE_URL` records are shipped to that PostgreSQL, otherwise to an SQLite file; `shipping` needs the first. All files
 //! lie in the system's temporary directory, so `TMPDIR` chooses the disk.
@@ -20,9 +20,10 @@ use std::{
 };
 
 use cordon_audit::{
-    AuditConfig, Evidence, Intent, Outcome, Recorder, Seal, Sequencing, Shipping, Store, StoreUrl,
+    AuditConfig, Evidence, Intent, Outcome, Recorder, Seal, Sequencing, Shipping, Store, StoreUrl, TreeName,
     export::{self, Format, Selection},
-    note::{Algorithm, SigningKey},
+    note::{Algorithm, Checkpoint, Note, SigningKey},
+    tree::{Frontier, Hash},
 };
 use cordon_domain::{Action, Actor, Dialect, Door, ExchangeId, Identity, SystemClock, UpstreamKind};
 use sqlx::Connection as _;
@@ -38,6 +39,8 @@ const WAITING: u64 = 150_000;
 const MEANWHILE: u64 = 500;
 /// Exchanges of the store that is verified.
 const VERIFIED: u64 = 150_000;
+/// Checkpoints, and keys of subjects, of the stores whose verifying is compared in memory; the last have a checkpoint for every leaf.
+const GROWN: [u64; 2] = [2_000, 200_000];
 /// 100 a second for an hour.
 const HOUR: u64 = 360_000;
 /// Exchanges that are exported, before and after more came in.
@@ -65,6 +68,11 @@ fn main() {
     }
     if wanted("verifying") {
         runtime.block_on(verifying());
+    }
+    if wanted("growing") {
+        for grown in GROWN {
+            runtime.block_on(growing(grown));
+        }
     }
     if wanted("export") {
         runtime.block_on(exporting());
@@ -205,6 +213,98 @@ async fn verifying() {
             2.0 * bytes / records as f64,
         );
     }
+}
+
+/// What memory verifying takes where there are many checkpoints and keys, in an SQLite file.
+async fn growing(grown: u64) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let key =
+        Arc::new(SigningKey::from_seed("cordon/figures", Algorithm::Ed25519, &[7; 32]).expect("a name"));
+    let config = AuditConfig {
+        sequencing: Some(Sequencing {
+            key: Arc::clone(&key),
+            every: Duration::from_secs(600),
+            memory: dir.path().join("signed"),
+            published: tokio::sync::broadcast::Sender::new(8),
+        }),
+        ..AuditConfig::new(
+            dir.path().join("spool"),
+            StoreUrl::embedded(dir.path()),
+            "figures",
+        )
+    };
+    let (recorder, shipping) = cordon_audit::open(config, Arc::new(SystemClock))
+        .await
+        .expect("an open spool");
+    record(&recorder, grown / 2).await;
+    drop(recorder);
+    shipping.shutdown(Duration::from_secs(120)).await;
+    grow(&dir.path().join("audit.db"), &key, grown).await;
+    let open = Store::open(&StoreUrl::embedded(dir.path()))
+        .await
+        .expect("a store");
+    let evidence = Evidence {
+        key: Some(key.verifying()),
+        ..Evidence::default()
+    };
+    // Making the store took more memory than verifying it does, so its mark is put back.
+    std::fs::write("/proc/self/clear_refs", "5").expect("a process may reset its own mark");
+    let before = memory_mib("VmHWM:");
+    let started = Instant::now();
+    let verified = cordon_audit::verify(&open, &evidence)
+        .await
+        .expect("an untouched store");
+    println!(
+        "growing: {} records, {} checkpoints, {grown} keys verified in {:.1} s, {:.1} MiB of memory more than before",
+        verified.records,
+        verified.trees.iter().map(|tree| tree.checkpoints).sum::<u64>(),
+        started.elapsed().as_secs_f64(),
+        memory_mib("VmHWM:") - before,
+    );
+    open.close().await;
+}
+
+/// Adds a checkpoint of every leaf, and as many keys.
+async fn grow(path: &Path, key: &SigningKey, keys: u64) {
+    let url = format!("sqlite:{}", path.display());
+    let mut connection = sqlx::SqliteConnection::connect(&url).await.expect("a connection");
+    let mut transaction = connection.begin().await.expect("a transaction");
+    let extents: Vec<(String, String, Vec<u8>)> =
+        sqlx::query_as("SELECT tenant, class, hashes FROM audit_extent ORDER BY tenant, class, first_index")
+            .fetch_all(&mut *transaction)
+            .await
+            .expect("leaves");
+    let mut trees: BTreeMap<TreeName, Frontier> = BTreeMap::new();
+    for (tenant, class, hashes) in extents {
+        let tree = TreeName::new(&tenant, &class).expect("a name");
+        let origin = key.verifying().origin(&tree);
+        let frontier = trees.entry(tree).or_default();
+        for hash in hashes.as_chunks::<32>().0 {
+            frontier.append(Hash::from_bytes(*hash));
+            let checkpoint = Checkpoint::new(origin.clone(), frontier.size(), frontier.root());
+            let mut note = Note::new(checkpoint.text()).expect("a text");
+            let signature = key.sign(note.text(), 0);
+            note.push(signature).expect("one signature");
+            sqlx::query("INSERT INTO audit_checkpoint VALUES ($1, $2, $3, 0, $4) ON CONFLICT DO NOTHING")
+                .bind(&tenant)
+                .bind(&class)
+                .bind(i64::try_from(frontier.size()).expect("a small tree"))
+                .bind(note.to_string())
+                .execute(&mut *transaction)
+                .await
+                .expect("a checkpoint");
+        }
+    }
+    for number in 0..keys {
+        sqlx::query("INSERT INTO audit_key VALUES ($1, 'default', $2, 0, $3, $3, NULL)")
+            .bind(uuid::Uuid::from_u128(number.into()).to_string())
+            .bind(format!("p-{number:032x}"))
+            .bind(vec![7; 60])
+            .execute(&mut *transaction)
+            .await
+            .expect("a key");
+    }
+    transaction.commit().await.expect("a commit");
 }
 
 fn url_text() -> String {
