@@ -8,6 +8,7 @@
 //! - [`verify()`]: whether the store still holds what was recorded.
 //! - [`search()`]: who sent what, where, under which rule.
 //! - [`export`]: all that a filter finds as a file for another program, with a signed manifest.
+//! - [`Feed`]: records for whoever delivers them to the outside as they come.
 //! - [`Commitment`]: what stands in a record for a body.
 //! - [`Sealing`] and [`payload`]: what is kept of an exchange's texts, under which keys, and how its actor's name gives way to a reference.
 //! - [`BlindKey`]: by what a value is found again.
@@ -96,6 +97,9 @@ mod verify;
 pub use verify::{Broken, ChainHead, Evidence, Fault, TreeFault, TreeHead, Verified, VerifyError, verify};
 
 pub mod export;
+
+mod feed;
+pub use feed::{FedRecord, Feed, Page};
 
 mod search;
 pub use search::{InvalidPosition, Position, Query, Row, events, search};

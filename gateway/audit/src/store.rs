@@ -459,6 +459,10 @@ const OF_POSTGRES: &[File] = &[
         "growth",
         include_str!("../../../migrations/postgres/0003_growth.sql"),
     ),
+    (
+        "delivery",
+        include_str!("../../../migrations/postgres/0004_delivery.sql"),
+    ),
 ];
 const OF_SQLITE: &[File] = &[
     (
@@ -472,6 +476,10 @@ const OF_SQLITE: &[File] = &[
     (
         "growth",
         include_str!("../../../migrations/sqlite/0003_growth.sql"),
+    ),
+    (
+        "delivery",
+        include_str!("../../../migrations/sqlite/0004_delivery.sql"),
     ),
 ];
 const KEYS_OF_POSTGRES: &[File] = &[(

@@ -1,10 +1,10 @@
-//! The right to put records into trees, or to prune them, of which there is one each for a store.
+//! The right to put records into trees, to prune them, or to deliver them to a destination, of which there is one each for a store.
 //!
 //! In PostgreSQL it is a lock of a connection's own, which the server gives back when the connection ends, however it ends. Whatever
 //! is written goes over that connection, so that who has lost the right cannot write by it any more; the tables' keys
 //! would refuse a second leaf of the same index all the same.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use sqlx::{Connection, PgConnection, SqlitePool};
 use tokio::time::timeout;
@@ -15,20 +15,23 @@ use super::{Look, Row, Statement, StoreError, Value, postgres, sqlite};
 const ANSWER: Duration = Duration::from_secs(60);
 
 /// What one process at a time may do to a store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// Put records into trees.
     Sequencing,
     /// Remove records that had their time.
     Pruning,
+    /// Deliver records to the destination of that name.
+    Delivering(String),
 }
 
 impl Purpose {
     /// What the lock is named by.
-    pub(super) fn name(self) -> &'static str {
+    pub(super) fn name(&self) -> Cow<'static, str> {
         match self {
-            Self::Sequencing => "cordon audit sequencer",
-            Self::Pruning => "cordon audit pruner",
+            Self::Sequencing => "cordon audit sequencer".into(),
+            Self::Pruning => "cordon audit pruner".into(),
+            Self::Delivering(destination) => format!("cordon audit delivery to {destination}").into(),
         }
     }
 }

@@ -35,7 +35,7 @@ const CONNECTIONS: u32 = 4;
 /// How long to wait for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
 /// The version of the tables that this program knows.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 /// The same, of a database of keys alone.
 const KEYS_VERSION: i64 = 1;
 const TAKE_KEY: &str = "SELECT audit_take_key($1, $2, $3, $4, $5, $6)";

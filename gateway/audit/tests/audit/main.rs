@@ -10,6 +10,7 @@ mod apart;
 mod databases;
 mod durability;
 mod exporting;
+mod feeding;
 mod keys;
 mod killing;
 mod mutations;
