@@ -35,6 +35,7 @@ GPU = {
         "alias": "company-model",
         "weights": {"path": "/models/big.gguf", "volume": {"persistentVolumeClaim": {"claimName": "weights"}}},
     },
+    "networkPolicy": {"deliver": [{"ports": [{"port": 6514}]}]},
 }
 ELSEWHERE = {**EXISTING, "engine": {"url": "https://models.company.example"}, "networkPolicy": {"enabled": False}}
 CASES = {"existing secrets": EXISTING, "contents": CONTENTS, "gpu": GPU, "engine elsewhere": ELSEWHERE}
@@ -158,6 +159,7 @@ engine = gpu["Deployment", "acme-cordon-engine"]["spec"]["template"]["spec"]["co
 check(engine["resources"]["limits"]["nvidia.com/gpu"] == 2, f"{engine['resources']}")
 check("--gpu-layers" in engine["args"] and "company-model" in engine["args"], f"{engine['args']}")
 check("memory" in engine["resources"]["limits"], "the memory limit is lost")
+check({"ports": [{"port": 6514}]} in gpu["NetworkPolicy", "acme-cordon"]["spec"]["egress"], "records are not let out")
 
 check(("Deployment", "acme-cordon-engine") not in elsewhere, "an engine is made although there is one")
 check(not any(kind == "NetworkPolicy" for kind, _ in elsewhere), "network policies are made")

@@ -11,6 +11,7 @@
 //! - [`sockets`] speaks WebSocket through the doors, by a library that is not Cordon's.
 //! - [`calls`] is a service of gRPC by the package of that name, and its calls.
 //! - [`kdc`] is a key distribution centre of Kerberos, with users and services.
+//! - [`syslog`] is a receiver of syslog, and a strict reader of what it got.
 //! - [`namespaces`] puts a test into a network of its own, with callers behind a router.
 //! - [`program`] runs client programs that we did not write, in an environment that holds nothing else.
 //!
@@ -32,6 +33,7 @@ pub mod providers;
 pub mod replies;
 pub mod scene;
 pub mod sockets;
+pub mod syslog;
 pub mod tls;
 pub mod upstream;
 

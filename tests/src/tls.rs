@@ -42,16 +42,23 @@ impl TestAuthority {
     /// A certificate for some names, and its key, in PEM.
     #[must_use]
     pub fn pems(&self, names: &[&str]) -> (String, String) {
-        let (certificate, key) = self.certify(names);
+        let (certificate, key) = self.certify(names, ExtendedKeyUsagePurpose::ServerAuth);
         (certificate.pem(), key.serialize_pem())
     }
 
-    fn certify(&self, names: &[&str]) -> (rcgen::Certificate, KeyPair) {
+    /// A certificate to be shown to a server, and its key, in PEM.
+    #[must_use]
+    pub fn pems_of_client(&self, name: &str) -> (String, String) {
+        let (certificate, key) = self.certify(&[name], ExtendedKeyUsagePurpose::ClientAuth);
+        (certificate.pem(), key.serialize_pem())
+    }
+
+    fn certify(&self, names: &[&str], usage: ExtendedKeyUsagePurpose) -> (rcgen::Certificate, KeyPair) {
         let key = KeyPair::generate().expect("the crypto provider makes keys");
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let mut params = CertificateParams::new(names).expect("the names are DNS names or addresses");
         params.use_authority_key_identifier_extension = true;
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.extended_key_usages = vec![usage];
         params
             .distinguished_name
             .push(DnType::CommonName, "Cordon tests' upstream");
@@ -64,7 +71,7 @@ impl TestAuthority {
     /// A server's side for some names, offering HTTP/2 only if asked to.
     #[must_use]
     pub fn server(&self, names: &[&str], http2: bool) -> Arc<ServerConfig> {
-        let (certificate, key) = self.certify(names);
+        let (certificate, key) = self.certify(names, ExtendedKeyUsagePurpose::ServerAuth);
         let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a fresh key is PKCS #8");
         let mut config = ServerConfig::builder()
             .with_no_client_auth()

@@ -75,8 +75,8 @@ pub use authority::TokenError;
 
 mod trust;
 pub use trust::{
-    CertificateFault, Revocation, RevocationError, TrustError, gateway_tls_from_pem, upstream_tls,
-    write_bundle,
+    CertificateFault, Revocation, RevocationError, TrustError, gateway_tls_from_pem, private_tls,
+    show_certificate, upstream_tls, write_bundle,
 };
 
 mod body;

@@ -50,6 +50,9 @@ pub enum TrustError {
     /// A configured gateway certificate or key is unusable.
     #[error("the gateway's certificate or key is not usable PEM")]
     BadGatewayCertificate,
+    /// A certificate to show to a server, or its key, is unusable.
+    #[error("the certificate to be shown to a server, or its key, is not usable PEM")]
+    BadClientCertificate,
     /// The bundle could not be written.
     #[error("the bundle cannot be written")]
     Write(#[from] std::io::Error),
@@ -147,6 +150,41 @@ pub fn upstream_tls(extra_roots_pem: &[String], revocation: &Revocation) -> Resu
     if roots.is_empty() {
         return Err(TrustError::NoRoots);
     }
+    let mut config = verifying(roots, revocation)?;
+    config.alpn_protocols = alpn();
+    Ok(config)
+}
+
+/// TLS towards one server of the company's own: verified always, by the roots of `roots_pem` alone, revoked certificates refused, no
+/// protocol offered.
+///
+/// # Errors
+/// When the PEM holds no certificate.
+pub fn private_tls(roots_pem: &str, revocation: &Revocation) -> Result<ClientConfig, TrustError> {
+    let bad = || TrustError::BadExtraRoot { nth: 1 };
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(roots_pem.as_bytes()) {
+        let certificate = certificate.map_err(|_| bad())?;
+        roots.add(certificate).map_err(|_| bad())?;
+    }
+    if roots.is_empty() {
+        return Err(bad());
+    }
+    verifying(roots, revocation)
+}
+
+/// Shows a certificate of our own where a server asks for one.
+///
+/// # Errors
+/// When chain and key are not PEM or do not belong together.
+pub fn show_certificate(config: &mut ClientConfig, chain_pem: &str, key_pem: &str) -> Result<(), TrustError> {
+    let certified = certified(chain_pem, key_pem).ok_or(TrustError::BadClientCertificate)??;
+    config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(certified));
+    Ok(())
+}
+
+/// TLS that verifies by some roots, and offers nothing.
+fn verifying(roots: RootCertStore, revocation: &Revocation) -> Result<ClientConfig, TrustError> {
     let mut verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), provider())
         .with_crls(revocation.lists.iter().cloned());
     if !revocation.refuse_unknown {
@@ -156,14 +194,22 @@ pub fn upstream_tls(extra_roots_pem: &[String], revocation: &Revocation) -> Resu
         verifier = verifier.enforce_revocation_expiration();
     }
     let verifier = Verifier(verifier.build().map_err(|_| TrustError::BadRevocationList)?);
-    let mut config = ClientConfig::builder_with_provider(provider())
+    Ok(ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         // What is dangerous is a verifier that accepts; this one is webpki's, and explains what it refuses.
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
-    config.alpn_protocols = alpn();
-    Ok(config)
+        .with_no_client_auth())
+}
+
+/// A chain and its key; none where the two are not PEM.
+fn certified(chain_pem: &str, key_pem: &str) -> Option<Result<CertifiedKey, rustls::Error>> {
+    let chain = CertificateDer::pem_slice_iter(chain_pem.as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .ok()
+        .filter(|chain| !chain.is_empty())?;
+    let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).ok()?;
+    Some(CertifiedKey::from_der(chain, key, &provider()))
 }
 
 /// TLS for the gateway from the company's own certificate chain and key.
@@ -171,15 +217,7 @@ pub fn upstream_tls(extra_roots_pem: &[String], revocation: &Revocation) -> Resu
 /// # Errors
 /// When they are not PEM or do not belong together.
 pub fn gateway_tls_from_pem(chain_pem: &str, key_pem: &str) -> Result<ServerConfig, TrustError> {
-    let bad = || TrustError::BadGatewayCertificate;
-    let chain = CertificateDer::pem_slice_iter(chain_pem.as_bytes())
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|_| bad())?;
-    if chain.is_empty() {
-        return Err(bad());
-    }
-    let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).map_err(|_| bad())?;
-    let certified = CertifiedKey::from_der(chain, key, &provider())?;
+    let certified = certified(chain_pem, key_pem).ok_or(TrustError::BadGatewayCertificate)??;
     Ok(server_config(Arc::new(SingleCertAndKey::from(certified)))?)
 }
 

@@ -7,6 +7,7 @@
 //! On failure: one [`ConfigError`] a problem, each with file, line and column.
 
 mod audit;
+mod delivery;
 mod doors;
 mod files;
 mod hosts;
@@ -25,6 +26,7 @@ use serde::Deserialize;
 
 pub use self::{
     audit::{Audit, Durability, Vault},
+    delivery::{Delivery, NatsServer, SyslogReceiver, TlsFiles},
     doors::{Hidden, IdentityConfig, Intercept, Listen, Others, Permission},
     files::{Files, Ocr},
     kerberos::Kerberos,

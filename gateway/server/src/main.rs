@@ -15,6 +15,7 @@ mod running;
 mod accept;
 mod audit_room;
 mod bench;
+mod delivery;
 mod files;
 mod gate;
 mod metrics;

@@ -39,6 +39,9 @@ pub struct Metrics {
     ca_expires: IntGaugeVec,
     turned_away: IntCounterVec,
     vouching: IntCounterVec,
+    delivered: IntCounterVec,
+    delivery_lag: IntGaugeVec,
+    delivery_failures: IntCounterVec,
 }
 
 /// A stage of the path of a request, as a label.
@@ -157,6 +160,17 @@ impl Metrics {
         registry
             .register(Box::new(ca_expires.clone()))
             .expect("each name is registered once");
+        let delivery_lag = IntGaugeVec::new(
+            Opts::new(
+                "audit_delivery_lag_records",
+                "Audit records that the store has and a destination is not known to have; told by the gateway that delivers.",
+            ),
+            &["destination"],
+        )
+        .expect("names are plain words");
+        registry
+            .register(Box::new(delivery_lag.clone()))
+            .expect("each name is registered once");
         for stage in Stage::ALL {
             let _ = stages.with_label_values(&[stage.name()]);
         }
@@ -230,6 +244,17 @@ impl Metrics {
                 "Checkpoints of the audit that witnesses, publications and the time-stamping authority took, or did not.",
                 &["kind", "name", "outcome"],
             ),
+            delivered: counters(
+                "audit_delivered_total",
+                "Audit records that this gateway brought to a destination.",
+                &["destination"],
+            ),
+            delivery_failures: counters(
+                "audit_delivery_failures_total",
+                "What went wrong with delivering audit records: tries that failed, records that were pruned before, records that went without their body.",
+                &["destination", "what"],
+            ),
+            delivery_lag,
             turned_away: counters(
                 "turned_away_total",
                 "Connections and requests turned away before the path of a request, by cause.",
@@ -329,6 +354,31 @@ impl Metrics {
     /// Counts what became of a checkpoint of the audit with somebody who vouches for it.
     pub fn vouched(&self, kind: &str, name: &str, outcome: &str) {
         self.vouching.with_label_values(&[kind, name, outcome]).inc();
+    }
+
+    /// Counts audit records that have arrived at a destination.
+    pub fn delivered(&self, destination: &str, records: u64) {
+        self.delivered.with_label_values(&[destination]).inc_by(records);
+    }
+
+    /// Counts what went wrong with delivering to a destination.
+    pub fn not_delivered(&self, destination: &str, what: &str, count: u64) {
+        self.delivery_failures
+            .with_label_values(&[destination, what])
+            .inc_by(count);
+    }
+
+    /// Notes how many records a destination is not known to have.
+    pub fn delivery_lag(&self, destination: &str, records: u64) {
+        self.delivery_lag
+            .with_label_values(&[destination])
+            .set(i64::try_from(records).unwrap_or(i64::MAX));
+    }
+
+    /// Says nothing more of how far a destination is.
+    pub fn delivery_ends(&self, destination: &str) {
+        // There is nothing to remove where nothing was noted.
+        let _ = self.delivery_lag.remove_label_values(&[destination]);
     }
 
     /// Counts a connection or request turned away by the listeners.

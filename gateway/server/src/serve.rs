@@ -39,6 +39,7 @@ use crate::{
     accept::Doorway,
     audit_room,
     config::{Config, Hidden, LogFormat, Others},
+    delivery,
     files::Files,
     gate::{Allowance, Gate},
     installation::Installation,
@@ -179,6 +180,15 @@ impl Server {
             stop: stop_last.clone(),
         };
         vouching::start(&config.audit, around, &services).context("audit")?;
+        let around = delivery::Surroundings {
+            store: audit_room::store_url(&config, &installation)?,
+            way: way.clone(),
+            revocation: config.revocation().context("intercept.crls")?,
+            metrics: metrics.clone(),
+            clock: clock.clone(),
+            stop: stop_last.clone(),
+        };
+        delivery::start(&config.audit, &around, &services).context("audit")?;
         let engine = supervise::watch_engine(
             &config.engine,
             |address| UpstreamClient::of_engine(address, &way, &config.limits),

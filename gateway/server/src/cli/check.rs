@@ -10,6 +10,7 @@ use cordon_wire::DialectFile;
 use super::{NO, say};
 use crate::{
     config::Config,
+    delivery,
     installation::Installation,
     negotiate,
     rules::{self, Rules},
@@ -108,6 +109,9 @@ impl Check {
             Ok(tls) => {
                 if let Err(error) = serve::parent_proxy(&config, &tls) {
                     bad(format!("upstream_proxy: {error}"));
+                }
+                if let Err(error) = delivery::check(&config.audit, &tls, &Revocation::default()) {
+                    bad(format!("{error:#}"));
                 }
             }
             // Extra roots may be all that there is.

@@ -9,7 +9,7 @@ use cordon_audit::{StoreUrl, TreeName, note::VerifyingKey, payload::MAX_PAYLOAD_
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Publication, Timestamps, WitnessedBy, doors::Pkcs11, setting::Setting};
+use super::{Delivery, Publication, Timestamps, WitnessedBy, doors::Pkcs11, setting::Setting};
 
 /// How long records are kept, who vouches for them, and what of an exchange they hold.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -37,6 +37,8 @@ pub struct Audit {
     pub publish: Vec<Publication>,
     /// An authority that stamps checkpoints with the time (RFC 3161).
     pub timestamps: Option<Timestamps>,
+    /// Where every record is delivered to outside, as it comes.
+    pub deliver: Vec<Delivery>,
     /// Where a record has to be before anything that depends on it goes on: in the spool on this machine (`local`), or in PostgreSQL as well
     /// (`local+postgres`). With the second, requests are refused while PostgreSQL is away.
     pub durability: Durability,
@@ -208,6 +210,14 @@ impl Audit {
         faults.extend(faulty.map(|message| ("witnesses", message)));
         let faulty = self.timestamps.iter().filter_map(Timestamps::fault);
         faults.extend(faulty.map(|message| ("timestamps", message)));
+        let mut names = BTreeSet::new();
+        for delivery in &self.deliver {
+            faults.extend(delivery.fault().map(|message| ("deliver", message)));
+            if !names.insert(&delivery.name) {
+                let what = format!("`deliver` names `{}` twice", delivery.name);
+                faults.push(("deliver", what));
+            }
+        }
         let roles = [("writer", &self.writer), ("owner", &self.owner)];
         for (key, url) in roles
             .into_iter()
@@ -264,6 +274,7 @@ impl Default for Audit {
             witnesses: Vec::new(),
             publish: Vec::new(),
             timestamps: None,
+            deliver: Vec::new(),
             checkpoint_seconds: 2,
             durability: Durability::Local,
             store_wait_seconds: 5,

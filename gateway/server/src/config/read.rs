@@ -230,6 +230,11 @@ impl Config {
                 fault("publish", message);
             }
         }
+        for delivery in &mut config.audit.deliver {
+            if let Some(message) = delivery.resolve(base) {
+                fault("deliver", message);
+            }
+        }
         for (key, message) in config.audit.faults(store) {
             fault(key, message);
         }
