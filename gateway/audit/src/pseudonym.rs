@@ -51,6 +51,12 @@ impl Pseudonyms {
         format!("p-{}", pseudonym(&self.0, "actor", user))
     }
 
+    /// What stands in records for somebody: the reference, or what callers without credentials are called.
+    #[must_use]
+    pub fn of_actor(&self, actor: &Actor) -> String {
+        self.subject(actor).reference
+    }
+
     pub(crate) fn subject(&self, actor: &Actor) -> Subject {
         let is_person = match actor.identity {
             Identity::ApiKey { .. } | Identity::Certificate { .. } | Identity::Kerberos { .. } => true,

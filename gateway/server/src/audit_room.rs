@@ -101,7 +101,7 @@ pub fn checkpoint_key(config: &Config, key: &InstallationKey) -> Result<SigningK
 }
 
 /// This machine's name, for people who read which writer a record is from.
-fn host_name() -> String {
+pub fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     match name.trim() {
         "" => "cordon".to_owned(),

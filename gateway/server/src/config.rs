@@ -15,6 +15,7 @@ mod kerberos;
 mod limits;
 mod read;
 mod setting;
+mod traces;
 mod vouching;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
@@ -32,6 +33,7 @@ pub use self::{
     kerberos::Kerberos,
     limits::Limits,
     setting::{Aws, Setting},
+    traces::Traces,
     vouching::{Bucket, Publication, Timestamps, WitnessedBy},
 };
 
@@ -79,6 +81,8 @@ pub struct Config {
     pub limits: Limits,
     /// Logs.
     pub log: Log,
+    /// An OpenTelemetry collector that gets a span of each exchange; none when absent.
+    pub traces: Option<Traces>,
 }
 
 impl Default for Config {
@@ -133,6 +137,7 @@ impl Default for Config {
             identity: IdentityConfig::default(),
             limits: Limits::default(),
             log: Log::default(),
+            traces: None,
         }
     }
 }
@@ -448,6 +453,7 @@ impl Config {
             identity,
             limits,
             log,
+            traces,
         } = self;
         let IdentityConfig {
             anonymous_loopback: _,
@@ -487,6 +493,7 @@ impl Config {
             ),
             ("limits", *limits != other.limits),
             ("log", *log != other.log),
+            ("traces", *traces != other.traces),
         ]
         .into_iter()
         .filter_map(|(key, differs)| differs.then_some(key))

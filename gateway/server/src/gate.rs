@@ -24,6 +24,7 @@ use crate::{
     questions::Questions,
     rules::Rules,
     supervise::{Engine, EngineState},
+    traces::Traces,
     upstream::Upstreams,
 };
 
@@ -53,6 +54,8 @@ pub struct Gate {
     pub commitment_key: CommitmentKey,
     /// Key of the blind index.
     pub blind_key: BlindKey,
+    /// Where traces go, if they do.
+    pub traces: Option<Arc<Traces>>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// When the server started, in seconds since 1970: `created` of the engine's model.

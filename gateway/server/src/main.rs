@@ -28,6 +28,7 @@ mod rules;
 mod serve;
 mod site;
 mod supervise;
+mod traces;
 mod trust;
 mod upstream;
 mod vault;

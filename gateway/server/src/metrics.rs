@@ -42,6 +42,28 @@ pub struct Metrics {
     delivered: IntCounterVec,
     delivery_lag: IntGaugeVec,
     delivery_failures: IntCounterVec,
+    spans: IntCounterVec,
+}
+
+/// What became of spans, as a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spans {
+    /// The collector has them.
+    Sent,
+    /// There was no room for them, or no time at the end.
+    Dropped,
+    /// The collector would not have them.
+    Rejected,
+}
+
+impl Spans {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Dropped => "dropped",
+            Self::Rejected => "rejected",
+        }
+    }
 }
 
 /// A stage of the path of a request, as a label.
@@ -83,7 +105,8 @@ impl Stage {
         Self::Audit,
     ];
 
-    fn name(self) -> &'static str {
+    /// The label.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Identify => "identify",
             Self::Decode => "decode",
@@ -255,6 +278,11 @@ impl Metrics {
                 &["destination", "what"],
             ),
             delivery_lag,
+            spans: counters(
+                "trace_spans_total",
+                "Spans of traces: sent, dropped where the queue was full or at the end, rejected by the collector.",
+                &["outcome"],
+            ),
             turned_away: counters(
                 "turned_away_total",
                 "Connections and requests turned away before the path of a request, by cause.",
@@ -379,6 +407,17 @@ impl Metrics {
     pub fn delivery_ends(&self, destination: &str) {
         // There is nothing to remove where nothing was noted.
         let _ = self.delivery_lag.remove_label_values(&[destination]);
+    }
+
+    /// Counts what became of spans.
+    pub fn spans(&self, what: Spans, spans: u64) {
+        self.spans.with_label_values(&[what.name()]).inc_by(spans);
+    }
+
+    /// How many spans that became of.
+    #[cfg(test)]
+    pub fn spans_so_far(&self, what: Spans) -> u64 {
+        self.spans.with_label_values(&[what.name()]).get()
     }
 
     /// Counts a connection or request turned away by the listeners.

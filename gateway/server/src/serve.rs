@@ -19,7 +19,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
-use cordon_audit::{BlindKey, Event, Shipping, Started, Stopped};
+use cordon_audit::{BlindKey, Event, Pseudonyms, Shipping, Started, Stopped};
 use cordon_domain::{Clock, Dialect, SystemClock, UpstreamKind};
 use cordon_intercept::{
     Authority, Entrance, Interceptor, InvalidParent, Outbound, Pages, ParentProxy, Scope, TokenSettings,
@@ -50,7 +50,7 @@ use crate::{
     running::Running,
     site::AdminSite,
     supervise::{self, EngineState},
-    trust,
+    traces, trust,
     upstream::{self, Credentials, Spoken, Upstream, UpstreamClient, Upstreams, WayOut},
     vouching,
 };
@@ -189,6 +189,15 @@ impl Server {
             stop: stop_last.clone(),
         };
         delivery::start(&config.audit, &around, &services).context("audit")?;
+        let around = traces::Surroundings {
+            way: way.clone(),
+            pseudonyms: Pseudonyms::new(key.commitments()),
+            host: audit_room::host_name(),
+            metrics: metrics.clone(),
+            clock: clock.clone(),
+            stop: stop_last.clone(),
+        };
+        let traces = traces::start(&config, around, &services)?;
         let engine = supervise::watch_engine(
             &config.engine,
             |address| UpstreamClient::of_engine(address, &way, &config.limits),
@@ -257,6 +266,7 @@ impl Server {
             placeholder_key: PlaceholderKey::new(key.derive("placeholders")),
             blind_key: BlindKey::of(&key.commitments()),
             commitment_key: key.commitments(),
+            traces,
             metrics,
             started: clock.now().unix_timestamp(),
             tasks: TaskTracker::new(),

@@ -219,17 +219,25 @@ impl Upstreams {
 
     /// The upstream that a caller addressed by host.
     pub fn by_host(&self, host: &str) -> Option<&Arc<Upstream>> {
+        self.listed(host).and_then(|(_, name)| self.named.get(name))
+    }
+
+    /// The listed host that a host is, or lies under, if it is of that upstream.
+    pub fn listed_host(&self, host: &str, of: &Upstream) -> Option<&str> {
+        let (listed, name) = self.listed(host)?;
+        (*name == of.name).then_some(listed)
+    }
+
+    fn listed(&self, host: &str) -> Option<&(String, Arc<str>)> {
         let exact = self
             .hosts
             .iter()
             .find(|(known, _)| known.eq_ignore_ascii_case(host));
-        exact
-            .or_else(|| {
-                self.hosts
-                    .iter()
-                    .find(|(known, _)| config::host_within(host, known))
-            })
-            .and_then(|(_, name)| self.named.get(name))
+        exact.or_else(|| {
+            self.hosts
+                .iter()
+                .find(|(known, _)| config::host_within(host, known))
+        })
     }
 
     /// The cloud that a gateway caller means by a dialect: the first by name with a key of ours.
@@ -443,6 +451,19 @@ impl UpstreamClient {
             connect.way.tls = tls.clone();
             tcp.store(Arc::new(Tcp::new(connect)));
         }
+    }
+
+    /// Host and port that it is reached at; none of a socket on this machine.
+    pub fn server(&self) -> Option<(String, u16)> {
+        let Pool::Tcp(_) = &self.pool else {
+            return None;
+        };
+        let base: Uri = self.base.parse().ok()?;
+        let port = match base.scheme_str() {
+            Some("http") => 80,
+            _ => 443,
+        };
+        Some((base.host()?.to_owned(), base.port_u16().unwrap_or(port)))
     }
 
     /// The host that it stands for.

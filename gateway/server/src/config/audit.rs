@@ -232,7 +232,7 @@ impl Audit {
 }
 
 /// Whether a URL is plain HTTP on this very machine, as of a Vault agent.
-fn is_loopback(url: &str) -> bool {
+pub(super) fn is_loopback(url: &str) -> bool {
     let uri: Option<http::Uri> = url.parse().ok();
     uri.is_some_and(|uri| {
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);

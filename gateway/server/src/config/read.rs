@@ -238,6 +238,9 @@ impl Config {
         for (key, message) in config.audit.faults(store) {
             fault(key, message);
         }
+        for (key, message) in config.traces.iter_mut().flat_map(|traces| traces.resolve(base)) {
+            fault(key, message);
+        }
         if config.limits.spool_bytes < LEAST_SPOOL {
             fault(
                 "spool_bytes",

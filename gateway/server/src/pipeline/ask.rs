@@ -71,7 +71,7 @@ pub async fn ask(
         }
     }
     if !asked.is_empty() {
-        draft.metrics.stage(Stage::Ask, started.elapsed());
+        draft.took(Stage::Ask, started);
     }
     Ok(())
 }

@@ -25,7 +25,7 @@ use cordon_domain::{
 };
 use cordon_intercept::{AnswerBody, Arrival, ConnectAsk, TurnedAway, full_body};
 use cordon_policy::Keep;
-use cordon_wire::{Endpoint, Shape, Usage};
+use cordon_wire::{Endpoint, Operation, Shape, Usage};
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use tracing::{error, info, warn};
 
@@ -35,6 +35,7 @@ use crate::{
     metrics::{Metrics, Stage},
     refusal::{Cause, page},
     rules::Rules,
+    traces::Trace,
 };
 
 mod answer;
@@ -43,6 +44,7 @@ pub use answer::{mark, render};
 mod claims;
 mod keeping;
 use keeping::Keeping;
+mod traced;
 
 /// The words by which Anthropic's own refusals are known. Behind a base URL that is not Anthropic's,
 /// Claude Code (2.1.330, measured) takes any other 400 for a gateway that lacks a beta feature, and
@@ -67,6 +69,8 @@ pub struct Draft {
     pub dialect: Dialect,
     /// Of a described dialect: the route.
     pub shape: Option<&'static Shape>,
+    /// What is asked for, once known.
+    operation: Option<Operation>,
     /// The model asked for.
     pub model: Option<String>,
     /// Whether a stream is asked for.
@@ -115,6 +119,8 @@ pub struct Draft {
     reply_commitment: Commitment,
     keeping: Keeping,
     reply_entities: BTreeMap<EntityType, u64>,
+    /// Until it is told.
+    trace: Option<Box<Trace>>,
 }
 
 #[derive(Clone)]
@@ -136,6 +142,10 @@ impl Draft {
     /// The draft of a request that has just come in.
     pub fn new<B>(gate: &Gate, arrival: &Arrival<Caller>, request: &Request<B>) -> Self {
         let mut draft = Self::unread(gate, arrival);
+        draft.trace = gate
+            .traces
+            .as_ref()
+            .and_then(|traces| traces.begin(request.headers()));
         draft.method = request.method().as_str().to_owned();
         draft.wants_page = page::wanted(request.headers());
         let kind = request.headers().get(header::CONTENT_TYPE);
@@ -160,6 +170,7 @@ impl Draft {
     pub fn endpoint(&mut self, endpoint: Option<Endpoint>) {
         self.dialect = endpoint.map_or(Dialect::Unknown, |endpoint| endpoint.dialect);
         self.shape = endpoint.and_then(|endpoint| endpoint.shape);
+        self.operation = endpoint.map(|endpoint| endpoint.operation);
     }
 
     /// The draft of a request of which only the way that it came is known.
@@ -189,6 +200,8 @@ impl Draft {
         draft.connection = Some(connection.exchange);
         draft.dialect = connection.dialect;
         draft.shape = connection.shape;
+        draft.operation = connection.operation;
+        draft.trace = connection.trace.as_ref().and_then(|trace| trace.of_message());
         draft.host.clone_from(&connection.host);
         draft.path.clone_from(&connection.path);
         // To policy it is what is else posted there.
@@ -211,6 +224,7 @@ impl Draft {
             door,
             dialect: Dialect::Unknown,
             shape: None,
+            operation: None,
             model: None,
             stream: false,
             status: 0,
@@ -245,6 +259,7 @@ impl Draft {
             reply_commitment: Commitment::new(&gate.commitment_key, exchange, Part::Reply),
             keeping: Keeping::new(gate.config.audit.payload_bytes),
             reply_entities: BTreeMap::new(),
+            trace: None,
         }
     }
 
@@ -257,10 +272,10 @@ impl Draft {
     }
 
     /// Runs a stage that does not wait, and notes how long it took.
-    pub fn time<T>(&self, stage: Stage, run: impl FnOnce() -> T) -> T {
+    pub fn time<T>(&mut self, stage: Stage, run: impl FnOnce() -> T) -> T {
         let started = Instant::now();
         let outcome = run();
-        self.metrics.stage(stage, started.elapsed());
+        self.took(stage, started);
         outcome
     }
 
@@ -305,6 +320,7 @@ impl Draft {
     /// Notes how much records keep, and for how long.
     pub fn keep(&mut self, gate: &Gate, keep: Keep<'_>) {
         self.level = keep.level;
+        self.untraceable();
         self.tree = gate.tree_of(&self.actor, keep.class);
     }
 
@@ -440,16 +456,18 @@ pub async fn intend(gate: &Gate, draft: &mut Draft) -> Result<(), Cause> {
     // One that the store did not take in time is on record here all the same, and is not recorded again.
     draft.intended = matches!(recorded, Ok(()) | Err(AuditUnavailable::StoreAway));
     recorded.map_err(|_| Cause::Audit)?;
-    gate.metrics.stage(Stage::Audit, started.elapsed());
+    draft.took(Stage::Audit, started);
     Ok(())
 }
 
 /// Makes the end of an exchange durable, and counts it.
 pub async fn seal(gate: &Gate, draft: &mut Draft, outcome: Outcome) -> Result<(), Cause> {
     let started = Instant::now();
+    draft.answer_ended();
     let seal = draft.seal(outcome);
     let sealed = gate.recorder.record(draft.last_recording(seal)).await;
-    gate.metrics.stage(Stage::Audit, started.elapsed());
+    draft.took(Stage::Audit, started);
+    draft.trace_sealed(outcome, sealed.is_ok());
     gate.metrics.exchange(draft.started.elapsed());
     gate.metrics
         .request(draft.dialect, draft.action().name(), draft.upstream_label());
@@ -483,10 +501,13 @@ pub async fn refused(gate: &Gate, draft: &mut Draft, cause: &Cause) -> Refusal {
         error!(exchange = %draft.exchange, %reason, "a request could not be transformed");
     }
     draft.status = refusal.status;
+    draft.answer_ended();
+    let mut traced = true;
     let stranger = draft.actor.identity == Identity::Unidentified;
     let recorded = match draft.decided.clone() {
         None if stranger && !gate.strangers.take() => {
             gate.metrics.turned_away("unrecorded_stranger");
+            traced = false;
             Ok(())
         }
         None => {
@@ -522,6 +543,9 @@ pub async fn refused(gate: &Gate, draft: &mut Draft, cause: &Cause) -> Refusal {
     if recorded.is_err() {
         error!(exchange = %draft.exchange, code = refusal.code, "a refusal could not be recorded");
         refusal = Cause::Audit.refusal(draft.exchange);
+    }
+    if traced {
+        draft.trace_refused(&refusal, cause.outcome());
     }
     info!(
         exchange = %draft.exchange,

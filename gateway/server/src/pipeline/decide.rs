@@ -36,7 +36,7 @@ pub fn decide(
     draft.keep(gate, keep);
     draft.found_values(&gate.blind_key, decoded, &found.findings);
     draft.decided(gate, rules, &decision);
-    gate.metrics.stage(Stage::Decide, started.elapsed());
+    draft.took(Stage::Decide, started);
     match decision.action {
         // Only a question that has no answer refuses under its own name.
         Action::Block if rules.policy.question(&decision.rule).is_some() => Err(Cause::Unanswered(decision)),

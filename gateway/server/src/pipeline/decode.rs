@@ -120,13 +120,13 @@ pub async fn decode(
             draft.model = body.model().map(str::to_owned);
             draft.stream = body.stream();
             draft.wants_usage = body.asks_for_usage();
-            gate.metrics.stage(Stage::Decode, started.elapsed());
+            draft.took(Stage::Decode, started);
             files = files::read(gate, &draft.actor.user, &mut body, left).await?;
             Content::Known(Arc::new(body))
         }
         None => {
             draft.request(gate, &raw);
-            gate.metrics.stage(Stage::Decode, started.elapsed());
+            draft.took(Stage::Decode, started);
             Content::Unknown(raw)
         }
     };
@@ -204,7 +204,7 @@ async fn call(
         (Some(endpoint), First::Message(message)) => {
             draft.request(gate, &message);
             let mut body = parse(endpoint, Some(kind), message, wire_limits(limits)).await?;
-            gate.metrics.stage(Stage::Decode, started.elapsed());
+            draft.took(Stage::Decode, started);
             decoded.files = files::read(gate, &draft.actor.user, &mut body, left).await?;
             decoded.content = Content::Known(Arc::new(body));
         }

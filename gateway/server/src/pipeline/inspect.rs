@@ -105,7 +105,7 @@ pub async fn inspect(
         Ok(recalled) => run(recalled).await,
         Err(gave_up) => Err(gave_up),
     };
-    draft.metrics.stage(Stage::Inspect, started.elapsed());
+    draft.took(Stage::Inspect, started);
     match outcome {
         Ok((_, Some(missed))) if late != Late::StructuredOnly => Err(Cause::NamesMissed(missed)),
         Ok((findings, missed)) => {

@@ -105,6 +105,10 @@ pub async fn route(
         .as_deref()
         .filter(|_| is_addressed(gate, &upstream, decoded));
     extra.extend(call_headers(draft));
+    if upstream.kind != UpstreamKind::Cloud {
+        extra.extend(draft.trace_header());
+    }
+    draft.asks(gate, &upstream);
     let mut call = call;
     let feed = call.as_mut().and_then(|call| call.feed.take());
     let patience = Duration::from_secs(gate.config.limits.reply_seconds);
@@ -117,6 +121,7 @@ pub async fn route(
     };
     gate.metrics.stage(Stage::Route, started.elapsed());
     draft.routed();
+    draft.answered(response.status().as_u16());
     Ok(Reply::Upstream {
         upstream,
         response,

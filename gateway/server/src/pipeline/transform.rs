@@ -62,6 +62,6 @@ pub fn transform(
         }
     };
     draft.leaves(cleared.0.body());
-    gate.metrics.stage(Stage::Transform, started.elapsed());
+    draft.took(Stage::Transform, started);
     Ok(cleared)
 }

@@ -122,6 +122,7 @@ async fn handshake(
             .as_deref()
             .filter(|_| route::is_addressed(gate, &upstream, &decoded));
         let limits = socket_limits(&gate.config.limits, gate.config.limits.reply_bytes);
+        draft.asks(gate, &upstream);
         let dialling =
             upstream
                 .client
@@ -135,6 +136,7 @@ async fn handshake(
         match reply {
             SocketReply::Open(socket, headers) => Some((*socket, headers)),
             SocketReply::Refused(response) => {
+                draft.answered(response.status().as_u16());
                 let form = endpoint.map_or(Form::Unknown, Form::Same);
                 let reply = Reply::Upstream {
                     upstream,

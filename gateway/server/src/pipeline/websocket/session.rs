@@ -340,6 +340,7 @@ impl Session {
         {
             audit::intend(&gate, draft).await?;
             self.replies.learn(passed.originals);
+            draft.asks(&gate, &self.upstream);
             draft.routed();
             draft.status = 200;
             // What we gave the caller as a model's reasoning no provider signed.
