@@ -13,6 +13,7 @@ mod approver;
 mod desk;
 mod erase;
 mod export;
+mod filter;
 mod hold;
 mod proof;
 mod prove;

@@ -16,19 +16,18 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use cordon_audit::{
-    Body, ExportStarted, Exported, Query, TreeName,
+    Body, ExportStarted, Exported, TreeName,
     export::{self, FilterWords, Format, MAX_MANIFEST_BYTES, Manifest, Selection},
     note::{MAX_NOTE_BYTES, VerifyingKey},
 };
-use cordon_domain::{Action, ExchangeId};
 use tempfile::NamedTempFile;
 use uuid::Uuid;
 
 use super::{
     super::{NO, say},
     desk::{Desk, Who},
+    filter::{Filter, Sought},
     proof::key,
-    search::{moment, word},
 };
 use crate::{audit_room::checkpoint_key, installation::Installation};
 
@@ -52,51 +51,14 @@ pub(super) struct Export {
     /// With --check: the log's key, `name+id+base64`, or a file that holds it; this installation's own when it is not given.
     #[arg(long, value_name = "KEY|FILE", requires = "check")]
     key: Option<String>,
-    /// Who asked: a user, or the reference that stands for one in records.
-    #[arg(long)]
-    user: Option<String>,
-    /// From this time on: `2026-11-22` or RFC 3339.
-    #[arg(long, value_name = "TIME")]
-    since: Option<String>,
-    /// Before this time.
-    #[arg(long, value_name = "TIME")]
-    until: Option<String>,
-    /// What was decided: allow, alert, redact, reroute, coach, block.
-    #[arg(long, value_name = "ACTION")]
-    decision: Option<String>,
-    /// The rule that decided.
-    #[arg(long)]
-    rule: Option<String>,
-    /// How it ended: completed, refused, upstream_failed, client_left, internal, unknown.
-    #[arg(long)]
-    outcome: Option<String>,
-    /// An entity type found; a family covers its members.
-    #[arg(long, value_name = "TYPE")]
-    entity: Option<String>,
-    /// The intercepted or tunnelled host.
-    #[arg(long)]
-    host: Option<String>,
-    /// The upstream's name.
-    #[arg(long)]
-    upstream: Option<String>,
-    /// The model asked for or answering.
-    #[arg(long)]
-    model: Option<String>,
-    /// One exchange, by the id that its caller was shown.
-    #[arg(long, value_name = "ID")]
-    exchange: Option<ExchangeId>,
+    #[command(flatten)]
+    filter: Filter,
     /// Records of this tenant alone.
     #[arg(long)]
     tenant: Option<String>,
     /// Records of this retention class alone.
     #[arg(long)]
     class: Option<String>,
-    /// What happened to the gateways and to the audit itself instead of exchanges; as jsonl.
-    #[arg(long, conflicts_with_all = ["user", "decision", "rule", "outcome", "entity", "host", "upstream", "model", "exchange"])]
-    events: bool,
-    /// With --events: heartbeats too.
-    #[arg(long, requires = "events")]
-    heartbeats: bool,
     #[command(flatten)]
     who: Who,
 }
@@ -108,84 +70,37 @@ impl Export {
         }
         let out = self.out.clone().context("--out is missing")?;
         let places = Places::of(&out)?;
-        let mut selection = self.selection()?;
-        let mut filter = self.filter();
-        if self.events && self.format != Format::Jsonl {
-            bail!(export::ExportError::NotOfEvents);
-        }
-        let (format, user) = (self.format, self.user);
-        let desk = self.who.sit_down().await?;
-        if let Some(user) = user {
-            let reference = desk.reference(&user);
-            filter.insert("user".to_owned(), reference.clone());
-            // Who shows no credentials stands in records as they are called.
-            selection.query.actors = vec![user, reference];
-        }
-        let written = write(&desk, &places, &selection, filter, format).await;
-        let left = desk.leave().await;
-        say(&written?);
-        left?;
-        Ok(ExitCode::SUCCESS)
-    }
-
-    fn selection(&self) -> Result<Selection> {
         if self.tenant.is_some() || self.class.is_some() {
             let name = |name: &Option<String>| name.clone().unwrap_or_else(|| "any".to_owned());
             TreeName::new(&name(&self.tenant), &name(&self.class))?;
         }
-        Ok(Selection {
-            query: Query {
-                since: self.since.as_deref().map(moment).transpose()?,
-                until: self.until.as_deref().map(moment).transpose()?,
-                decision: self
-                    .decision
-                    .as_deref()
-                    .map(word::<Action>)
-                    .transpose()
-                    .context("--decision")?,
-                rule: self.rule.clone(),
-                outcome: self
-                    .outcome
-                    .as_deref()
-                    .map(word)
-                    .transpose()
-                    .context("--outcome")?,
-                entity: self.entity.clone(),
-                host: self.host.clone(),
-                upstream: self.upstream.clone(),
-                model: self.model.clone(),
-                exchange: self.exchange,
-                heartbeats: self.heartbeats,
-                ..Query::default()
-            },
-            tenant: self.tenant.clone(),
-            class: self.class.clone(),
-            events: self.events,
-        })
-    }
-
-    /// What is asked for, as record and manifest have it; but for the user, whose reference is put there.
-    fn filter(&self) -> FilterWords {
-        let yes = |is: bool| is.then(|| "yes".to_owned());
-        [
-            ("since", self.since.clone()),
-            ("until", self.until.clone()),
-            ("decision", self.decision.clone()),
-            ("rule", self.rule.clone()),
-            ("outcome", self.outcome.clone()),
-            ("entity", self.entity.clone()),
-            ("host", self.host.clone()),
-            ("upstream", self.upstream.clone()),
-            ("model", self.model.clone()),
-            ("exchange", self.exchange.map(|exchange| exchange.to_string())),
-            ("tenant", self.tenant.clone()),
-            ("class", self.class.clone()),
-            ("events", yes(self.events)),
-            ("heartbeats", yes(self.heartbeats)),
-        ]
-        .into_iter()
-        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
-        .collect()
+        let sought = self.filter.read()?;
+        if sought.events && self.format != Format::Jsonl {
+            bail!(export::ExportError::NotOfEvents);
+        }
+        let desk = self.who.sit_down().await?;
+        let Sought {
+            query,
+            words: mut filter,
+            events,
+            ..
+        } = sought.at(&desk);
+        for (name, value) in [("tenant", &self.tenant), ("class", &self.class)] {
+            if let Some(value) = value {
+                filter.insert(name.to_owned(), value.clone());
+            }
+        }
+        let selection = Selection {
+            query,
+            tenant: self.tenant,
+            class: self.class,
+            events,
+        };
+        let written = write(&desk, &places, &selection, filter, self.format).await;
+        let left = desk.leave().await;
+        say(&written?);
+        left?;
+        Ok(ExitCode::SUCCESS)
     }
 
     fn compare(&self, file: &Path) -> Result<ExitCode> {

@@ -11,7 +11,8 @@ use uuid::Uuid;
 use super::{
     super::{NO, complain, say},
     desk::Who,
-    search::{moment, time_of},
+    filter::moment,
+    search::time_of,
 };
 
 /// Arguments of `cordon audit hold`.

@@ -1,18 +1,19 @@
 //! `cordon audit search`: who sent what, where, under which rule.
 
-use std::{collections::BTreeMap, fmt::Write as _, io::Read as _, process::ExitCode};
+use std::{fmt::Write as _, io::Read as _, process::ExitCode};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use cordon_audit::{
     Asked, BlindKey, Body, Entry, HoldPlaced, Query, Row, Searched, Store, Trust, kept, oversight,
 };
-use cordon_domain::{Action, EntityType, ExchangeId};
-use time::{Date, OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
+use cordon_domain::EntityType;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
     super::{NO, complain, say},
     desk::{Desk, Who},
+    filter::{Filter, Sought},
 };
 
 /// Values that an operator may look up in an hour.
@@ -26,45 +27,8 @@ const MOST_VALUE: u64 = 4096;
 /// Arguments of `cordon audit search`.
 #[derive(Args)]
 pub(super) struct Search {
-    /// Who asked: a user, or the reference that stands for one in records.
-    #[arg(long)]
-    user: Option<String>,
-    /// From this time on: `2026-11-22` or RFC 3339.
-    #[arg(long, value_name = "TIME")]
-    since: Option<String>,
-    /// Before this time.
-    #[arg(long, value_name = "TIME")]
-    until: Option<String>,
-    /// What was decided: allow, alert, redact, reroute, coach, block.
-    #[arg(long, value_name = "ACTION")]
-    decision: Option<String>,
-    /// The rule that decided.
-    #[arg(long)]
-    rule: Option<String>,
-    /// How it ended: completed, refused, upstream_failed, client_left, internal, unknown.
-    #[arg(long)]
-    outcome: Option<String>,
-    /// An entity type found; a family covers its members.
-    #[arg(long, value_name = "TYPE")]
-    entity: Option<String>,
-    /// The intercepted or tunnelled host.
-    #[arg(long)]
-    host: Option<String>,
-    /// The upstream's name.
-    #[arg(long)]
-    upstream: Option<String>,
-    /// The model asked for or answering.
-    #[arg(long)]
-    model: Option<String>,
-    /// One exchange, by the id that its caller was shown.
-    #[arg(long, value_name = "ID")]
-    exchange: Option<ExchangeId>,
-    /// What happened to the gateway itself instead: starts, stops, reloads of policy, authority and trust, and who touched the spool.
-    #[arg(long, conflicts_with_all = ["user", "decision", "rule", "outcome", "entity", "host", "upstream", "model", "exchange"])]
-    events: bool,
-    /// With --events: heartbeats too, whose absence tells when a gateway was away.
-    #[arg(long, requires = "events")]
-    heartbeats: bool,
+    #[command(flatten)]
+    filter: Filter,
     /// With --events: searches of the audit too.
     #[arg(long, requires = "events")]
     searches: bool,
@@ -88,33 +52,18 @@ enum Format {
 }
 
 impl Search {
-    /// What is asked for, as the record of the search has it; but for the user, whose reference is put there.
-    fn filter(&self) -> BTreeMap<String, String> {
-        let text = |value: &Option<String>| value.clone();
-        [
-            ("since", text(&self.since)),
-            ("until", text(&self.until)),
-            ("decision", text(&self.decision)),
-            ("rule", text(&self.rule)),
-            ("outcome", text(&self.outcome)),
-            ("entity", text(&self.entity)),
-            ("host", text(&self.host)),
-            ("upstream", text(&self.upstream)),
-            ("model", text(&self.model)),
-            ("exchange", self.exchange.map(|exchange| exchange.to_string())),
-            ("events", self.events.then(|| "yes".to_owned())),
-        ]
-        .into_iter()
-        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
-        .collect()
-    }
-
     pub(super) async fn run(self) -> Result<ExitCode> {
-        let filter = self.filter();
+        let sought = self.filter.read()?;
         let desk = self.who.sit_down().await?;
+        let Sought {
+            mut query,
+            words,
+            events,
+            ..
+        } = sought.at(&desk);
         let store = desk.store.clone();
         let value = self.value.map(read_value).transpose()?;
-        let value_of = match (&value, &self.entity) {
+        let value_of = match (&value, &query.entity) {
             (Some(_), Some(entity)) => Some(entity.parse::<EntityType>()?),
             _ => None,
         };
@@ -127,21 +76,12 @@ impl Search {
             complain(&format!("{LOOK_UPS} values an hour can be looked up; wait"));
             return Ok(ExitCode::from(NO));
         }
-        let mut recorded = filter;
-        if let Some(user) = &self.user {
-            recorded.insert("user".to_owned(), desk.reference(user));
-        }
         let searched = Searched {
             operator: desk.operator.clone(),
-            filter: recorded,
+            filter: words,
             value_of: value_of.clone(),
         };
         desk.record(Body::Searched(searched)).await?;
-        let actors = match &self.user {
-            // Who shows no credentials stands in records as they are called.
-            Some(user) => vec![user.clone(), desk.reference(user)],
-            None => Vec::new(),
-        };
         desk.leave().await?;
         let within = match (blind, &value_of) {
             (Some(blind), Some(entity)) => {
@@ -149,35 +89,12 @@ impl Search {
             }
             _ => None,
         };
-        let mut query = Query {
-            actors,
-            since: self.since.as_deref().map(moment).transpose()?,
-            until: self.until.as_deref().map(moment).transpose()?,
-            decision: self
-                .decision
-                .as_deref()
-                .map(word::<Action>)
-                .transpose()
-                .context("--decision")?,
-            rule: self.rule,
-            outcome: self
-                .outcome
-                .as_deref()
-                .map(word)
-                .transpose()
-                .context("--outcome")?,
+        if value_of.is_some() {
             // A look-up has said where already.
-            entity: self.entity.filter(|_| value_of.is_none()),
-            host: self.host,
-            upstream: self.upstream,
-            model: self.model,
-            exchange: self.exchange,
-            heartbeats: self.heartbeats,
-            searches: self.searches,
-            limit: 0,
-            after: None,
-        };
-        if self.events {
+            query.entity = None;
+        }
+        query.searches = self.searches;
+        if events {
             query.limit = u32::try_from(self.limit.min(1000)).unwrap_or(1000);
             for entry in cordon_audit::events(&store, &query).await? {
                 say(&match self.format {
@@ -243,25 +160,6 @@ fn read_value(value: String) -> Result<String> {
         "the value is longer than {MOST_VALUE} bytes"
     );
     Ok(read.trim().to_owned())
-}
-
-/// A name as records spell it.
-pub(super) fn word<T: serde::de::DeserializeOwned>(name: &str) -> Result<T> {
-    match serde_json::from_value(serde_json::Value::String(name.to_owned())) {
-        Ok(value) => Ok(value),
-        Err(_) => bail!("`{name}` is not one of the names that records use"),
-    }
-}
-
-/// A day or a moment, in milliseconds since 1970.
-pub(super) fn moment(text: &str) -> Result<u64> {
-    let day = Date::parse(text, format_description!("[year]-[month]-[day]"));
-    let at = match day {
-        Ok(day) => day.midnight().assume_utc(),
-        Err(_) => OffsetDateTime::parse(text, &Rfc3339)
-            .with_context(|| format!("`{text}` is no time; write 2026-11-22 or 2026-11-22T08:30:00Z"))?,
-    };
-    u64::try_from(at.unix_timestamp_nanos() / 1_000_000).context("the time lies before 1970")
 }
 
 /// A question of an exchange for a person.
@@ -439,22 +337,4 @@ fn shown(row: &Row) -> String {
         None => " under way".to_owned(),
     };
     format!("{at} {} {what}{end}", row.exchange)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn days_and_moments_are_read() {
-        assert_eq!(moment("1970-01-02").unwrap(), 86_400_000);
-        assert_eq!(moment("1970-01-01T00:00:01Z").unwrap(), 1000);
-        assert!(moment("yesterday").is_err());
-    }
-
-    #[test]
-    fn names_are_those_of_records() {
-        assert_eq!(word::<Action>("redact").unwrap(), Action::Redact);
-        assert!(word::<Action>("Redact").is_err());
-    }
 }
