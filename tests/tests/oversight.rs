@@ -216,6 +216,11 @@ async fn what_is_kept_is_shown_after_two_agreed_until_it_is_erased() {
 
     // All of it is on record.
     let told = printed(
+    let again = printed(
+        &home,
+        &["audit", "erase", "--subject", USER, "--reason", "asked again"],
+    );
+    assert!(again.contains("no key of theirs is left"), "{again}");
         &home,
         &["audit", "search", "--events", "--searches", "--limit", "1000"],
     );

@@ -6,6 +6,8 @@
 //!
 //! On failure: [`StoreError`]; a row that no version of Cordon wrote is `Garbled`.
 
+use std::collections::BTreeSet;
+
 use cordon_domain::{EntityType, ExchangeId};
 use uuid::Uuid;
 
@@ -114,16 +116,47 @@ impl Keys {
         Ok(found)
     }
 
-    /// Shreds all keys of a subject that were made until `until`, and those of that time that come in later. Says how many were there.
+    /// Tenants under which keys of a subject are there that can be opened, whether they are configured or not.
+    ///
+    /// # Errors
+    /// When a database does not answer or is garbled.
+    pub async fn tenants_of(&self, subject: &str) -> Result<Vec<String>, StoreError> {
+        let mut tenants = BTreeSet::new();
+        for place in self.places() {
+            tenants.extend(tenants_of(place, subject).await?);
+        }
+        Ok(tenants.into_iter().collect())
+    }
+
+    /// Tries whether the databases let themselves be erased from, and changes nothing.
+    ///
+    /// # Errors
+    /// When one does not: most often its role may not.
+    pub async fn may_erase(&self) -> Result<(), StoreError> {
+        for place in self.places() {
+            may_erase(place).await?;
+        }
+        Ok(())
+    }
+
+    /// Shreds all keys of a subject under these tenants that were made until `until`, and those of that time that come in later. Says how many were there.
     ///
     /// # Errors
     /// When a database does not answer; then none of its keys is shredded, and it has to be done again.
-    pub async fn erase(&self, tenant: &str, subject: &str, until: u64) -> Result<usize, StoreError> {
-        let there = self.of(tenant, subject).await?;
-        let there = there.iter().filter(|key| matches!(key, KeptKey::Wrapped(_)));
-        let there = there.count();
+    pub async fn erase(
+        &self,
+        tenants: &[impl AsRef<str> + Sync],
+        subject: &str,
+        until: u64,
+    ) -> Result<usize, StoreError> {
+        let mut there = 0;
+        for tenant in tenants {
+            let keys = self.of(tenant.as_ref(), subject).await?;
+            let shredded = |key: &&KeptKey| matches!(key, KeptKey::Wrapped(it) if it.created_at <= until);
+            there += keys.iter().filter(shredded).count();
+        }
         for place in self.places() {
-            erase(place, tenant, subject, until).await?;
+            erase(place, tenants, subject, until).await?;
         }
         Ok(there)
     }
@@ -155,23 +188,60 @@ async fn keys(store: &Store, which: &'static str, values: Vec<Value>) -> Result<
         .collect()
 }
 
-async fn erase(store: &Store, tenant: &str, subject: &str, until: u64) -> Result<(), StoreError> {
-    let (tenant, subject) = (
-        || Value::Text(tenant.to_owned()),
-        || Value::Text(subject.to_owned()),
-    );
-    let tombstone = Statement {
+/// Tenants under which keys of a subject are there that can be opened.
+async fn tenants_of(store: &Store, subject: &str) -> Result<Vec<String>, StoreError> {
+    // From one tenant to the next by the index, as there are few tenants and many keys.
+    let sql = "WITH RECURSIVE known (tenant) AS (SELECT min(tenant) FROM audit_key \
+               UNION ALL SELECT (SELECT min(k.tenant) FROM audit_key k WHERE k.tenant > known.tenant) FROM known WHERE known.tenant IS NOT NULL) \
+               SELECT tenant FROM known WHERE tenant IS NOT NULL AND EXISTS \
+               (SELECT 1 FROM audit_key k WHERE k.tenant = known.tenant AND k.subject = $1 AND k.wrapped IS NOT NULL) ORDER BY tenant";
+    let rows = store
+        .rows(sql.to_owned(), vec![Value::Text(subject.to_owned())])
+        .await?;
+    rows.iter()
+        .map(|row| row.first().and_then(Value::text).map(str::to_owned))
+        .map(|tenant| tenant.ok_or(StoreError::Garbled("audit_key")))
+        .collect()
+}
+
+/// Tries whether a store lets itself be erased from, and changes nothing.
+async fn may_erase(store: &Store) -> Result<(), StoreError> {
+    // Rights are looked at whether there are rows to change or not.
+    let tombstone = "INSERT INTO audit_erasure (tenant, subject, at) SELECT tenant, subject, at FROM audit_erasure WHERE 1 = 0 \
+                     ON CONFLICT (tenant, subject) DO UPDATE SET at = excluded.at";
+    let shred = "UPDATE audit_key SET wrapped = NULL, name = NULL, erased_at = created_at WHERE 1 = 0";
+    let tried = [tombstone, shred].map(|sql| Statement {
+        sql,
+        values: Vec::new(),
+    });
+    store.change(tried.into()).await
+}
+
+async fn erase(
+    store: &Store,
+    tenants: &[impl AsRef<str> + Sync],
+    subject: &str,
+    until: u64,
+) -> Result<(), StoreError> {
+    let values = |tenant: &str| {
+        vec![
+            Value::Text(tenant.to_owned()),
+            Value::Text(subject.to_owned()),
+            number(until),
+        ]
+    };
+    let tombstones = tenants.iter().map(|tenant| Statement {
         sql: "INSERT INTO audit_erasure (tenant, subject, at) VALUES ($1, $2, $3) \
               ON CONFLICT (tenant, subject) DO UPDATE SET at = excluded.at WHERE audit_erasure.at < excluded.at",
-        values: vec![tenant(), subject(), number(until)],
-    };
-    let shred = Statement {
+        values: values(tenant.as_ref()),
+    });
+    let shred = tenants.iter().map(|tenant| Statement {
         sql: "UPDATE audit_key SET wrapped = NULL, name = NULL, erased_at = $3 \
               WHERE tenant = $1 AND subject = $2 AND created_at <= $3 AND wrapped IS NOT NULL",
-        values: vec![tenant(), subject(), number(until)],
-    };
-    // The tombstone first: whoever takes a key in at the same time waits for it, or is waited for.
-    store.change(vec![tombstone, shred]).await
+        values: values(tenant.as_ref()),
+    });
+    // The tombstones first: whoever takes a key in at the same time waits for them, or is waited for.
+    store.change(tombstones.chain(shred).collect()).await
 }
 
 /// Exchanges that a value was found in, the newest first, with the time of the record.

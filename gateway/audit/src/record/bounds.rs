@@ -28,6 +28,7 @@ const QUESTIONS: usize = 64;
 const SOURCES: usize = 32;
 const FILTERS: usize = 32;
 const APPROVERS: usize = 16;
+const TENANTS: usize = Erased::TENANTS;
 /// What people write of why they do something.
 const REASON_BYTES: usize = 1024;
 /// A name of 255 bytes, and 76 in base64.
@@ -254,13 +255,17 @@ impl Body {
             }
             Self::Erased(Erased {
                 operator,
-                tenant,
                 subject,
+                tenants,
+                ahead,
                 reason,
                 until,
             }) => {
                 bound_operator(operator);
-                bound(tenant, NAME_BYTES);
+                for tenants in [tenants, ahead] {
+                    tenants.truncate(TENANTS);
+                    tenants.iter_mut().for_each(|tenant| bound(tenant, NAME_BYTES));
+                }
                 bound(subject, NAME_BYTES);
                 bound(reason, REASON_BYTES);
                 bound_number(until);
@@ -273,7 +278,9 @@ impl Body {
                 hold: _,
             }) => {
                 bound_operator(operator);
-                bound(tenant, NAME_BYTES);
+                if let Some(tenant) = tenant {
+                    bound(tenant, NAME_BYTES);
+                }
                 bound(subject, NAME_BYTES);
                 bound(reason, REASON_BYTES);
             }

@@ -47,14 +47,23 @@ pub struct Searched {
 pub struct Erased {
     /// By whom.
     pub operator: Operator,
-    /// Whose keys.
-    pub tenant: String,
     /// Whose keys: a reference.
     pub subject: String,
+    /// Tenants under which there were keys of theirs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tenants: Vec<String>,
+    /// Tenants under which there was none; one that comes in later and was made before is not taken in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ahead: Vec<String>,
     /// Why.
     pub reason: String,
     /// Keys made until then, in milliseconds since 1970.
     pub until: u64,
+}
+
+impl Erased {
+    /// Tenants that one record names at most, of each kind.
+    pub const TENANTS: usize = 256;
 }
 
 /// An erasure was asked for and not done.
@@ -62,8 +71,9 @@ pub struct Erased {
 pub struct EraseRefused {
     /// By whom it was asked for.
     pub operator: Operator,
-    /// Whose subject it is.
-    pub tenant: String,
+    /// The tenant that it was asked for; absent when for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
     /// Who was to be erased: a reference.
     pub subject: String,
     /// Why it was asked for.

@@ -484,9 +484,11 @@ async fn erasures(by: &mut impl Look) -> Result<Erasures, StoreError> {
             writer,
             sequence,
         };
-        let last = erasures.entry((it.tenant, it.subject)).or_insert(erasure);
-        if last.until < erasure.until {
-            *last = erasure;
+        for tenant in it.tenants.into_iter().chain(it.ahead) {
+            let last = erasures.entry((tenant, it.subject.clone())).or_insert(erasure);
+            if last.until < erasure.until {
+                *last = erasure;
+            }
         }
     }
     Ok(erasures)

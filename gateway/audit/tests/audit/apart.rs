@@ -91,7 +91,8 @@ async fn record_erasure(recorder: &Recorder, subject: &str, until: u64) {
             user: "auditor".to_owned(),
             claimed: None,
         },
-        tenant: "default".to_owned(),
+        tenants: vec!["default".to_owned()],
+        ahead: Vec::new(),
         subject: subject.to_owned(),
         reason: "they asked".to_owned(),
         until,
@@ -139,7 +140,8 @@ async fn who_has_the_records_has_no_key_and_everything_works_as_beside_them() {
         let (recorder, shipping) = open(two.config("b", Some(two.keys.url()))).await;
         let until = now();
         record_erasure(&recorder, &wrapped.subject, until).await;
-        let (verified, erased) = tokio::join!(two.verify(), keys.erase("default", &wrapped.subject, until));
+        let (verified, erased) =
+            tokio::join!(two.verify(), keys.erase(&["default"], &wrapped.subject, until));
         verified.unwrap();
         assert_eq!(erased.unwrap(), 1);
         let verified = two.verify().await.unwrap();
@@ -152,7 +154,7 @@ async fn who_has_the_records_has_no_key_and_everything_works_as_beside_them() {
             said.contains("was not carried out, or was undone"),
             "{kinds:?} {said}"
         );
-        keys.erase("default", &wrapped.subject, until).await.unwrap();
+        keys.erase(&["default"], &wrapped.subject, until).await.unwrap();
         two.keys
             .execute("DELETE FROM audit_key WHERE wrapped IS NOT NULL")
             .await;
@@ -240,7 +242,7 @@ async fn what_was_beside_the_records_before_goes_on() {
         .reference("ann.canary");
     let until = now();
     record_erasure(&recorder, &reference, until).await;
-    assert_eq!(keys.erase("default", &reference, until).await.unwrap(), 2);
+    assert_eq!(keys.erase(&["default"], &reference, until).await.unwrap(), 2);
     finish(shipping).await;
     assert_eq!(two.verify().await.unwrap().erased, 2);
 }
@@ -279,7 +281,7 @@ async fn an_erasure_and_a_key_that_comes_in_wait_for_each_other() {
             let take = AssertSqlSafe(format!("SELECT audit_take_key({KEY})"));
             if key_first {
                 sqlx::raw_sql(take).execute(&mut *begun).await.unwrap();
-                let erasing = tokio::spawn(async move { keys.erase("default", "p-1", 9).await });
+                let erasing = tokio::spawn(async move { keys.erase(&["default"], "p-1", 9).await });
                 until_somebody_waits(&place, "audit_erasure").await;
                 begun.commit().await.unwrap();
                 erasing.await.unwrap().unwrap();

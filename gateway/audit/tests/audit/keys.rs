@@ -138,13 +138,17 @@ async fn either_store_keeps_what_travels_beside_records_and_forgets_a_subject_fo
 
         // Erased, it stays so: also for a key that was made before and comes in from another spool later.
         let now = u64::try_from(SystemClock.now().unix_timestamp_nanos() / 1_000_000).unwrap();
+        let keys = Keys::new(&store, None);
         assert_eq!(
-            Keys::new(&store, None)
-                .erase("default", &reference, now + 60_000)
-                .await
-                .unwrap(),
-            1
+            keys.tenants_of(&reference).await.unwrap(),
+            ["default"],
+            "{kind:?}"
         );
+        keys.may_erase().await.unwrap();
+        let tenants = ["default", "emea"];
+        assert_eq!(keys.erase(&tenants, &reference, now + 60_000).await.unwrap(), 1);
+        let none = keys.tenants_of(&reference).await.unwrap();
+        assert!(none.is_empty(), "{kind:?} {none:?}");
         let mut config = place.config("b");
         config.sealing = Some(Sealing {
             subjects: Subjects::new(Arc::clone(&files), Arc::new(SystemClock)),
@@ -166,8 +170,9 @@ async fn either_store_keeps_what_travels_beside_records_and_forgets_a_subject_fo
                 user: "auditor".to_owned(),
                 claimed: None,
             },
-            tenant: "default".to_owned(),
             subject: reference.clone(),
+            tenants: Vec::new(),
+            ahead: vec!["emea".to_owned(), "default".to_owned()],
             reason: "they asked".to_owned(),
             until: now + 60_000,
         });
@@ -204,7 +209,8 @@ async fn erased(place: &Place, subject: &str, until: u64) {
             user: "auditor".to_owned(),
             claimed: None,
         },
-        tenant: "default".to_owned(),
+        tenants: vec!["default".to_owned()],
+        ahead: Vec::new(),
         subject: subject.to_owned(),
         reason: "they asked".to_owned(),
         until,
@@ -244,7 +250,7 @@ async fn an_erasure_on_record_is_carried_out_or_verifying_says_that_it_was_not()
         );
         // One that is being carried out meanwhile is waited for.
         let keys = Keys::new(&store, None);
-        let erasing = keys.erase("default", &reference, now);
+        let erasing = keys.erase(&["default"], &reference, now);
         let (verified, erased) = tokio::join!(verify(&store, &none), erasing);
         verified.unwrap();
         assert_eq!(erased.unwrap(), 1);

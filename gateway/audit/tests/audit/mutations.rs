@@ -298,7 +298,8 @@ async fn erase(place: &Place, recorder: &Recorder, subject: &str) {
             user: "auditor".to_owned(),
             claimed: None,
         },
-        tenant: "default".to_owned(),
+        tenants: vec!["default".to_owned()],
+        ahead: Vec::new(),
         subject: subject.to_owned(),
         reason: "they asked".to_owned(),
         until,
@@ -309,7 +310,7 @@ async fn erase(place: &Place, recorder: &Recorder, subject: &str) {
     let store = place.store().await;
     assert_eq!(
         Keys::new(&store, None)
-            .erase("default", subject, until)
+            .erase(&["default"], subject, until)
             .await
             .unwrap(),
         1

@@ -119,13 +119,20 @@ impl Desk {
         Ok(())
     }
 
-    /// Removes records that had their time.
-    pub(super) async fn prune(&self) -> Result<Pruning> {
-        let owner = match &self.config.audit.owner {
+    /// The store by the role that owns its tables, which alone prunes and erases.
+    pub(super) async fn owner(&self) -> Result<Store> {
+        let url = match &self.config.audit.owner {
             Some(url) => url.value().parse().context("audit.owner")?,
             None => audit_room::store_url(&self.config, &self.installation)?,
         };
-        let store = Store::create(&owner).await?;
+        Store::create(&url)
+            .await
+            .with_context(|| format!("the store {url} cannot be opened"))
+    }
+
+    /// Removes records that had their time.
+    pub(super) async fn prune(&self) -> Result<Pruning> {
+        let store = self.owner().await?;
         let pruned = cordon_audit::prune(
             &store,
             self.keys.apart(),
