@@ -154,12 +154,24 @@ async fn what_is_kept_is_shown_after_two_agreed_until_it_is_erased() {
     };
     let approve = |id: &str, name: &str| {
         let key = home.path().join(format!("{name}.key")).display().to_string();
-        home.try_run(&["audit", "reveal", "approve", id, "--key", &key])
+        home.try_run(&["audit", "reveal", "approve", id, "--key", &key, "--as", name])
     };
     assert_eq!(opened(&request).status.code(), Some(1));
     assert!(approve(&request, "ann").status.success());
     assert!(approve(&request, "ann").status.success());
+    // Who asked, by another's key; and one approver by both.
+    let by = |key: &str, name: &str| {
+        let key = home.path().join(format!("{key}.key")).display().to_string();
+        let approve = [
+            "audit", "reveal", "approve", &request, "--key", &key, "--as", name,
+        ];
+        refused(&home, &approve)
+    };
+    let own = by("ann", "cat");
+    assert!(own.contains("cat asked for it"), "{own}");
     assert_eq!(opened(&request).status.code(), Some(1), "one approver twice");
+    let both = by("bob", "ann");
+    assert!(both.contains("ann approved it already"), "{both}");
     assert!(approve(&request, "bob").status.success());
     let others = refused(&home, &["audit", "reveal", "open", &request, "--as", "dan"]);
     assert!(others.contains("cat"), "{others}");

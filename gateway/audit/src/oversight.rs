@@ -1,7 +1,8 @@
 //! Holds and reveals, as the records of them tell: there is no other state of either.
 //!
 //! A hold stands from its record until the record of its release. A reveal is asked for, approved by two people with keys of their own over the hash of the very
-//! record that asks, and may then be opened until it expires, by the one who asked.
+//! record that asks, and may then be opened until it expires, by the one who asked. Two people are two keys of two names, and two operators: whoever holds
+//! another's key file as well as their own is one.
 //!
 //! What is trusted: the approvers' public keys in the configuration, and that the records are what was written, which
 //! [`verify`](crate::verify()) shows. Somebody who writes into the database can take a hold away or add a request; that shows there, and they cannot approve.
@@ -121,7 +122,8 @@ pub struct Reveal {
     pub request: RevealRequested,
     /// The hash of its record, which approvers sign.
     record: EntryHash,
-    approvals: Vec<Signature>,
+    /// Approvals in the order of their records, and by whose process each came.
+    approvals: Vec<(Operator, Signature)>,
     /// How often it was opened.
     pub opened: usize,
 }
@@ -147,6 +149,11 @@ pub enum NotRevealed {
 ///
 /// # Errors
 /// When the store does not answer or is garbled.
+    /// Whoever works here approved it by another key before.
+    #[error(
+        "{0} approved it already by the key {1}; another person has to, who says who they are by `--as` if you share a user"
+    )]
+    SamePerson(String, String),
 pub async fn reveals(store: &Store) -> Result<Vec<Reveal>, StoreError> {
     let told = told(store, "'reveal_requested', 'reveal_approved', 'revealed'", 0).await?;
     let mut reveals: Vec<Reveal> = Vec::new();
@@ -167,7 +174,8 @@ pub async fn reveals(store: &Store) -> Result<Vec<Reveal>, StoreError> {
                 if let Some(at) = of(&mut reveals, approved.reveal)
                     && let Ok(mut lines) = Signature::parse_lines(&format!("{}\n", approved.signature))
                 {
-                    reveals[at].approvals.append(&mut lines);
+                    let by = lines.drain(..).map(|line| (approved.operator.clone(), line));
+                    reveals[at].approvals.extend(by);
                 }
             }
             Body::Revealed(opened) => {
@@ -193,11 +201,17 @@ impl Reveal {
         )
     }
 
-    /// An approver's signature over the request, as a line.
+    /// An approver's signature over the request, as a line. `known` are the keys of those who may approve.
     ///
     /// # Errors
-    /// When the approver is who asked.
-    pub fn approve(&self, key: &SigningKey, at: u64) -> Result<String, NotRevealed> {
+    /// When the approver is who asked, by their key's name or by who works here, or has approved by another key.
+    pub fn approve(
+        &self,
+        key: &SigningKey,
+        operator: &Operator,
+        known: &[VerifyingKey],
+        at: u64,
+    ) -> Result<String, NotRevealed> {
         let approver = key.verifying().name();
         if self.asked(approver) {
             return Err(NotRevealed::OwnRequest(approver.to_owned()));
@@ -208,28 +222,49 @@ impl Reveal {
     /// Whether that is a name of who asked: the system's, or the one that they say they have.
     fn asked(&self, name: &str) -> bool {
         let operator = &self.request.operator;
+        if same(operator, &self.request.operator) {
+            return Err(NotRevealed::OwnRequest(operator.name().to_owned()));
+        }
+        let earlier = self.agreed(known);
+        let other = |(name, by): &&(&str, &Operator)| *name != approver && same(by, operator);
+        if let Some((name, _)) = earlier.iter().find(other) {
+            return Err(NotRevealed::SamePerson(
+                operator.name().to_owned(),
+                (*name).to_owned(),
+            ));
+        }
         name == operator.user || operator.claimed.as_deref() == Some(name)
     }
 
-    /// Approvers, of those that are given, who agreed. Two keys of one name are one approver, and who asked is none.
+    /// Approvers, of those that are given, who agreed, and by whose process. Two keys of one name are one approver, so are two names by one operator, and who
+    /// asked is none.
+    fn agreed<'r>(&'r self, known: &'r [VerifyingKey]) -> Vec<(&'r str, &'r Operator)> {
+        let mut agreed: Vec<(&str, &Operator)> = Vec::new();
+        let Ok(text) = Note::new(self.text()) else {
+            return agreed;
+        };
+        for (operator, signature) in &self.approvals {
+            let mut note = text.clone();
+            if note.push(signature.clone()).is_err() {
+                continue;
+            }
+            let Some(key) = known.iter().find(|key| note.vouched_by(key).is_ok()) else {
+                continue;
+            };
+            let counts = |(name, by): &(&str, &Operator)| *name != key.name() && !same(by, operator);
+            if !self.asked(key.name()) && !same(operator, &self.request.operator) && agreed.iter().all(counts)
+            {
+                agreed.push((key.name(), operator));
+            }
+        }
+        agreed
+    }
+
+    /// Names of the approvers, of those that are given, who agreed.
     #[must_use]
     pub fn approvers(&self, known: &[VerifyingKey]) -> Vec<String> {
-        let agreed = |key: &&VerifyingKey| {
-            self.approvals.iter().any(|signature| {
-                let mut note = match Note::new(self.text()) {
-                    Ok(note) => note,
-                    Err(_) => return false,
-                };
-                note.push(signature.clone()).is_ok() && note.vouched_by(key).is_ok()
-            })
-        };
-        let names: BTreeSet<String> = known
-            .iter()
-            .filter(agreed)
-            .map(|key| key.name().to_owned())
-            .filter(|name| !self.asked(name))
-            .collect();
-        names.into_iter().collect()
+        let names: BTreeSet<&str> = self.agreed(known).into_iter().map(|(name, _)| name).collect();
+        names.into_iter().map(str::to_owned).collect()
     }
 
     /// Whether it may be opened now by an operator; who approved.
@@ -264,6 +299,11 @@ impl Reveal {
 /// When the store does not answer or is garbled.
 pub async fn records_of(store: &Store, exchange: ExchangeId) -> Result<Vec<Entry>, StoreError> {
     let sql = "SELECT body FROM audit_record WHERE exchange = $1 ORDER BY at, writer, sequence";
+/// Whether two operators are one person, as far as they say: of one user and one claimed name, or of one name.
+fn same(one: &Operator, other: &Operator) -> bool {
+    one == other || one.name() == other.name()
+}
+
     let rows = store
         .rows(sql.to_owned(), vec![Value::Uuid(exchange.as_uuid())])
         .await?;
@@ -317,42 +357,54 @@ mod tests {
         SigningKey::load_or_create(&dir.path().join("key"), name, Algorithm::Ed25519).unwrap()
     }
 
-    fn approve(reveal: &mut Reveal, key: &SigningKey) {
-        let line = reveal.approve(key, 1).unwrap();
+    fn public(keys: &[SigningKey]) -> Vec<VerifyingKey> {
+        keys.iter().map(|key| key.verifying().clone()).collect()
+    }
+
+    fn sign(reveal: &mut Reveal, key: &SigningKey, by: &Operator) {
+        let line = key.sign(&reveal.text(), 1).to_string();
+        let lines = Signature::parse_lines(&format!("{line}\n")).unwrap();
         reveal
             .approvals
-            .extend(Signature::parse_lines(&format!("{line}\n")).unwrap());
+            .extend(lines.into_iter().map(|line| (by.clone(), line)));
+    }
+
+    /// Approves as the key's own operator.
+    fn approve(reveal: &mut Reveal, key: &SigningKey, known: &[VerifyingKey]) {
+        let by = operator(key.verifying().name());
+        reveal.approve(key, &by, known, 1).unwrap();
+        sign(reveal, key, &by);
     }
 
     #[test]
     fn two_others_approve_before_it_is_opened_in_time_by_who_asked() {
         let keys = [approver("ann"), approver("bob"), approver("cat")];
-        let known: Vec<VerifyingKey> = keys.iter().map(|key| key.verifying().clone()).collect();
+        let known = public(&keys);
         let mut reveal = asked("cat");
         assert_eq!(
             reveal.may_open(&operator("cat"), &known, 1),
             Err(NotRevealed::NotApproved(0))
         );
-        approve(&mut reveal, &keys[0]);
-        approve(&mut reveal, &keys[0]);
+        approve(&mut reveal, &keys[0], &known);
+        approve(&mut reveal, &keys[0], &known);
         assert_eq!(
             reveal.may_open(&operator("cat"), &known, 1),
             Err(NotRevealed::NotApproved(1)),
             "one approver twice"
         );
         assert_eq!(
-            reveal.approve(&keys[2], 1),
+            reveal.approve(&keys[2], &operator("dan"), &known, 1),
             Err(NotRevealed::OwnRequest("cat".into()))
         );
         // A stranger, and an approver of the same name with a key that is not configured.
         for stranger in [approver("dan"), approver("bob")] {
-            approve(&mut reveal, &stranger);
+            approve(&mut reveal, &stranger, &known);
         }
         assert_eq!(
             reveal.may_open(&operator("cat"), &known, 1),
             Err(NotRevealed::NotApproved(1))
         );
-        approve(&mut reveal, &keys[1]);
+        approve(&mut reveal, &keys[1], &known);
         assert_eq!(
             reveal.may_open(&operator("cat"), &known, 1).unwrap(),
             ["ann", "bob"]
@@ -390,13 +442,10 @@ mod tests {
     #[test]
     fn who_asked_does_not_count_even_if_they_sign() {
         let keys = [approver("ann"), approver("cat")];
-        let known: Vec<VerifyingKey> = keys.iter().map(|key| key.verifying().clone()).collect();
+        let known = public(&keys);
         let mut reveal = asked("cat");
-        approve(&mut reveal, &keys[0]);
-        let line = keys[1].sign(&reveal.text(), 1).to_string();
-        reveal
-            .approvals
-            .extend(Signature::parse_lines(&format!("{line}\n")).unwrap());
+        approve(&mut reveal, &keys[0], &known);
+        sign(&mut reveal, &keys[1], &operator("dan"));
         assert_eq!(
             reveal.may_open(&operator("cat"), &known, 1),
             Err(NotRevealed::NotApproved(1))
@@ -406,7 +455,7 @@ mod tests {
     #[test]
     fn another_name_makes_nobody_a_second_person() {
         let keys = [approver("ann"), approver("bob"), approver("cat")];
-        let known: Vec<VerifyingKey> = keys.iter().map(|key| key.verifying().clone()).collect();
+        let known = public(&keys);
         let somebody = Operator {
             user: "cat".to_owned(),
             claimed: Some("somebody".to_owned()),
@@ -414,19 +463,16 @@ mod tests {
         let mut reveal = asked("cat");
         reveal.request.operator = somebody.clone();
         assert_eq!(
-            reveal.approve(&keys[2], 1),
+            reveal.approve(&keys[2], &operator("dan"), &known, 1),
             Err(NotRevealed::OwnRequest("cat".into()))
         );
-        approve(&mut reveal, &keys[0]);
-        let line = keys[2].sign(&reveal.text(), 1).to_string();
-        reveal
-            .approvals
-            .extend(Signature::parse_lines(&format!("{line}\n")).unwrap());
+        approve(&mut reveal, &keys[0], &known);
+        sign(&mut reveal, &keys[2], &operator("dan"));
         assert_eq!(
             reveal.may_open(&somebody, &known, 1),
             Err(NotRevealed::NotApproved(1))
         );
-        approve(&mut reveal, &keys[1]);
+        approve(&mut reveal, &keys[1], &known);
         // Only who asked, by the same names.
         let other = Operator {
             user: "dan".to_owned(),
@@ -439,3 +485,33 @@ mod tests {
         assert!(reveal.may_open(&somebody, &known, 1).is_ok());
     }
 }
+
+    #[test]
+    fn who_holds_anothers_key_too_is_one_person() {
+        let keys = [approver("ann"), approver("bob")];
+        let known = public(&keys);
+        let shared = |claimed: Option<&str>| Operator {
+            user: "root".to_owned(),
+            claimed: claimed.map(str::to_owned),
+        };
+        let mut reveal = asked("cat");
+        reveal.request.operator = shared(Some("cat"));
+        // The asker by another's key, under the same name or by saying it from another user.
+        for by in [shared(Some("cat")), operator("cat")] {
+            let refused = reveal.approve(&keys[0], &by, &known, 1);
+            assert_eq!(refused, Err(NotRevealed::OwnRequest("cat".into())));
+            sign(&mut reveal, &keys[0], &by);
+        }
+        assert!(reveal.approvers(&known).is_empty());
+        // One approver by both keys.
+        sign(&mut reveal, &keys[0], &shared(Some("ann")));
+        assert!(reveal.approve(&keys[0], &shared(Some("ann")), &known, 1).is_ok());
+        assert_eq!(
+            reveal.approve(&keys[1], &shared(Some("ann")), &known, 1),
+            Err(NotRevealed::SamePerson("ann".into(), "ann".into()))
+        );
+        sign(&mut reveal, &keys[1], &shared(Some("ann")));
+        assert_eq!(reveal.approvers(&known), ["ann"]);
+        sign(&mut reveal, &keys[1], &shared(Some("bob")));
+        assert_eq!(reveal.approvers(&known), ["ann", "bob"]);
+    }

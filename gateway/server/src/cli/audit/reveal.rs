@@ -1,7 +1,7 @@
 //! `cordon audit reveal`: what is kept sealed, shown to one person for a reason, for a time, after two others agreed.
 //!
 //! The one who asks cannot approve, and nobody else can open it. Approvers sign with keys of their own over the hash of the record that asks; their public keys are
-//! `audit.approvers` of the configuration. Every step is a record, and opening is on record before anything is shown.
+//! `audit.approvers` of the configuration. Who has approved by one key cannot do so by another, and who asked cannot by another's: they are told by their user and the name they claim. Every step is a record, and opening is on record before anything is shown.
 //!
 //! On failure: exit 1 with what is missing; nothing is shown.
 
@@ -169,12 +169,13 @@ impl Approve {
         let key = SigningKey::load(&self.key)?;
         let desk = self.who.sit_down().await?;
         let asked = asked(&desk, self.reveal).await?;
+        let known = approvers(&desk)?;
         ensure!(
-            approvers(&desk)?.contains(key.verifying()),
+            known.contains(key.verifying()),
             "the key {} is not among `audit.approvers` of the configuration",
             key.verifying()
         );
-        let signature = match asked.approve(&key, desk.now() / 1000) {
+        let signature = match asked.approve(&key, &desk.operator, &known, desk.now() / 1000) {
             Ok(signature) => signature,
             Err(error) => {
                 desk.leave().await?;
