@@ -77,7 +77,8 @@ pub async fn hold_on(store: &Store, subject: &str) -> Result<Option<HoldPlaced>,
     Ok(None)
 }
 
-/// Whether anything of a subject is within a hold's scope. A hold on a subject stands even if nothing of theirs is there yet.
+/// Whether anything of a subject is within a hold's scope. An exchange or a tunnel lasts from the record that opens it to the one that closes it, and is within a
+/// time when any of that is. A hold on a subject stands even if nothing of theirs is there yet.
 async fn touches(store: &Store, scope: &HoldScope, subject: &str) -> Result<bool, StoreError> {
     let HoldScope {
         subject: whose,
@@ -91,7 +92,12 @@ async fn touches(store: &Store, scope: &HoldScope, subject: &str) -> Result<bool
     if whose.is_some() && exchange.is_none() && since.is_none() && until.is_none() {
         return Ok(true);
     }
-    let mut sql = String::from("SELECT 1 FROM audit_record WHERE actor = $1 AND at >= $2 AND at < $3");
+    // One that opened before has to have ended before as well, or else some of it may be within.
+    let mut sql = String::from(
+        "SELECT 1 FROM audit_record o WHERE o.actor = $1 AND o.at < $3 AND (o.at >= $2 OR (o.kind IN ('intent', 'tunnel_opened') \
+         AND NOT EXISTS (SELECT 1 FROM audit_record c WHERE c.exchange = o.exchange AND c.kind IN ('seal', 'tunnel_closed') \
+         AND c.at >= o.at AND c.at < $2)))",
+    );
     let mut values = vec![
         Value::Text(subject.to_owned()),
         number(since.unwrap_or(0)),
@@ -99,7 +105,7 @@ async fn touches(store: &Store, scope: &HoldScope, subject: &str) -> Result<bool
     ];
     if let Some(exchange) = exchange {
         values.push(Value::Uuid(exchange.as_uuid()));
-        sql.push_str(" AND exchange = $4");
+        sql.push_str(" AND o.exchange = $4");
     }
     sql.push_str(" LIMIT 1");
     Ok(!store.rows(sql, values).await?.is_empty())
@@ -143,17 +149,17 @@ pub enum NotRevealed {
     /// The approver asked for it.
     #[error("{0} asked for it, and cannot approve it")]
     OwnRequest(String),
+    /// Whoever works here approved it by another key before.
+    #[error(
+        "{0} approved it already by the key {1}; another person has to, who says who they are by `--as` if you share a user"
+    )]
+    SamePerson(String, String),
 }
 
 /// All reveals that were asked for, the oldest first.
 ///
 /// # Errors
 /// When the store does not answer or is garbled.
-    /// Whoever works here approved it by another key before.
-    #[error(
-        "{0} approved it already by the key {1}; another person has to, who says who they are by `--as` if you share a user"
-    )]
-    SamePerson(String, String),
 pub async fn reveals(store: &Store) -> Result<Vec<Reveal>, StoreError> {
     let told = told(store, "'reveal_requested', 'reveal_approved', 'revealed'", 0).await?;
     let mut reveals: Vec<Reveal> = Vec::new();
@@ -216,12 +222,6 @@ impl Reveal {
         if self.asked(approver) {
             return Err(NotRevealed::OwnRequest(approver.to_owned()));
         }
-        Ok(key.sign(&self.text(), at).to_string())
-    }
-
-    /// Whether that is a name of who asked: the system's, or the one that they say they have.
-    fn asked(&self, name: &str) -> bool {
-        let operator = &self.request.operator;
         if same(operator, &self.request.operator) {
             return Err(NotRevealed::OwnRequest(operator.name().to_owned()));
         }
@@ -233,6 +233,12 @@ impl Reveal {
                 (*name).to_owned(),
             ));
         }
+        Ok(key.sign(&self.text(), at).to_string())
+    }
+
+    /// Whether that is a name of who asked: the system's, or the one that they say they have.
+    fn asked(&self, name: &str) -> bool {
+        let operator = &self.request.operator;
         name == operator.user || operator.claimed.as_deref() == Some(name)
     }
 
@@ -293,17 +299,17 @@ impl Reveal {
     }
 }
 
+/// Whether two operators are one person, as far as they say: of one user and one claimed name, or of one name.
+fn same(one: &Operator, other: &Operator) -> bool {
+    one == other || one.name() == other.name()
+}
+
 /// The records of an exchange, the oldest first.
 ///
 /// # Errors
 /// When the store does not answer or is garbled.
 pub async fn records_of(store: &Store, exchange: ExchangeId) -> Result<Vec<Entry>, StoreError> {
     let sql = "SELECT body FROM audit_record WHERE exchange = $1 ORDER BY at, writer, sequence";
-/// Whether two operators are one person, as far as they say: of one user and one claimed name, or of one name.
-fn same(one: &Operator, other: &Operator) -> bool {
-    one == other || one.name() == other.name()
-}
-
     let rows = store
         .rows(sql.to_owned(), vec![Value::Uuid(exchange.as_uuid())])
         .await?;
@@ -484,7 +490,6 @@ mod tests {
         ));
         assert!(reveal.may_open(&somebody, &known, 1).is_ok());
     }
-}
 
     #[test]
     fn who_holds_anothers_key_too_is_one_person() {
@@ -515,3 +520,4 @@ mod tests {
         sign(&mut reveal, &keys[1], &shared(Some("bob")));
         assert_eq!(reveal.approvers(&known), ["ann", "bob"]);
     }
+}

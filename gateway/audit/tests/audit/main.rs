@@ -11,6 +11,7 @@ mod databases;
 mod durability;
 mod exporting;
 mod feeding;
+mod holds;
 mod keys;
 mod killing;
 mod mutations;
