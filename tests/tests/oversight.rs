@@ -111,6 +111,8 @@ async fn what_is_kept_is_shown_after_two_agreed_until_it_is_erased() {
         let record = home.record(exchange).await;
         let level = &record["opening"]["body"]["payload"]["level"];
         assert!(level == "full" || level == "redacted", "{record:#}");
+        // Where it came from, and not from which machine.
+        assert_eq!(record["opening"]["body"]["peer"], "127.0.0.0:0", "{record:#}");
         assert_eq!(
             &record["closing"]["body"]["payload"]["level"], level,
             "{record:#}"

@@ -70,7 +70,7 @@ impl Scene {
             policy: Some(POLICY_REQUESTED.replace("door == \"proxy\"", "door == \"transparent\"")),
             tunnels: true,
             further: format!(
-                "identity:\n  networks:\n    - {{ network: 198.51.100.0/24, {floor} }}\n    - {{ network: '2001:db8:1::/64', {floor} }}\n"
+                "audit: {{ addresses: full }}\nidentity:\n  networks:\n    - {{ network: 198.51.100.0/24, {floor} }}\n    - {{ network: '2001:db8:1::/64', {floor} }}\n"
             ),
             ..Plan::with_cloud(OnPrem::StandIn(&on_prem), &cloud)
         });

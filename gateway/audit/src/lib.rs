@@ -38,7 +38,9 @@ pub use commitment::{Commitment, CommitmentKey, CommitmentKeyError, Part, keyed_
 mod cipher;
 pub use cipher::{NotOpened, NotSealed};
 
+mod address;
 pub mod payload;
+pub use address::Addresses;
 mod pseudonym;
 pub use pseudonym::Pseudonyms;
 mod subject;

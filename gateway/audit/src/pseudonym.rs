@@ -1,4 +1,4 @@
-//! Who acted, as records tell it: a reference that is the same each time and names nobody.
+//! Who acted, as records tell it: a reference that is the same each time and names nobody, and as much of their address as is wanted.
 //!
 //! Applied by the recorder to every entry before it reaches the spool, so that spool, store and logs of neither hold a name. A reference is
 //! `p-` and 32 hex digits, an HMAC under the installation's key: who has that key can compute the reference of a name that they know, as
@@ -11,13 +11,17 @@ use std::fmt;
 use cordon_domain::{Actor, Identity};
 
 use crate::{
+    address::Addresses,
     commitment::{CommitmentKey, pseudonym},
     record::{Body, Intent, Refused, TunnelOpened, Uninspected},
 };
 
-/// Makes references of names.
+/// Makes references of names, and cuts addresses.
 #[derive(Clone, Debug)]
-pub struct Pseudonyms(CommitmentKey);
+pub struct Pseudonyms {
+    key: CommitmentKey,
+    addresses: Addresses,
+}
 
 /// Whose key payloads are sealed under.
 #[derive(Clone, PartialEq, Eq)]
@@ -42,13 +46,22 @@ impl Pseudonyms {
     /// The references of an installation.
     #[must_use]
     pub fn new(key: CommitmentKey) -> Self {
-        Self(key)
+        Self {
+            key,
+            addresses: Addresses::default(),
+        }
+    }
+
+    /// The same, with as much of addresses beside them.
+    #[must_use]
+    pub fn beside(self, addresses: Addresses) -> Self {
+        Self { addresses, ..self }
     }
 
     /// What stands in records for a user.
     #[must_use]
     pub fn reference(&self, user: &str) -> String {
-        format!("p-{}", pseudonym(&self.0, "actor", user))
+        format!("p-{}", pseudonym(&self.key, "actor", user))
     }
 
     /// What stands in records for somebody: the reference, or what callers without credentials are called.
@@ -74,8 +87,14 @@ impl Pseudonyms {
         }
     }
 
-    /// Puts the reference in the name's place, in every entry that has one, and says whose it is.
+    /// Puts the reference in the name's place, in every entry that has one, cuts the address, and says whose it is.
     pub(crate) fn conceal(&self, body: &mut Body) -> Option<Subject> {
+        if let Body::Intent(Intent { peer, .. })
+        | Body::Refused(Refused { peer, .. })
+        | Body::TunnelOpened(TunnelOpened { peer, .. }) = body
+        {
+            *peer = self.addresses.recorded(*peer);
+        }
         let actor = match body {
             Body::Intent(Intent { actor, .. })
             | Body::Refused(Refused { actor, .. })
@@ -107,10 +126,10 @@ impl Pseudonyms {
         actor.user.clone_from(&subject.reference);
         match &mut actor.identity {
             Identity::Certificate { serial } => {
-                *serial = format!("p-{}", pseudonym(&self.0, "certificate", serial))
+                *serial = format!("p-{}", pseudonym(&self.key, "certificate", serial))
             }
             Identity::Kerberos { principal } => {
-                *principal = format!("p-{}", pseudonym(&self.0, "principal", principal));
+                *principal = format!("p-{}", pseudonym(&self.key, "principal", principal));
             }
             // The public id of a key names nobody without the list of keys.
             Identity::ApiKey { .. }
@@ -131,7 +150,7 @@ mod tests {
 
     #[test]
     fn names_give_way_to_references_and_who_has_none_stays() {
-        let pseudonyms = Pseudonyms::new(CommitmentKey::from_bytes([5; 32]));
+        let pseudonyms = Pseudonyms::new(CommitmentKey::from_bytes([5; 32])).beside(Addresses::Full);
         let mut intent = samples::intent(ExchangeId::new());
         intent.actor.identity = Identity::Kerberos {
             principal: "j.kim@CORP.EXAMPLE".into(),
@@ -146,6 +165,10 @@ mod tests {
         intent.actor = Actor::anonymous_loopback();
         let mut body = Body::Intent(intent.clone());
         assert!(!pseudonyms.conceal(&mut body).unwrap().is_person);
+        assert_eq!(body, Body::Intent(intent.clone()));
+
+        pseudonyms.beside(Addresses::Network).conceal(&mut body);
+        intent.peer = ([127, 0, 0, 0], 0).into();
         assert_eq!(body, Body::Intent(intent));
     }
 }

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use cordon_audit::{
-    AuditConfig, Durability, FileKeys, Pseudonyms, Published, Recorder, Sealing, Sequencing, Shipping, Store,
-    StoreUrl, Subjects, TenantKeys,
+    Addresses, AuditConfig, Durability, FileKeys, Pseudonyms, Published, Recorder, Sealing, Sequencing,
+    Shipping, Store, StoreUrl, Subjects, TenantKeys,
     note::{Algorithm, SigningKey},
 };
 use cordon_domain::Clock;
@@ -57,7 +57,11 @@ pub async fn open(
     audit.retention.clone_from(&config.audit.retention);
     let tenant_keys = tenant_keys(config, installation, &verification.upstreams);
     audit.sealing = Some(Sealing {
-        pseudonyms: Pseudonyms::new(key.commitments()),
+        pseudonyms: Pseudonyms::new(key.commitments()).beside(match config.audit.addresses {
+            config::Addresses::Full => Addresses::Full,
+            config::Addresses::Network => Addresses::Network,
+            config::Addresses::None => Addresses::None,
+        }),
         subjects: Subjects::new(tenant_keys, clock.clone()),
     });
     let (recorder, shipping) = cordon_audit::open(audit, clock).await?;

@@ -26,7 +26,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use self::{
-    audit::{Audit, Durability, Vault},
+    audit::{Addresses, Audit, Durability, Vault},
     delivery::{Delivery, NatsServer, SyslogReceiver, TlsFiles},
     doors::{Hidden, IdentityConfig, Intercept, Listen, Others, Permission},
     files::{Files, Ocr},

@@ -275,7 +275,11 @@ fn actor(actor: &Actor) -> Value {
 }
 
 fn endpoint(peer: &std::net::SocketAddr) -> Value {
-    json!({"ip": peer.ip().to_string(), "port": peer.port()})
+    match peer.port() {
+        // The record has no port, and of the address its network at most.
+        0 => json!({"ip": peer.ip().to_string()}),
+        port => json!({"ip": peer.ip().to_string(), "port": port}),
+    }
 }
 
 fn status(event: &mut Map<String, Value>, id: u64, name: &str) {

@@ -48,6 +48,9 @@ pub struct Audit {
     /// A heartbeat is recorded every so many seconds, so that a silence in the audit shows.
     #[schemars(range(min = 1, max = 86400))]
     pub heartbeat_seconds: u64,
+    /// How much of a caller's address stands in records: all of it (`full`), its network (`network`: the first 24 bits of IPv4, the first 48 of IPv6),
+    /// or nothing (`none`).
+    pub addresses: Addresses,
     /// Bytes of a request, and of a reply, that are kept where a route's level says `redacted` or `full`. What is longer is cut, and the record says so.
     #[schemars(range(min = 1, max = 4_194_304))]
     pub payload_bytes: usize,
@@ -255,6 +258,19 @@ pub enum Durability {
     LocalAndPostgres,
 }
 
+/// How much of a caller's address stands in records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Addresses {
+    /// All of it, and the port.
+    Full,
+    /// Its network.
+    #[default]
+    Network,
+    /// Nothing.
+    None,
+}
+
 /// A company or a department whose records are kept apart.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -279,6 +295,7 @@ impl Default for Audit {
             durability: Durability::Local,
             store_wait_seconds: 5,
             heartbeat_seconds: 60,
+            addresses: Addresses::Network,
             payload_bytes: 1 << 20,
             keys: TenantKeyPlace::default(),
             approvers: Vec::new(),
