@@ -2,6 +2,7 @@
 //! promise of Cordon's.
 //!
 //! - [`cordon`] runs the real binary in a folder of its own, kills it, starts it again.
+//! - [`database`] is a PostgreSQL database of a test's own, with roles.
 //! - [`upstream`] is a provider behind TLS that keeps every byte it got; [`replies`] are what it says.
 //! - [`engine`] is the one on-prem model process that all tests of a file share.
 //! - [`coverage`] has a request of each dialect with a mark in each position.
@@ -21,6 +22,7 @@ pub mod caller;
 pub mod calls;
 pub mod cordon;
 pub mod coverage;
+pub mod database;
 pub mod documents;
 pub mod encodings;
 pub mod engine;

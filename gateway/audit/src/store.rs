@@ -114,6 +114,11 @@ pub enum StoreError {
     /// Its tables cannot be brought up to date.
     #[error("audit store: migration: {0}")]
     Migrate(#[from] MigrateError),
+    /// The role may not read it.
+    #[error(
+        "the role may not read the audit's tables; `SELECT audit_grant(ROLE, 'reader')` by their owner lets it"
+    )]
+    NotReadable,
     /// There is no store in that place.
     #[error("there is no audit store at {0}")]
     NotThere(String),
@@ -349,13 +354,22 @@ impl Store {
         let store = Self::connect(url, holds, false).await?;
         match store.rows(probe.to_owned(), Vec::new()).await {
             Ok(_) => Ok(store),
+            // Refused by PostgreSQL as a right that the role has not.
+            Err(StoreError::Database(sqlx::Error::Database(refused)))
+                if refused.code().as_deref() == Some("42501") =>
+            {
+                Err(StoreError::NotReadable)
+            }
             Err(StoreError::Database(sqlx::Error::Database(_))) => Err(StoreError::NotThere(url.to_string())),
             Err(e) => Err(e),
         }
     }
 
     /// Opens a store that is there, by a role that may add records and need not be able to read any.
-    pub(crate) async fn open_for_writing(url: &StoreUrl) -> Result<Self, StoreError> {
+    ///
+    /// # Errors
+    /// When it cannot be reached.
+    pub async fn open_for_writing(url: &StoreUrl) -> Result<Self, StoreError> {
         Self::connect(url, Holds::Records, false).await
     }
 
@@ -387,6 +401,18 @@ impl Store {
             StoreUrl::Postgres(text) => Kind::Postgres(postgres::Postgres::connect(text, holds).await?),
             StoreUrl::Sqlite(path) => Kind::Sqlite(sqlite::Sqlite::open(path, holds, create).await?),
         }))
+    }
+
+    /// Whether records can be added by this role.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn takes_records(&self) -> Result<bool, StoreError> {
+        match &self.0 {
+            Kind::Postgres(postgres) => postgres.takes_records().await,
+            // Who may not write the file is told so when it is opened.
+            Kind::Sqlite(_) => Ok(true),
+        }
     }
 
     pub(crate) async fn rows(&self, sql: String, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {

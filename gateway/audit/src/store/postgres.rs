@@ -162,6 +162,13 @@ impl Postgres {
         Ok(())
     }
 
+    pub(super) async fn takes_records(&self) -> Result<bool, StoreError> {
+        let takes = sqlx::query_scalar::<_, bool>(
+            "SELECT has_table_privilege('audit_record', 'INSERT') AND has_function_privilege('audit_register(uuid, text, bigint)', 'EXECUTE')",
+        );
+        Ok(takes.fetch_one(&self.pool).await?)
+    }
+
     pub(super) async fn change(&self, statements: Vec<Statement>) -> Result<(), StoreError> {
         let mut connection = self.pool.acquire().await?;
         transact(&mut connection, statements).await

@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use cordon_audit::{
     AuditConfig, Body, OpenError, Operator, Pruning, Pseudonyms, Recorder, Recording, Shipping, SpoolError,
-    Store, TreeName, kept::Keys,
+    Store, StoreUrl, TreeName, kept::Keys,
 };
 use cordon_domain::{Clock, SystemClock};
 use tokio::time::{Instant, sleep};
@@ -65,6 +65,7 @@ impl Who {
             .await
             .with_context(|| format!("the store {url} cannot be read"))?;
         let keys = Keys::new(&store, Box::pin(audit_room::keys_apart(&config)).await?);
+        Box::pin(takes_records(&config, &url)).await?;
         let user = os_user();
         let operator = Operator {
             user: user.clone(),
@@ -102,6 +103,27 @@ impl Who {
             shipping,
         })
     }
+}
+
+/// That records of what is done here can come into the store, so that nobody waits for what cannot be.
+async fn takes_records(config: &Config, store: &StoreUrl) -> Result<()> {
+    let url = match &config.audit.writer {
+        Some(url) => url.value().parse().context("audit.writer")?,
+        None => store.clone(),
+    };
+    if matches!(url, StoreUrl::Sqlite(_)) {
+        return Ok(());
+    }
+    let writer = Store::open_for_writing(&url)
+        .await
+        .with_context(|| format!("the store {url} cannot be opened"))?;
+    let takes = writer.takes_records().await;
+    writer.close().await;
+    ensure!(
+        takes.with_context(|| format!("the store {url} cannot be asked"))?,
+        "what you do is a record, and the role of {url} may add none: set `audit.writer` to one that may, as `SELECT audit_grant(ROLE, 'writer')` makes it"
+    );
+    Ok(())
 }
 
 impl Desk {
