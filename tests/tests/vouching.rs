@@ -19,6 +19,7 @@ use cordon_tests::{
     cordon::{Cordon, Home, OnPrem, Plan},
     program::Program,
     replies::{Deltas, Talk, echo_divided},
+    tls::TestAuthority,
     upstream::Upstream,
 };
 use http::{Request, Response};
@@ -41,11 +42,35 @@ struct Witness {
 
 impl Witness {
     fn start(dir: &Path, listen: &str) -> Self {
+        Self::start_with(dir, listen, &[])
+    }
+
+    /// Behind TLS, with a certificate for a name.
+    fn certified(dir: &Path, authority: &TestAuthority, name: &str) -> Self {
+        let (certificate, key) = authority.pems(&[name]);
+        fs::create_dir_all(dir).expect("a directory");
+        let file = |name: &str, text: String| {
+            fs::write(dir.join(name), text).expect("a file");
+            dir.join(name).display().to_string()
+        };
+        let (certificate, key) = (file("tls.pem", certificate), file("tls.key", key));
+        let mut witness = Self::start_with(
+            dir,
+            "127.0.0.1:0",
+            &["--certificate", &certificate, "--tls-key", &key],
+        );
+        witness.url = witness.url.replace("https://127.0.0.1:", "https://localhost:");
+        assert!(witness.url.starts_with("https://localhost:"), "{}", witness.url);
+        witness
+    }
+
+    fn start_with(dir: &Path, listen: &str, further: &[&str]) -> Self {
         let mut child = Command::new(Places::cordon())
             .args([
                 "audit", "witness", "--json", "--log", LOG, "--listen", listen, "--dir",
             ])
             .arg(dir)
+            .args(further)
             .stdout(Stdio::piped())
             .spawn()
             .expect("the binary can be run");
@@ -372,4 +397,63 @@ async fn a_witness_is_not_shown_another_tree() {
             .then_some(())
     })
     .await;
+}
+
+/// A witness elsewhere is reached by TLS alone, and is who its certificate says.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_witness_is_spoken_to_behind_a_certificate_that_verifies() {
+    let scratch = tempfile::tempdir().expect("a directory");
+    let (ours, others) = (TestAuthority::new(), TestAuthority::new());
+    let dir = |name: &str| scratch.path().join(name);
+    let good = Witness::certified(&dir("good"), &ours, "localhost");
+    let stranger = Witness::certified(&dir("stranger"), &others, "localhost");
+    let misnamed = Witness::certified(&dir("misnamed"), &ours, "elsewhere.example");
+    let on_prem = Upstream::in_place_of_engine().await;
+    on_prem.answer(|seen| echo_divided(seen, Deltas::Whole));
+    let witnesses: Vec<String> = [&good, &stranger, &misnamed]
+        .map(|witness| format!("{{ url: '{}', key: '{}' }}", witness.url, witness.key))
+        .into();
+    let home = Home::new(&Plan {
+        further: format!(
+            "audit:\n  signing_key: log.key\n  checkpoint_seconds: 1\n  witnesses: [{}]\n  publish: [{{ directory: published }}]\n",
+            witnesses.join(", ")
+        ),
+        ..Plan::on(OnPrem::StandIn(&on_prem))
+    });
+    home.write("log.key", PRIVATE);
+    home.write("company-ca.pem", ours.pem());
+    let config = fs::read_to_string(home.path().join("cordon.yaml")).expect("a configuration");
+    let roots = "  other_hosts: refuse\n  extra_roots: [company-ca.pem]\n";
+    home.write("cordon.yaml", &config.replace("  other_hosts: refuse\n", roots));
+    let key = home.key("ann", "staff");
+    let cordon = home.serve().await;
+    ask(&cordon, &key).await;
+    let checkpoint = home.path().join("published").join(TREE).join("checkpoint");
+    until("a cosignature", &cordon, || {
+        fs::read_to_string(&checkpoint)
+            .ok()
+            .filter(|note| note.contains(good.name()))
+    })
+    .await;
+    for witness in [&stranger, &misnamed] {
+        let counted = |outcome: &str| {
+            format!(
+                "kind=\"witness\",name=\"{}\",outcome=\"{outcome}\"",
+                witness.name()
+            )
+        };
+        let failed = counted("failed");
+        let page = cordon
+            .admin_until("/metrics", |reply| reply.text().contains(&failed))
+            .await;
+        assert!(!page.text().contains(&counted("done")), "{}", page.text());
+        let note = fs::read_to_string(&checkpoint).expect("a checkpoint");
+        assert!(!note.contains(witness.name()), "{note}");
+    }
+    let log = cordon.log();
+    // The authorities of tests have one name.
+    for why in ["a signature that does not fit", "for other hosts than the one"] {
+        assert!(log.contains(why), "{why}: {log}");
+    }
+    assert_eq!(cordon.terminate().await, Some(0));
 }
