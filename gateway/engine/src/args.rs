@@ -1,8 +1,12 @@
 //! The command line. Everything is an argument; nothing is read from the environment.
 
+mod model;
+
 use std::{num::NonZeroU32, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use self::model::{LoraFile, ModelFile};
 
 /// Answers chat requests from a language model on this machine, in OpenAI's dialect.
 #[derive(Debug, Parser)]
@@ -37,10 +41,14 @@ pub(crate) enum Command {
 /// What to serve, and where.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Serve {
-    /// Weights, a GGUF file.
+    /// Weights, a GGUF file: `[NAME=]FILE[,slots=N][,ctx=N][,chunk=N][,gpu-layers=N][,keep-alive=SECONDS]`, once for each model. The first is
+    /// meant where a request names none. One with `keep-alive` is loaded when it is first asked for, and put away when nobody has asked for so long.
     // Required, but clap would then ask for it before a subcommand as well.
     #[arg(long, value_name = "FILE")]
-    pub(crate) model: Option<PathBuf>,
+    pub(crate) model: Vec<ModelFile>,
+    /// A LoRA adapter (GGUF) of a model, asked for by its own name: `[MODEL:]NAME=FILE[@SCALE]`.
+    #[arg(long, value_name = "NAME=FILE")]
+    pub(crate) lora: Vec<LoraFile>,
     /// How to run them.
     #[command(flatten)]
     pub(crate) shape: Shape,
@@ -55,13 +63,16 @@ pub(crate) struct Serve {
     /// Unix socket to listen on instead; only its owner may connect.
     #[arg(long, value_name = "PATH")]
     pub(crate) unix: Option<PathBuf>,
-    /// Name that replies carry [default: the file's name].
+    /// Name of the first model [default: the file's name].
     #[arg(long, value_name = "NAME")]
     pub(crate) alias: Option<String>,
     /// Requests that may wait for a slot; more are told to come again (503).
     #[arg(long, value_name = "N", default_value_t = 64)]
     pub(crate) queue: usize,
-    /// Chat template (Jinja) to use instead of the one in the weights.
+    /// Seconds that a request may wait for a slot; then it is told to come again (503).
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) queue_seconds: u64,
+    /// Chat template (Jinja) of the first model to use instead of the one in the weights.
     #[arg(long, value_name = "FILE")]
     pub(crate) chat_template: Option<PathBuf>,
     /// Seconds that answers in progress may take after SIGTERM.
@@ -88,10 +99,27 @@ pub(crate) struct Shape {
     /// Layers held by the GPU; needs a build with `cuda`, `vulkan` or `metal` [default: all].
     #[arg(long, value_name = "N")]
     pub(crate) gpu_layers: Option<u32>,
+    /// How the context's keys and values are kept: `q8_0` takes half of the memory of `f16`, `q4_0` a quarter, at some loss.
+    #[arg(long, value_enum, default_value_t = Keeping::F16)]
+    pub(crate) kv: Keeping,
     /// Prompt tokens taken per step while answers are being decoded: smaller keeps the streams
     /// smoother, larger reads long prompts faster.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(8..=2048))]
     pub(crate) chunk: u32,
+}
+
+/// How keys and values are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Keeping {
+    /// 16 bits a number.
+    #[default]
+    F16,
+    /// About 8 bits a number.
+    #[value(name = "q8_0")]
+    Q8_0,
+    /// About 4 bits a number.
+    #[value(name = "q4_0")]
+    Q4_0,
 }
 
 /// How to log.
@@ -132,6 +160,9 @@ pub(crate) struct Bench {
     /// Tokens that each conversation answers.
     #[arg(long, value_name = "N", default_value_t = 128)]
     pub(crate) answer: usize,
+    /// Folder with llama.cpp's `llama-server` and `llama-batched-bench`, to be measured beside this program over HTTP.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) llama_cpp: Option<PathBuf>,
     /// Times that each is measured; the best counts.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) rounds: u32,
@@ -153,7 +184,7 @@ mod tests {
         let serve =
             Invocation::try_parse_from(["cordon-engine", "--model", "w.gguf", "--slots", "2"]).unwrap();
         assert_eq!(serve.serve.shape.slots, 2);
-        assert_eq!(serve.serve.model.unwrap().as_os_str(), "w.gguf");
+        assert_eq!(serve.serve.model[0].file.as_os_str(), "w.gguf");
         let bench = Invocation::try_parse_from(["cordon-engine", "bench", "--model", "w.gguf"]).unwrap();
         assert!(matches!(bench.command, Some(Command::Bench(_))));
     }

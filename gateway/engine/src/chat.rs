@@ -1,7 +1,7 @@
 //! What a `/v1/chat/completions` request means: messages for the template, and how to answer.
 //!
 //! A parameter that this engine cannot honour and that would change the answer is refused by name
-//! (`n`, `tool_choice`, `grammar`...): ignoring it would answer another question than was
+//! (`modalities`, `functions`, `prediction`...): ignoring it would answer another question than was
 //! asked. Fields that nobody knows are ignored.
 //!
 //! Limits: [`BODY_LIMIT`] bytes, [`MESSAGES`] messages, [`STOPS`] stop texts; depth is bounded by
@@ -11,10 +11,14 @@
 
 use serde_json::{Map, Value};
 
-use crate::{failure::Failure, scheduler::Sampling};
+use crate::{failure::Failure, form::Format, scheduler::Sampling};
 
+pub(crate) mod completion;
 mod format;
 mod messages;
+mod tools;
+
+pub(crate) use self::tools::Tools;
 
 /// Bytes of a request's body.
 pub(crate) const BODY_LIMIT: usize = 16 << 20;
@@ -25,6 +29,8 @@ const STOPS: usize = 16;
 const STOP_LENGTH: usize = 512;
 /// Entries of `logit_bias`.
 const BIASES: usize = 1024;
+/// Answers to one request.
+const CHOICES: i64 = 16;
 /// The most tokens of which `top_logprobs` can ask the probability, as with OpenAI.
 const TOP: i64 = 20;
 
@@ -52,9 +58,17 @@ pub(crate) struct Answering {
     pub(crate) sampling: Sampling,
     pub(crate) answer_limit: Option<usize>,
     pub(crate) stops: Vec<String>,
+    /// Whether the answer goes on to its limit although the model would end it, as other engines have it too.
+    pub(crate) ignore_end: bool,
     pub(crate) reuse: bool,
-    /// The schema that the answer shall follow.
-    pub(crate) schema: Option<Value>,
+    /// The form that the answer shall have, and which field asks for it.
+    pub(crate) format: Option<(Format, &'static str)>,
+    /// What may be called.
+    pub(crate) tools: Tools,
+    /// Whether the answer is a call, written as plain JSON.
+    pub(crate) forced: bool,
+    /// How many answers.
+    pub(crate) choices: u32,
     /// Report the probability of each token, and of so many others in its place.
     pub(crate) report: Option<usize>,
 }
@@ -64,9 +78,17 @@ pub(crate) fn read(body: &[u8], vocabulary: i32, seed: u32) -> Result<Chat, Fail
     let fields = object(body)?;
     let fields = Fields(&fields);
     refuse_unsupported(&fields)?;
+    let mut answering = answering(&fields, vocabulary, seed)?;
+    let mut conversation = messages::read(&fields)?;
+    conversation.tools = answering.tools.definitions.clone();
+    // A call is a form of its own, and whoever forces one gets nothing else.
+    if let Some(schema) = answering.tools.forced.take() {
+        answering.format = Some((Format::Schema(schema), "tools"));
+        answering.forced = true;
+    }
     Ok(Chat {
-        conversation: messages::read(&fields)?,
-        answering: answering(&fields, vocabulary, seed)?,
+        conversation,
+        answering,
     })
 }
 
@@ -92,31 +114,6 @@ fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), Failure> {
             why,
         })
     };
-    if fields.integer("n", 1, i64::MAX)?.is_some_and(|n| n != 1) {
-        return unsupported("n", "one answer a request; send several requests");
-    }
-    for param in [
-        "grammar",
-        "guided_json",
-        "guided_choice",
-        "guided_regex",
-        "guided_grammar",
-        "structured_outputs",
-    ] {
-        if fields.get(param).is_some() {
-            return unsupported(param, "use `response_format` with a JSON schema");
-        }
-    }
-    match fields.get("tool_choice") {
-        None => {}
-        Some(Value::String(choice)) if choice == "auto" || choice == "none" => {}
-        Some(_) => {
-            return unsupported(
-                "tool_choice",
-                "a tool call cannot be forced; use `auto` or `none`",
-            );
-        }
-    }
     if let Some(kinds) = fields.get("modalities")
         && kinds
             .as_array()
@@ -151,6 +148,7 @@ fn answering(fields: &Fields<'_>, vocabulary: i32, seed: u32) -> Result<Answerin
             .integer("seed", i64::MIN, i64::MAX)?
             .map_or(seed, |seed| seed.cast_unsigned() as u32),
         bias: bias(fields, vocabulary)?,
+        never: Vec::new(),
     };
     let stream = fields.flag("stream")?.unwrap_or(false);
     let include_usage = match fields.get("stream_options") {
@@ -169,27 +167,26 @@ fn answering(fields: &Fields<'_>, vocabulary: i32, seed: u32) -> Result<Answerin
         sampling,
         answer_limit: limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
         stops: stops(fields)?,
+        ignore_end: fields.flag("ignore_eos")?.unwrap_or(false),
         reuse: fields.flag("cache_prompt")?.unwrap_or(true),
-        schema: format::read(fields)?,
-        report: report(fields, stream)?,
+        format: format::read(fields)?,
+        tools: tools::read(fields)?,
+        forced: false,
+        choices: fields
+            .integer("n", 1, CHOICES)?
+            .map_or(1, |n| u32::try_from(n).unwrap_or(1)),
+        report: report(fields)?,
     })
 }
 
 /// Of how many tokens in each place the probability is to be told, besides the one that was chosen.
-fn report(fields: &Fields<'_>, stream: bool) -> Result<Option<usize>, Failure> {
+fn report(fields: &Fields<'_>) -> Result<Option<usize>, Failure> {
     let top = fields.integer("top_logprobs", 0, TOP)?;
     if !fields.flag("logprobs")?.unwrap_or(false) {
         return match top {
             Some(1..) => Err(invalid("top_logprobs", "needs `logprobs`")),
             _ => Ok(None),
         };
-    }
-    if stream {
-        // What a stop text holds back belongs to no piece yet when its tokens are known.
-        return Err(Failure::Unsupported {
-            param: "logprobs".to_owned(),
-            why: "probabilities are not reported in a stream; ask without `stream`",
-        });
     }
     Ok(Some(top.map_or(0, |top| usize::try_from(top).unwrap_or(0))))
 }
@@ -351,21 +348,25 @@ mod tests {
         assert_eq!(answering.answer_limit, Some(8));
         assert_eq!(answering.stops, ["a", "b"]);
         assert!(answering.stream && answering.include_usage && !answering.reuse);
-        assert!(answering.schema.is_none() && answering.report.is_none());
+        assert!(answering.format.is_none() && answering.report.is_none());
         let answering = with(json!({
             "logprobs": true, "top_logprobs": 3, "response_format": {"type": "json_object"}
         }))
         .unwrap()
         .answering;
         assert_eq!(answering.report, Some(3));
-        assert!(answering.schema.is_some());
+        assert!(answering.format.is_some());
+        let tool = json!({"type": "function", "function": {"name": "f"}});
+        let answering = with(json!({"tools": [tool], "tool_choice": "required", "n": 3}))
+            .unwrap()
+            .answering;
+        assert!(answering.forced && answering.format.is_some());
+        assert_eq!(answering.choices, 3);
     }
 
     #[test]
     fn what_cannot_be_honoured_is_refused_by_name() {
-        assert_eq!(param(json!({"n": 2})), "n");
-        assert_eq!(param(json!({"logprobs": true, "stream": true})), "logprobs");
-        assert_eq!(param(json!({"grammar": "root ::= \"a\""})), "grammar");
+        assert_eq!(param(json!({"n": 17})), "n");
         assert_eq!(param(json!({"tool_choice": "required"})), "tool_choice");
         assert_eq!(param(json!({"modalities": ["text", "audio"]})), "modalities");
         assert_eq!(param(json!({"functions": []})), "functions");

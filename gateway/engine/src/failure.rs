@@ -16,6 +16,9 @@ pub(crate) enum Failure {
     /// Asked for something that this engine cannot do. Silence would be a lie.
     #[error("`{param}` is not supported by this engine: {why}")]
     Unsupported { param: String, why: &'static str },
+    /// A grammar that is none.
+    #[error("line {line} of `{param}` is not understood")]
+    Grammar { param: String, line: usize },
     /// The prompt does not fit.
     #[error(
         "this conversation has {}{tokens} tokens, and this engine holds at most {limit} for prompt and answer together; shorten it",
@@ -26,6 +29,9 @@ pub(crate) enum Failure {
         exact: bool,
         limit: usize,
     },
+    /// A text to embed does not fit.
+    #[error("a text has {tokens} tokens, and this engine embeds at most {limit} at once; split it")]
+    TextLength { tokens: usize, limit: usize },
     /// The model's chat template does not accept the conversation. `Some` only for words that
     /// stand in the template itself.
     #[error("the model's chat template refuses this conversation{}", .0.as_ref().map(|why| format!(": {why}")).unwrap_or_default())]
@@ -35,8 +41,18 @@ pub(crate) enum Failure {
     #[error("the body did not arrive in time, or not whole")]
     BodyUnreadable,
     /// All slots are taken and the queue is full.
-    #[error("all slots are busy and the queue is full; try again shortly")]
-    Busy,
+    #[error("all slots are busy and the queue is full; try again in about {seconds} s")]
+    Busy { seconds: u32 },
+    /// One account has half of the queue.
+    #[error("too many of your requests are waiting already; try again in about {seconds} s")]
+    TooMany { seconds: u32 },
+    /// None of the names that this engine serves, which are told.
+    #[error("this engine has no such model; it has {0}")]
+    UnknownModel(String),
+    #[error("the model cannot be loaded; the engine's log says why")]
+    ModelDown,
+    #[error("somebody is being answered by the model")]
+    ModelBusy,
     #[error("the model is still being loaded; try again shortly")]
     Loading,
     #[error("the engine is shutting down")]
@@ -57,41 +73,52 @@ impl Failure {
             Self::NotJson { .. }
             | Self::Invalid { .. }
             | Self::Unsupported { .. }
+            | Self::Grammar { .. }
             | Self::ContextLength { .. }
+            | Self::TextLength { .. }
             | Self::Template(_) => 400,
-            Self::NotFound => 404,
+            Self::NotFound | Self::UnknownModel(_) => 404,
+            Self::ModelBusy => 409,
             Self::MethodNotAllowed => 405,
             Self::BodyUnreadable => 408,
             Self::BodyTooLarge { .. } => 413,
+            Self::TooMany { .. } => 429,
             Self::Inference => 500,
-            Self::Busy | Self::Loading | Self::Draining => 503,
+            Self::Busy { .. } | Self::Loading | Self::Draining | Self::ModelDown => 503,
         }
     }
 
     /// Seconds after which asking again makes sense.
     pub(crate) fn retry_after(&self) -> Option<u32> {
         match self {
-            Self::Busy | Self::Loading | Self::Draining => Some(2),
+            Self::Busy { seconds } | Self::TooMany { seconds } => Some(*seconds),
+            Self::Loading | Self::Draining => Some(2),
             _ => None,
         }
     }
 
     /// OpenAI's error object.
     pub(crate) fn body(&self) -> serde_json::Value {
-        let kind = if self.status() < 500 {
-            "invalid_request_error"
-        } else {
-            "server_error"
+        let kind = match self.status() {
+            429 => "rate_limit_error",
+            ..500 => "invalid_request_error",
+            _ => "server_error",
         };
         let (param, code) = match self {
             Self::NotJson { .. } => (None, "invalid_json"),
             Self::Invalid { param, .. } => (Some(param.as_str()), "invalid_value"),
             Self::Unsupported { param, .. } => (Some(param.as_str()), "unsupported_parameter"),
+            Self::Grammar { param, .. } => (Some(param.as_str()), "invalid_grammar"),
             Self::ContextLength { .. } => (Some("messages"), "context_length_exceeded"),
+            Self::TextLength { .. } => (Some("input"), "context_length_exceeded"),
             Self::Template(_) => (Some("messages"), "template_refused"),
             Self::BodyTooLarge { .. } => (None, "body_too_large"),
             Self::BodyUnreadable => (None, "body_unreadable"),
-            Self::Busy => (None, "engine_busy"),
+            Self::Busy { .. } => (None, "engine_busy"),
+            Self::TooMany { .. } => (None, "too_many_waiting"),
+            Self::UnknownModel(_) => (Some("model"), "model_not_found"),
+            Self::ModelDown => (None, "model_unavailable"),
+            Self::ModelBusy => (Some("model"), "model_busy"),
             Self::Loading => (None, "engine_loading"),
             Self::Draining => (None, "engine_draining"),
             Self::NotFound => (None, "not_found"),
@@ -122,7 +149,8 @@ mod tests {
 
     #[test]
     fn only_passing_conditions_invite_another_try() {
-        assert!(Failure::Busy.retry_after().is_some());
+        assert_eq!(Failure::Busy { seconds: 7 }.retry_after(), Some(7));
+        assert_eq!(Failure::TooMany { seconds: 7 }.status(), 429);
         assert!(Failure::Inference.retry_after().is_none());
         assert!(Failure::Template(None).retry_after().is_none());
     }

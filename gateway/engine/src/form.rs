@@ -1,13 +1,15 @@
-//! Answers in a form that the request sets: JSON, or JSON by a schema.
+//! Answers in a form that the request sets: JSON by a schema, a grammar, an expression, one of several texts.
 //!
 //! At each step only tokens that keep the answer within the form can be chosen. The grammar engine is
 //! llguidance and not llama.cpp's own: that one aborts the process where a grammar leads nowhere, and
 //! prints grammars it cannot read to standard error.
 //!
-//! Limits: those of llguidance on the size of a grammar and on the work of one step; [`SCHEMA_BYTES`].
+//! Limits: those of llguidance on the size of a grammar and on the work of one step; [`FORMAT_BYTES`].
 //!
-//! On failure: a schema that cannot be followed gives [`Failure::Unsupported`], which quotes nothing of it;
+//! On failure: a format that cannot be followed gives [`Failure::Unsupported`], which quotes nothing of it;
 //! a step that goes over a limit gives [`FormFailed`], which ends that answer alone.
+
+pub(crate) mod gbnf;
 
 use std::sync::Arc;
 
@@ -22,8 +24,19 @@ use serde_json::{Value, json};
 
 use crate::{failure::Failure, weights::Weights};
 
-/// The largest schema, written out.
-pub(crate) const SCHEMA_BYTES: usize = 256 << 10;
+/// The largest schema or grammar, written out.
+pub(crate) const FORMAT_BYTES: usize = 256 << 10;
+
+/// What a request wants an answer to look like.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Format {
+    /// JSON by a schema.
+    Schema(Value),
+    /// llguidance's own notation.
+    Lark(String),
+    /// A regular expression that the whole answer matches.
+    Regex(String),
+}
 
 /// How llguidance marks tokens that stand for no text.
 const CONTROL_MARK: u8 = 0xFF;
@@ -65,21 +78,27 @@ impl Forms {
         Ok(Self(factory))
     }
 
-    /// The form of a schema.
-    pub(crate) fn of_schema(&self, mut schema: Value) -> Result<Form, Failure> {
-        if let Value::Object(fields) = &mut schema {
-            // On one line: a small model could otherwise go on with blanks for ever.
-            let one_line = json!({
-                "whitespace_flexible": false, "item_separator": ", ?", "key_separator": ": ?",
-            });
-            fields.insert("x-guidance".to_owned(), one_line);
-        }
-        let grammar = TopLevelGrammar::from_json_schema(schema);
+    /// The form that a format describes; `param` is who asked for it.
+    pub(crate) fn of(&self, format: Format, param: &str) -> Result<Form, Failure> {
+        let grammar = match format {
+            Format::Schema(mut schema) => {
+                if let Value::Object(fields) = &mut schema {
+                    // On one line: a small model could otherwise go on with blanks for ever.
+                    let one_line = json!({
+                        "whitespace_flexible": false, "item_separator": ", ?", "key_separator": ": ?",
+                    });
+                    fields.insert("x-guidance".to_owned(), one_line);
+                }
+                TopLevelGrammar::from_json_schema(schema)
+            }
+            Format::Lark(grammar) => TopLevelGrammar::from_lark(grammar),
+            Format::Regex(expression) => TopLevelGrammar::from_regex(&expression),
+        };
         match self.0.create_parser(grammar) {
             Ok(parser) => Ok(Form(Matcher::new(Ok(parser)))),
             Err(_) => Err(Failure::Unsupported {
-                param: "response_format".to_owned(),
-                why: "this schema cannot be followed; it is no valid schema, too large, or uses keywords that are not supported",
+                param: param.to_owned(),
+                why: "it cannot be followed; it is no valid schema, grammar or expression, too large, or uses what is not supported",
             }),
         }
     }
@@ -119,8 +138,12 @@ mod tests {
     /// A vocabulary of single bytes, and what a form lets a writer say who takes the wanted bytes where he
     /// may, else the first that are allowed.
     fn write(schema: Value, wanted: &str) -> Result<String, Failure> {
+        follow(Format::Schema(schema), wanted)
+    }
+
+    fn follow(format: Format, wanted: &str) -> Result<String, Failure> {
         let vocabulary = ApproximateTokEnv::single_byte_env();
-        let mut form = Forms::over(&vocabulary).unwrap().of_schema(schema)?;
+        let mut form = Forms::over(&vocabulary).unwrap().of(format, "response_format")?;
         let mut wanted = wanted.bytes();
         let mut said = Vec::new();
         while !form.is_complete() && said.len() < 500 {
@@ -155,6 +178,23 @@ mod tests {
         let said = write(schema, "{\"a\":false").unwrap();
         let said: Value = serde_json::from_str(&said).unwrap();
         assert_eq!(said, json!({"a": false, "b": [1, 1]}));
+    }
+
+    #[test]
+    fn grammars_and_expressions_are_followed() {
+        let gbnf = |source: &str| Format::Lark(gbnf::to_lark(source).unwrap());
+        let list = "root ::= (\"- \" [a-z]{2,3} \"\\n\"){2}";
+        assert_eq!(follow(gbnf(list), "- ab\n- cde\n").unwrap(), "- ab\n- cde\n");
+        let choice = "root ::= \"yes\" | no-Answer\nno-Answer ::= \"no\"";
+        assert_eq!(follow(gbnf(choice), "no").unwrap(), "no");
+        assert_eq!(
+            follow(Format::Regex("[0-9]{4}".to_owned()), "x1y23456")
+                .unwrap()
+                .len(),
+            4
+        );
+        assert!(follow(Format::Regex("(".to_owned()), "").is_err());
+        assert!(follow(Format::Lark("start: nothing".to_owned()), "").is_err());
     }
 
     #[test]

@@ -10,12 +10,11 @@ const SECONDS: &[f64] = &[
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0,
 ];
 
-/// All counters and gauges of the process.
+/// All counters and gauges of a model.
 ///
 /// `waiting` and `kept_ratio` are the two signals that a balancer over several engines needs
 /// (queued requests, use of the key-value cache).
 pub(crate) struct Gauges {
-    registry: Registry,
     /// Answers by how they ended.
     pub(crate) answers: IntCounterVec,
     /// Refused requests by error code.
@@ -30,35 +29,41 @@ pub(crate) struct Gauges {
     kept_ratio: Gauge,
     pub(crate) queue_seconds: Histogram,
     pub(crate) first_token_seconds: Histogram,
+    pub(crate) between_tokens_seconds: Histogram,
     pub(crate) step_seconds: Histogram,
 }
 
 impl Gauges {
-    /// Registered and at zero. Fails only if two had the same name.
-    pub(crate) fn new() -> prometheus::Result<Self> {
-        let registry = Registry::new_custom(Some("cordon_engine".to_owned()), None)?;
+    /// What all models' are registered with.
+    pub(crate) fn registry() -> prometheus::Result<Registry> {
+        Registry::new_custom(Some("cordon_engine".to_owned()), None)
+    }
+
+    /// Registered and at zero. Fails only if two had the same name and model.
+    pub(crate) fn new(registry: &Registry, model: &str) -> prometheus::Result<Self> {
+        let opts = |name: &str, help: &str| Opts::new(name, help).const_label("model", model);
         let counter = |name: &str, help: &str| -> prometheus::Result<IntCounter> {
-            let made = IntCounter::new(name, help)?;
+            let made = IntCounter::with_opts(opts(name, help))?;
             registry.register(Box::new(made.clone()))?;
             Ok(made)
         };
         let counters = |name: &str, help: &str, label: &str| -> prometheus::Result<IntCounterVec> {
-            let made = IntCounterVec::new(Opts::new(name, help), &[label])?;
+            let made = IntCounterVec::new(opts(name, help), &[label])?;
             registry.register(Box::new(made.clone()))?;
             Ok(made)
         };
         let count = |name: &str, help: &str| -> prometheus::Result<IntGauge> {
-            let made = IntGauge::new(name, help)?;
+            let made = IntGauge::with_opts(opts(name, help))?;
             registry.register(Box::new(made.clone()))?;
             Ok(made)
         };
         let number = |name: &str, help: &str| -> prometheus::Result<Gauge> {
-            let made = Gauge::new(name, help)?;
+            let made = Gauge::with_opts(opts(name, help))?;
             registry.register(Box::new(made.clone()))?;
             Ok(made)
         };
         let seconds = |name: &str, help: &str| -> prometheus::Result<Histogram> {
-            let made = Histogram::with_opts(HistogramOpts::new(name, help).buckets(SECONDS.to_vec()))?;
+            let made = Histogram::with_opts(HistogramOpts::from(opts(name, help)).buckets(SECONDS.to_vec()))?;
             registry.register(Box::new(made.clone()))?;
             Ok(made)
         };
@@ -84,8 +89,8 @@ impl Gauges {
             )?,
             queue_seconds: seconds("queue_seconds", "Wait for a slot.")?,
             first_token_seconds: seconds("first_token_seconds", "From asking to the first token.")?,
+            between_tokens_seconds: seconds("between_tokens_seconds", "Between two tokens of an answer.")?,
             step_seconds: seconds("step_seconds", "One decode step.")?,
-            registry,
         })
     }
 
@@ -96,9 +101,9 @@ impl Gauges {
     }
 
     /// The text that Prometheus scrapes.
-    pub(crate) fn text(&self) -> prometheus::Result<Vec<u8>> {
+    pub(crate) fn text(registry: &Registry) -> prometheus::Result<Vec<u8>> {
         let mut text = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        TextEncoder::new().encode(&registry.gather(), &mut text)?;
         Ok(text)
     }
 }
@@ -109,15 +114,23 @@ mod tests {
 
     #[test]
     fn all_are_registered_under_one_prefix() {
-        let gauges = Gauges::new().unwrap();
+        let registry = Gauges::registry().unwrap();
+        let gauges = Gauges::new(&registry, "a").unwrap();
+        Gauges::new(&registry, "b").unwrap();
         gauges.answers.with_label_values(&["stop"]).inc();
         gauges.set_kept(1, 4);
-        let text = String::from_utf8(gauges.text().unwrap()).unwrap();
+        let text = String::from_utf8(Gauges::text(&registry).unwrap()).unwrap();
         assert!(
-            text.contains("cordon_engine_answers_total{outcome=\"stop\"} 1"),
+            text.contains("cordon_engine_answers_total{model=\"a\",outcome=\"stop\"} 1"),
             "{text}"
         );
-        assert!(text.contains("cordon_engine_kv_cache_usage_ratio 0.25"), "{text}");
-        assert!(text.contains("cordon_engine_requests_waiting 0"), "{text}");
+        assert!(
+            text.contains("cordon_engine_kv_cache_usage_ratio{model=\"a\"} 0.25"),
+            "{text}"
+        );
+        assert!(
+            text.contains("cordon_engine_requests_waiting{model=\"b\"} 0"),
+            "{text}"
+        );
     }
 }

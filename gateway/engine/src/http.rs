@@ -1,6 +1,6 @@
 //! The endpoints: from a request's bytes to a reply's.
 //!
-//! `POST /v1/chat/completions` answers, plain or streamed. `POST /count` takes the same body and
+//! `POST /v1/chat/completions` answers, plain or streamed; `POST /v1/completions` goes on from a text. `POST /count` takes a chat's body and
 //! says how many prompt tokens it is; `POST /apply-template` shows the prompt itself; `POST
 //! /tokenize` turns text into tokens. `GET /v1/models`, `/health`, `/metrics`.
 //!
@@ -14,15 +14,16 @@
 //! On failure: OpenAI's error object with the status of [`Failure::status`]; once a stream has
 //! begun, an `error` event in it, and no `[DONE]`.
 
+mod asking;
 mod chat_completions;
+mod choice;
+mod completions;
+mod embeddings;
 mod events;
 mod inquiries;
+mod letterhead;
 
-use std::{
-    convert::Infallible,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited, combinators::BoxBody};
@@ -36,8 +37,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    chat::BODY_LIMIT, failure::Failure, form::Forms, gauges::Gauges, prompt::Template, scheduler::Scheduler,
-    weights::Weights,
+    chat::BODY_LIMIT,
+    failure::Failure,
+    models::{Chosen, Loaded, Models},
 };
 
 /// A whole body must have arrived by then.
@@ -53,54 +55,43 @@ const BODIES: usize = 64;
 
 /// What the endpoints work with.
 pub(crate) struct Desk {
-    pub(crate) alias: String,
-    pub(crate) gauges: Arc<Gauges>,
-    /// Empty while the weights are being loaded.
-    pub(crate) loaded: OnceLock<Loaded>,
+    pub(crate) models: Arc<Models>,
     pub(crate) draining: CancellationToken,
     bodies: Arc<Semaphore>,
     tokenising: Arc<Semaphore>,
 }
 
-/// A request's body, and its place among those that are held.
+/// A request's body, the model that it asks for, and its place among those that are held.
 pub(crate) struct Held {
     bytes: Bytes,
+    model: Chosen,
     _place: OwnedSemaphorePermit,
-}
-
-/// What is there once the weights are loaded.
-pub(crate) struct Loaded {
-    pub(crate) weights: Arc<Weights>,
-    pub(crate) template: Template,
-    pub(crate) scheduler: Scheduler,
-    /// Made when an answer in a set form is first asked for.
-    pub(crate) forms: OnceLock<Forms>,
-    /// When, in seconds since 1970.
-    pub(crate) since: i64,
 }
 
 impl Desk {
     /// Before anything is loaded.
-    pub(crate) fn new(alias: String, gauges: Arc<Gauges>, draining: CancellationToken) -> Self {
+    pub(crate) fn new(models: Arc<Models>, draining: CancellationToken) -> Self {
         let places = |number| Arc::new(Semaphore::new(number));
         let (bodies, tokenising) = (places(BODIES), places(TOKENISING));
         Self {
-            alias,
-            gauges,
-            loaded: OnceLock::new(),
+            models,
             draining,
             bodies,
             tokenising,
         }
     }
 
-    fn loaded(&self) -> Result<&Loaded, Failure> {
-        self.loaded.get().ok_or(Failure::Loading)
+    fn ready(&self) -> Result<(), Failure> {
+        if self.models.is_ready() {
+            Ok(())
+        } else {
+            Err(Failure::Loading)
+        }
     }
 
     /// Runs something that takes a while on a thread where it holds up no other connection.
     async fn aside<T: Send + 'static>(
-        self: &Arc<Self>,
+        &self,
         body: Held,
         work: impl FnOnce(&Loaded, &[u8]) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
@@ -108,11 +99,10 @@ impl Desk {
             .acquire_owned()
             .await
             .map_err(|_| Failure::Draining)?;
-        let desk = Arc::clone(self);
         let done = tokio::task::spawn_blocking(move || {
             // Held by the work and not by the caller, who may leave before it is done.
             let _turn = turn;
-            work(desk.loaded()?, &body.bytes)
+            work(&body.model.loaded, &body.bytes)
         });
         let done = done.await;
         done.unwrap_or_else(|error| {
@@ -139,30 +129,57 @@ async fn route(desk: &Arc<Desk>, request: Request<Incoming>) -> Result<Response<
         "/v1/chat/completions" if post => {
             chat_completions::answer(desk, &head.headers, read(desk, body).await?).await
         }
+        "/v1/completions" if post => completions::answer(desk, &head.headers, read(desk, body).await?).await,
+        "/v1/embeddings" | "/embeddings" if post => embeddings::embed(desk, read(desk, body).await?).await,
+        "/v1/rerank" | "/rerank" if post => embeddings::rerank(desk, read(desk, body).await?).await,
         "/count" | "/v1/chat/completions/count" if post => {
             inquiries::count(desk, read(desk, body).await?).await
         }
         "/apply-template" if post => inquiries::apply_template(desk, read(desk, body).await?).await,
         "/tokenize" if post => inquiries::tokenize(desk, read(desk, body).await?).await,
-        "/v1/models" if get => inquiries::models(desk),
-        "/health" if get => Ok(inquiries::health(desk)),
+        "/v1/models" if get => inquiries::models(desk).await,
+        "/models/load" | "/models/unload" if post => {
+            let name = named(&whole(desk, body).await?.0);
+            inquiries::keep(desk, name, head.uri.path() == "/models/load").await
+        }
+        "/health" if get => Ok(inquiries::health(desk).await),
+        "/slots" if get => inquiries::slots(desk).await,
         "/metrics" if get => inquiries::metrics(desk),
         "/v1/chat/completions"
+        | "/v1/completions"
+        | "/v1/embeddings"
+        | "/embeddings"
+        | "/v1/rerank"
+        | "/rerank"
         | "/count"
         | "/v1/chat/completions/count"
         | "/apply-template"
         | "/tokenize"
         | "/v1/models"
+        | "/models/load"
+        | "/models/unload"
         | "/health"
+        | "/slots"
         | "/metrics" => Err(Failure::MethodNotAllowed),
         _ => Err(Failure::NotFound),
     }
 }
 
-/// Reads a whole body, within limits.
+/// Reads a whole body, within limits, and has the model ready that it asks for.
 async fn read(desk: &Desk, body: Incoming) -> Result<Held, Failure> {
+    let (bytes, place) = whole(desk, body).await?;
+    let model = desk.models.choose(named(&bytes).as_deref()).await?;
+    Ok(Held {
+        bytes,
+        model,
+        _place: place,
+    })
+}
+
+/// Reads a whole body, within limits.
+async fn whole(desk: &Desk, body: Incoming) -> Result<(Bytes, OwnedSemaphorePermit), Failure> {
     // Refused before it is sent, where the caller waits for `100 Continue`.
-    desk.loaded()?;
+    desk.ready()?;
     if desk.draining.is_cancelled() {
         return Err(Failure::Draining);
     }
@@ -172,13 +189,19 @@ async fn read(desk: &Desk, body: Incoming) -> Result<Held, Failure> {
         .map_err(|_| Failure::Draining)?;
     let whole = tokio::time::timeout(BODY_TIME, Limited::new(body, BODY_LIMIT).collect()).await;
     match whole {
-        Ok(Ok(body)) => Ok(Held {
-            bytes: body.to_bytes(),
-            _place: place,
-        }),
+        Ok(Ok(body)) => Ok((body.to_bytes(), place)),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Failure::BodyTooLarge { limit: BODY_LIMIT }),
         Ok(Err(_)) | Err(_) => Err(Failure::BodyUnreadable),
     }
+}
+
+/// The model that a body asks for; what is wrong with the body is said by who reads all of it.
+fn named(body: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Named {
+        model: Option<String>,
+    }
+    serde_json::from_slice::<Named>(body).ok()?.model
 }
 
 /// A reply that is one JSON value.
@@ -201,7 +224,7 @@ fn with_type(bytes: Bytes, kind: &'static str) -> Response<Body> {
 fn refuse(desk: &Desk, failure: &Failure) -> Response<Body> {
     let body = failure.body();
     let code = body["error"]["code"].as_str().unwrap_or_default();
-    desk.gauges.refusals.with_label_values(&[code]).inc();
+    desk.models.refused(code);
     let mut response = reply(&body);
     *response.status_mut() =
         StatusCode::from_u16(failure.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -8,7 +8,7 @@
 //! Top down: [`args`] what can be asked for; [`process`] environment, signals, parent; [`serve`]
 //! from nothing to ready to drained; [`http`] the endpoints; [`chat`] a request's meaning;
 //! [`prompt`] chat to tokens; [`scheduler`] who is decoded when; [`form`] answers in a set form;
-//! [`weights`] the model file.
+//! [`models`] which are in memory; [`weights`] a model's file.
 //!
 //! On failure: before ready, one line on stderr and exit code 2; afterwards an OpenAI error object
 //! per request, and exit code 1 if the decode thread is lost, so that the supervisor starts anew.
@@ -27,9 +27,15 @@ mod prompt;
 
 mod form;
 
+mod embedder;
+
 mod scheduler;
 
+mod speech;
+
 mod weights;
+
+mod models;
 
 mod bench;
 mod gauges;

@@ -5,13 +5,14 @@
 //! letters, so that no tool result or pasted mail can end its turn and speak as the system.
 //! [`guard`] says how.
 //!
-//! Nothing is invented: tools reach the model only through a template that knows them.
+//! Tools reach the model through the template, where it knows them; else [`taught`] puts them into words.
 //!
 //! On failure: a template that does not compile, or cannot render a greeting, stops the engine at
 //! start; one that refuses a conversation gives [`Failure::Template`].
 
 mod guard;
 mod jinja;
+mod taught;
 
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ use self::{
     guard::{Guard, Guarded},
     jinja::Jinja,
 };
-use crate::{chat::Conversation, failure::Failure, weights::Weights};
+use crate::{chat::Conversation, failure::Failure, speech::Family, weights::Weights};
 
 /// For weights without a template: the form that most small chat models know.
 const CHATML: &str = "{% for message in messages %}\
@@ -35,6 +36,7 @@ const CHATML: &str = "{% for message in messages %}\
 pub(crate) struct Template {
     jinja: Jinja,
     guard: Guard,
+    family: Family,
     knows_tool_role: bool,
     knows_developer_role: bool,
     opening: Option<LlamaToken>,
@@ -76,9 +78,11 @@ impl Template {
             |role: &str| source.contains(&format!("'{role}'")) || source.contains(&format!("\"{role}\""));
         let (knows_tool_role, knows_developer_role) = (names("tool"), names("developer"));
         let guard = Guard::new(control_texts, &source)?;
+        let family = Family::of_template(&source);
         let template = Self {
             jinja: Jinja::new(source, clock).context("the chat template does not compile")?,
             guard,
+            family,
             knows_tool_role,
             knows_developer_role,
             opening: None,
@@ -96,6 +100,11 @@ impl Template {
         Ok(template)
     }
 
+    /// How the model marks calls and reasoning.
+    pub(crate) fn family(&self) -> Family {
+        self.family
+    }
+
     /// The conversation as the model will read it.
     pub(crate) fn render(&self, conversation: Conversation) -> Result<Rendered, Failure> {
         let Conversation {
@@ -103,6 +112,9 @@ impl Template {
             mut tools,
             mut variables,
         } = conversation;
+        if self.family == Family::Taught {
+            taught::teach(&mut messages, &tools, self.knows_tool_role);
+        }
         for message in &mut messages {
             self.settle_role(message);
         }
@@ -153,6 +165,12 @@ impl Rendered {
     /// The text, control tokens written out.
     pub(crate) fn text(&self) -> &str {
         &self.guarded.text
+    }
+
+    /// Whether the model goes on inside of reasoning that the template began.
+    pub(crate) fn thinks(&self) -> bool {
+        let text = self.text().trim_end();
+        text.ends_with("<think>") || text.ends_with("[THINK]")
     }
 
     /// The tokens.
@@ -261,7 +279,7 @@ mod tests {
             .text()
             .to_owned();
         assert!(
-            text.contains("<|im_start|>system\nd") && text.contains("<|im_start|>user\nt"),
+            text.contains("<|im_start|>system\nd") && text.contains("<|im_start|>user\n<tool_response>\nt"),
             "{text}"
         );
         let knowing = template("{# 'tool' 'developer' #}{% for m in messages %}{{ m.role }} {% endfor %}");

@@ -12,9 +12,10 @@
 //! Limits: `slots` conversations, `queue` waiting; more are refused with [`Failure::Busy`].
 //!
 //! On failure: an error of llama.cpp fails the conversations of that step and empties their slots;
-//! after [`FAULTS_IN_A_ROW`] the thread ends, [`Scheduler::lost`] resolves, and the process exits.
+//! after [`FAULTS_IN_A_ROW`] the thread ends, the token given to [`Scheduler::start`] is cancelled, and the process exits.
 
 mod emitter;
+mod fairness;
 mod sampling;
 mod slot;
 mod step;
@@ -31,11 +32,12 @@ use llama_cpp_2::token::LlamaToken;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio_util::sync::CancellationToken;
 
+use self::fairness::{Account, Turns};
 pub(crate) use self::{
     sampling::{Sampling, likeliest},
     step::context_params,
 };
-use crate::{failure::Failure, form::Form, gauges::Gauges, weights::Weights};
+use crate::{args::Keeping, failure::Failure, form::Form, gauges::Gauges, weights::Weights};
 
 /// After so many failed steps with no good one between, the context is given up.
 const FAULTS_IN_A_ROW: u32 = 3;
@@ -59,8 +61,10 @@ pub(crate) struct Ask {
     /// Tell the probability of each token, and of so many others in its place.
     pub(crate) report: Option<usize>,
     /// Only asks with the same salt share what was decoded: otherwise one employee could tell from
-    /// response times and cached counts what another has asked.
-    pub(crate) salt: Option<String>,
+    /// response times and cached counts what another has asked. It is also whom turns are counted to.
+    pub(crate) salt: Account,
+    /// Which of the model's adapters answers. What was decoded with one is of no use to another.
+    pub(crate) adapter: Option<usize>,
     pub(crate) exchange: Option<ExchangeId>,
 }
 
@@ -68,13 +72,19 @@ pub(crate) struct Ask {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Piece {
     /// Whole characters, with no part of a stop text.
-    Text(String),
+    Text {
+        text: String,
+        /// Each token since the last piece, where probabilities were asked for: those of a text that is held back come with it.
+        odds: Vec<Odds>,
+    },
+    /// Nothing was answered, and nothing will be.
+    Refused(Failure),
     /// The last piece. A channel that closes without it says that llama.cpp failed, or that the
     /// engine was stopped.
     Done {
         end: End,
         usage: Usage,
-        /// Each token of the answer, where probabilities were asked for.
+        /// Tokens that came after the last piece of text.
         odds: Vec<Odds>,
     },
 }
@@ -121,6 +131,9 @@ pub(crate) struct Layout {
     pub(crate) threads: u32,
     pub(crate) chunk: u32,
     pub(crate) queue: usize,
+    /// How long an ask may wait for a slot.
+    pub(crate) wait: Duration,
+    pub(crate) kv: Keeping,
 }
 
 /// An ask on its way to a slot.
@@ -138,11 +151,90 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
+    /// In the order they came.
     waiting: VecDeque<Waiting>,
+    turns: Turns,
+    pace: Pace,
     busy: usize,
+    /// The slots as they were before the present step.
+    slots: Vec<Seen>,
     /// When the present step began; none while there is nothing to decode.
     step_began: Option<Instant>,
     stopping: bool,
+}
+
+/// What a slot is at; nothing of what is said in it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) busy: bool,
+    /// Tokens that the context holds for it.
+    pub(crate) kept: usize,
+    /// Of the answer under way.
+    pub(crate) usage: Usage,
+    /// Tokens of its prompt that are still to be read.
+    pub(crate) unread: usize,
+}
+
+/// How fast slots become free.
+#[derive(Default)]
+struct Pace {
+    last: Option<Instant>,
+    /// Seconds between two answers' ends while all slots are busy, smoothed; 0 before there were two.
+    between: f64,
+}
+
+impl Pace {
+    /// An answer ended.
+    fn ended(&mut self, now: Instant) {
+        if let Some(last) = self.last.replace(now) {
+            let span = (now - last).as_secs_f64();
+            self.between = if self.between == 0.0 {
+                span
+            } else {
+                self.between + (span - self.between) / 8.0
+            };
+        }
+    }
+
+    /// Nothing is at work: the time until the next answer says nothing.
+    fn pause(&mut self) {
+        self.last = None;
+    }
+
+    /// Seconds until so many have ended, 1 to 60.
+    fn seconds(&self, answers: usize) -> u32 {
+        // The cast saturates.
+        (self.between * answers as f64).ceil().clamp(1.0, 60.0) as u32
+    }
+}
+
+impl State {
+    /// Takes those out who left, and those who waited too long, whom it tells so.
+    fn tidy(&mut self, wait: Duration, now: Instant) {
+        let seconds = self.pace.seconds(self.waiting.len());
+        let turns = &mut self.turns;
+        self.waiting.retain(|waiting| {
+            let late = now.saturating_duration_since(waiting.since) > wait;
+            if late {
+                let _ = waiting.out.send(Piece::Refused(Failure::Busy { seconds }));
+            }
+            let stays = !late && !waiting.out.is_closed();
+            if !stays {
+                turns.leave(&waiting.ask.salt, false);
+            }
+            stays
+        });
+    }
+
+    /// The ask whose turn it is.
+    fn next(&mut self, slots: usize) -> Option<Waiting> {
+        let accounts = self.waiting.iter().map(|waiting| &waiting.ask.salt);
+        let index = self.turns.next(accounts, slots)?;
+        let waiting = self.waiting.remove(index)?;
+        self.turns.begin(&waiting.ask.salt);
+        self.busy += 1;
+        Some(waiting)
+    }
 }
 
 impl Shared {
@@ -157,27 +249,33 @@ impl Shared {
 pub(crate) struct Scheduler {
     shared: Arc<Shared>,
     layout: Layout,
-    lost: CancellationToken,
     gauges: Arc<Gauges>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Scheduler {
     /// Allocates the context on a thread of its own and waits until it stands.
-    pub(crate) fn start(weights: Arc<Weights>, layout: Layout, gauges: Arc<Gauges>) -> anyhow::Result<Self> {
+    /// `lost` is cancelled when that thread ends without having been told to.
+    pub(crate) fn start(
+        weights: Arc<Weights>,
+        layout: Layout,
+        gauges: Arc<Gauges>,
+        lost: CancellationToken,
+    ) -> anyhow::Result<Self> {
         let shared = Arc::new(Shared {
             state: Mutex::default(),
             changed: Condvar::new(),
         });
-        let lost = CancellationToken::new();
         let (ready, opened) = std::sync::mpsc::channel();
         let thread = std::thread::Builder::new().name("decode".to_owned()).spawn({
             let (shared, gauges) = (Arc::clone(&shared), Arc::clone(&gauges));
             // Cancelled on every way out of the thread, a panic included.
             let guard = lost.clone().drop_guard();
             move || {
-                let _guard = guard;
                 step::run(&weights, layout, &shared, &gauges, &ready);
+                if shared.lock().stopping {
+                    guard.disarm();
+                }
             }
         })?;
         opened
@@ -187,7 +285,6 @@ impl Scheduler {
         Ok(Self {
             shared,
             layout,
-            lost,
             gauges,
             thread: Mutex::new(Some(thread)),
         })
@@ -213,16 +310,20 @@ impl Scheduler {
             if state.stopping {
                 return Err(Failure::Draining);
             }
-            // Those whose callers left while waiting hold no place.
-            state.waiting.retain(|waiting| !waiting.out.is_closed());
+            let since = Instant::now();
+            state.tidy(self.layout.wait, since);
             if state.waiting.len() + state.busy >= self.layout.queue + self.layout.slots as usize {
-                return Err(Failure::Busy);
+                let seconds = state.pace.seconds(state.waiting.len());
+                return Err(Failure::Busy { seconds });
             }
-            state.waiting.push_back(Waiting {
-                ask,
-                out,
-                since: Instant::now(),
-            });
+            // Half of the queue is for others, whoever they are.
+            let own = state.turns.waiting(&ask.salt);
+            if ask.salt.is_some() && own > 0 && own >= self.layout.queue / 2 {
+                let seconds = state.pace.seconds(own);
+                return Err(Failure::TooMany { seconds });
+            }
+            state.turns.arrive(&ask.salt);
+            state.waiting.push_back(Waiting { ask, out, since });
             self.gauges
                 .waiting
                 .set(i64::try_from(state.waiting.len()).unwrap_or(i64::MAX));
@@ -236,21 +337,31 @@ impl Scheduler {
         self.layout.slot_length as usize
     }
 
+    /// Conversations decoded at the same time.
+    pub(crate) fn slot_count(&self) -> usize {
+        self.layout.slots as usize
+    }
+
+    /// CPU threads that decode.
+    pub(crate) fn threads(&self) -> u32 {
+        self.layout.threads
+    }
+
     /// Slots busy and asks waiting, now.
     pub(crate) fn load(&self) -> (usize, usize) {
         let state = self.shared.lock();
         (state.busy, state.waiting.len())
     }
 
+    /// What each slot is at.
+    pub(crate) fn slots(&self) -> Vec<Seen> {
+        self.shared.lock().slots.clone()
+    }
+
     /// Whether the present step takes so long that it will not end.
     pub(crate) fn hangs(&self) -> bool {
         let began = self.shared.lock().step_began;
         began.is_some_and(|began| began.elapsed() > STEP_LIMIT)
-    }
-
-    /// Resolves when the decode thread has ended, wanted or not.
-    pub(crate) fn lost(&self) -> CancellationToken {
-        self.lost.clone()
     }
 
     /// Ends the decode thread after its present step; unfinished answers fail.

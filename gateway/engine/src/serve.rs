@@ -15,12 +15,11 @@ use std::{
     path::{Path, PathBuf},
     pin::pin,
     process::ExitCode,
-    sync::{Arc, OnceLock},
+    sync::Arc,
     time::Duration,
 };
 
 use anyhow::{Context as _, bail};
-use cordon_domain::{Clock as _, SystemClock};
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
@@ -34,13 +33,11 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    args::{Serve, Shape},
+    args::Serve,
     gauges::Gauges,
-    http::{self, Desk, Loaded},
+    http::{self, Desk},
+    models::Models,
     process,
-    prompt::Template,
-    scheduler::{Layout, Scheduler},
-    weights::Weights,
 };
 
 /// Connections at once: far more than slots and queue, since they may be idle.
@@ -50,21 +47,17 @@ const HEAD_TIME: Duration = Duration::from_secs(75);
 
 /// Serves until told to stop.
 pub(crate) fn run(serve: Serve) -> anyhow::Result<ExitCode> {
-    let weights = serve
-        .model
-        .clone()
-        .context("say which weights to load: --model FILE (or see --help)")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()?;
-    let code = runtime.block_on(serve_until_stopped(serve, weights))?;
+    let code = runtime.block_on(serve_until_stopped(serve))?;
     // A thread that still tokenises for a caller who is gone need not be waited for.
     runtime.shutdown_background();
     Ok(code)
 }
 
-async fn serve_until_stopped(serve: Serve, weights: PathBuf) -> anyhow::Result<ExitCode> {
+async fn serve_until_stopped(serve: Serve) -> anyhow::Result<ExitCode> {
     let orphaned = CancellationToken::new();
     if serve.die_with_parent {
         process::watch_parent(orphaned.clone())?;
@@ -73,8 +66,9 @@ async fn serve_until_stopped(serve: Serve, weights: PathBuf) -> anyhow::Result<E
     let listener = Listener::bind(&serve).await?;
     let address = listener.address()?;
     let draining = CancellationToken::new();
-    let gauges = Arc::new(Gauges::new()?);
-    let desk = Arc::new(Desk::new(alias(&serve, &weights), gauges, draining.clone()));
+    let give_up = CancellationToken::new();
+    let models = Arc::new(Models::new(&serve, Gauges::registry()?, give_up.clone())?);
+    let desk = Arc::new(Desk::new(Arc::clone(&models), draining.clone()));
     let connections = TaskTracker::new();
     let accepting = tokio::spawn(accept(
         listener,
@@ -84,17 +78,19 @@ async fn serve_until_stopped(serve: Serve, weights: PathBuf) -> anyhow::Result<E
     ));
 
     let drain = Duration::from_secs(serve.drain);
-    let give_up = CancellationToken::new();
     let mut loading = tokio::task::spawn_blocking({
-        let (desk, give_up) = (Arc::clone(&desk), give_up.clone());
-        move || load(&serve, &weights, &desk, give_up)
+        let models = Arc::clone(&models);
+        move || models.load_first()
     });
-    let lost = tokio::select! {
+    tokio::select! {
         loaded = &mut loading => loaded??,
         () = signals.next() => return Ok(stop_loading(loading, &give_up).await),
         () = orphaned.cancelled() => return Ok(stop_loading(loading, &give_up).await),
     };
+    tracing::info!("ready");
     announce(&address)?;
+    let lost = models.lost.clone();
+    tokio::spawn(Arc::clone(&models).watch(draining.clone()));
     let code = tokio::select! {
         () = signals.next() => {
             tracing::info!("draining");
@@ -119,8 +115,7 @@ async fn serve_until_stopped(serve: Serve, weights: PathBuf) -> anyhow::Result<E
         () = lost.cancelled() => {}
     }
     // Joins the decode thread, so that llama.cpp is at rest when the process tears itself down.
-    let stopping =
-        tokio::task::spawn_blocking(move || desk.loaded.get().map(|loaded| loaded.scheduler.stop()));
+    let stopping = tokio::task::spawn_blocking(move || models.stop());
     let _ = stopping.await;
     // Dropping the listener removes its socket file.
     let _ = accepting.await;
@@ -128,86 +123,10 @@ async fn serve_until_stopped(serve: Serve, weights: PathBuf) -> anyhow::Result<E
 }
 
 /// Ends a load that nobody waits for any more, so that llama.cpp is at rest when the process ends.
-async fn stop_loading(
-    loading: JoinHandle<anyhow::Result<CancellationToken>>,
-    give_up: &CancellationToken,
-) -> ExitCode {
+async fn stop_loading(loading: JoinHandle<anyhow::Result<()>>, give_up: &CancellationToken) -> ExitCode {
     give_up.cancel();
     let _ = loading.await;
     ExitCode::SUCCESS
-}
-
-/// Loads the weights and says so. Gives what tells when the decode thread is lost.
-fn load(
-    serve: &Serve,
-    file: &Path,
-    desk: &Desk,
-    give_up: CancellationToken,
-) -> anyhow::Result<CancellationToken> {
-    let source = serve.chat_template.as_deref().map(read_template).transpose()?;
-    let weights = Arc::new(Weights::load(file, serve.shape.gpu_layers, give_up)?);
-    let template = Template::new(&weights, source, Arc::new(SystemClock))?;
-    let layout = layout(&serve.shape, serve.queue, weights.trained_length());
-    let scheduler = Scheduler::start(Arc::clone(&weights), layout, Arc::clone(&desk.gauges))?;
-    let lost = scheduler.lost();
-    let since = SystemClock.now().unix_timestamp();
-    if desk
-        .loaded
-        .set(Loaded {
-            weights,
-            template,
-            scheduler,
-            forms: OnceLock::new(),
-            since,
-        })
-        .is_err()
-    {
-        bail!("loaded twice");
-    }
-    tracing::info!(
-        slots = layout.slots,
-        slot_length = layout.slot_length,
-        threads = layout.threads,
-        "ready"
-    );
-    Ok(lost)
-}
-
-/// How the context is laid out for what was asked.
-pub(crate) fn layout(shape: &Shape, queue: usize, trained: u32) -> Layout {
-    let asked = shape.ctx.get();
-    let slot_length = if trained > 0 && asked > trained {
-        tracing::warn!(
-            asked,
-            trained,
-            "--ctx is longer than the model was trained for; using what it was trained for"
-        );
-        trained
-    } else {
-        asked
-    };
-    let all =
-        std::thread::available_parallelism().map_or(1, |all| u32::try_from(all.get()).unwrap_or(u32::MAX));
-    let threads = shape.threads.map_or(all, std::num::NonZeroU32::get);
-    Layout {
-        slots: shape.slots,
-        slot_length,
-        threads,
-        chunk: shape.chunk,
-        queue,
-    }
-}
-
-fn read_template(file: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
-}
-
-fn alias(serve: &Serve, weights: &Path) -> String {
-    serve.alias.clone().unwrap_or_else(|| {
-        weights
-            .file_stem()
-            .map_or_else(|| "engine".to_owned(), |stem| stem.to_string_lossy().into_owned())
-    })
 }
 
 /// Where connections come from.

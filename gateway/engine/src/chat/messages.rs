@@ -1,4 +1,4 @@
-//! The conversation of a request: `messages`, `tools` and template variables.
+//! The conversation of a request: `messages` and template variables.
 
 use serde_json::{Map, Value};
 
@@ -25,12 +25,6 @@ pub(super) fn read(fields: &Fields<'_>) -> Result<Conversation, Failure> {
         .enumerate()
         .map(|(at, message)| read_one(at, message))
         .collect::<Result<_, _>>()?;
-    let tools = match fields.get("tools") {
-        None => Value::Null,
-        Some(Value::Array(tools)) if tools.is_empty() => Value::Null,
-        Some(tools @ Value::Array(entries)) if entries.iter().all(Value::is_object) => tools.clone(),
-        Some(_) => return Err(invalid("tools", "must be an array of objects")),
-    };
     let variables = match fields.get("chat_template_kwargs") {
         None => Map::new(),
         Some(Value::Object(variables)) => variables.clone(),
@@ -38,7 +32,7 @@ pub(super) fn read(fields: &Fields<'_>) -> Result<Conversation, Failure> {
     };
     Ok(Conversation {
         messages,
-        tools,
+        tools: Value::Null,
         variables,
     })
 }

@@ -2,33 +2,27 @@
 
 use std::sync::Arc;
 
-use http_body_util::BodyExt;
-use hyper::{
-    HeaderMap, Response,
-    header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue},
-};
-use serde_json::{Value, json};
-use time::OffsetDateTime;
-use tokio::sync::mpsc::UnboundedReceiver;
+use futures_util::future::try_join_all;
+use hyper::{HeaderMap, Response};
+use llama_cpp_2::token::LlamaToken;
+use serde_json::{Map, Value, json};
 
-use super::{Body, Desk, Held, Loaded, events::Events, header, reply, usage};
+use super::{
+    Body, Desk, Held,
+    asking::{self, Whom},
+    choice::{self, Choice, Part},
+    events::{Events, Kind},
+    letterhead::Letterhead,
+    reply, usage,
+};
 use crate::{
     chat::{self, Answering},
     failure::Failure,
-    form::{Form, Forms},
-    scheduler::{Ask, End, Likelihood, Odds, Piece},
+    form::Form,
+    models::Loaded,
+    scheduler::Usage,
+    speech::Speech,
 };
-
-/// Longest salt that is looked at.
-const SALT_LENGTH: usize = 256;
-
-/// What all parts of one reply carry.
-#[derive(Clone, Debug)]
-pub(super) struct Letterhead {
-    pub(super) id: String,
-    pub(super) created: i64,
-    pub(super) model: String,
-}
 
 /// Answers, plain or streamed.
 pub(super) async fn answer(
@@ -36,171 +30,103 @@ pub(super) async fn answer(
     headers: &HeaderMap,
     body: Held,
 ) -> Result<Response<Body>, Failure> {
-    let exchange = header(headers, "x-cordon-exchange").and_then(|id| id.parse().ok());
-    let salt = header(headers, "x-cordon-cache-salt")
-        .filter(|salt| salt.len() <= SALT_LENGTH)
-        .map(str::to_owned);
+    let whom = Whom::of(headers);
+    let model = body.model.clone();
     let Request {
         prompt,
         answering,
-        form,
+        forms,
+        thinks,
     } = desk.aside(body, read).await?;
-    let Answering {
-        stream,
-        include_usage,
-        sampling,
-        answer_limit,
-        stops,
-        reuse,
-        schema: _,
-        report,
-    } = answering;
-    let pieces = desk.loaded()?.scheduler.submit(Ask {
-        prompt,
-        sampling,
-        stops,
-        answer_limit,
-        reuse,
-        form,
-        report,
-        salt,
-        exchange,
-    })?;
-    let letterhead = Letterhead {
-        id: format!("chatcmpl-{}", uuid::Uuid::now_v7().simple()),
-        created: OffsetDateTime::now_utc().unix_timestamp(),
-        model: desk.alias.clone(),
-    };
-    if stream {
-        Ok(streamed(Events::new(pieces, letterhead, include_usage)))
+    let family = model.loaded.template.family();
+    let mut choices = Vec::with_capacity(forms.len());
+    for (number, form) in (0..).zip(forms) {
+        let pieces = whom.ask(&model, &answering, number, prompt.clone(), form)?;
+        let speech = if answering.forced {
+            Speech::forced()
+        } else {
+            Speech::new(family, answering.tools.offered(), thinks)
+        };
+        choices.push(Choice::new(pieces, speech));
+    }
+    let letterhead = Letterhead::new("chatcmpl", &model);
+    let tells_odds = answering.report.is_some();
+    if answering.stream {
+        Events::reply(
+            choices,
+            letterhead,
+            Kind::Chat,
+            answering.include_usage,
+            tells_odds,
+        )
+        .await
     } else {
-        plain(pieces, &letterhead, report.is_some()).await
+        plain(choices, &letterhead, tells_odds).await
     }
 }
 
 /// A request, read.
 struct Request {
-    prompt: Vec<llama_cpp_2::token::LlamaToken>,
+    prompt: Vec<LlamaToken>,
     answering: Answering,
-    form: Option<Form>,
+    /// The form of each answer, as many as are asked for.
+    forms: Vec<Option<Form>>,
+    /// Whether the prompt ends inside of reasoning.
+    thinks: bool,
 }
 
 /// The request's prompt as tokens, and how to answer it.
 fn read(loaded: &Loaded, body: &[u8]) -> Result<Request, Failure> {
     let weights = &loaded.weights;
-    let mut chat = chat::read(body, weights.vocabulary_size(), fresh_seed())?;
+    let mut chat = chat::read(body, weights.vocabulary_size(), asking::fresh_seed())?;
     let rendered = loaded.template.render(chat.conversation)?;
-    // Far too much text is refused without being tokenised.
-    let limit = loaded.scheduler.slot_length();
-    let least = rendered.text().len() / weights.longest_piece();
-    if least > limit {
-        return Err(Failure::ContextLength {
-            tokens: least,
-            exact: false,
-            limit,
-        });
-    }
-    let form = match chat.answering.schema.take() {
-        Some(schema) => Some(forms(loaded)?.of_schema(schema)?),
-        None => None,
-    };
+    asking::bound(loaded, rendered.text())?;
+    let count = chat.answering.choices as usize;
+    let forms = asking::forms(loaded, &mut chat.answering, count)?;
     Ok(Request {
         prompt: rendered.tokens(weights),
+        thinks: rendered.thinks(),
         answering: chat.answering,
-        form,
+        forms,
     })
 }
 
-/// What forms are made from, made at its first use: most engines are never asked for one.
-fn forms(loaded: &Loaded) -> Result<&Forms, Failure> {
-    if let Some(forms) = loaded.forms.get() {
-        return Ok(forms);
-    }
-    let made = Forms::new(&loaded.weights).map_err(|error| {
-        tracing::error!(%error, "answers in a set form are not possible with these weights");
-        Failure::Unsupported {
-            param: "response_format".to_owned(),
-            why: "these weights have no usable vocabulary for it",
-        }
-    })?;
-    // Another request may have been first; both are the same.
-    Ok(loaded.forms.get_or_init(|| made))
-}
-
-fn fresh_seed() -> u32 {
-    // Without randomness from the system the answer is merely the same each time.
-    getrandom::u32().unwrap_or(0)
-}
-
 async fn plain(
-    mut pieces: UnboundedReceiver<Piece>,
+    choices: Vec<Choice>,
     letterhead: &Letterhead,
     tells_odds: bool,
 ) -> Result<Response<Body>, Failure> {
-    let mut text = String::new();
-    loop {
-        match pieces.recv().await {
-            Some(Piece::Text(piece)) => text.push_str(&piece),
-            Some(Piece::Done {
-                end,
-                usage: used,
-                odds,
-            }) => {
-                let logprobs = if tells_odds {
-                    json!({"content": odds.iter().map(told).collect::<Vec<_>>(), "refusal": null})
-                } else {
-                    Value::Null
-                };
-                return Ok(reply(&json!({
-                    "id": letterhead.id,
-                    "object": "chat.completion",
-                    "created": letterhead.created,
-                    "model": letterhead.model,
-                    "choices": [{
-                        "index": 0,
-                        "message": {"role": "assistant", "content": text, "refusal": null},
-                        "logprobs": logprobs,
-                        "finish_reason": finish_reason(end),
-                    }],
-                    "usage": usage(used),
-                })));
+    let wholes = try_join_all(choices.into_iter().map(choice::whole)).await?;
+    let told = |(index, (part, reason, _)): (usize, &(Part, &str, Usage))| {
+        let has_calls = !part.calls.is_empty();
+        let mut message = Map::from_iter([
+            ("role".to_owned(), "assistant".into()),
+            ("content".to_owned(), part.content.as_str().into()),
+            ("refusal".to_owned(), Value::Null),
+        ]);
+        if has_calls {
+            message.insert("tool_calls".to_owned(), part.calls.clone().into());
+            if part.content.is_empty() {
+                message.insert("content".to_owned(), Value::Null);
             }
-            None => return Err(Failure::Inference),
         }
-    }
-}
-
-/// A token of the answer as OpenAI tells it.
-fn told(odds: &Odds) -> Value {
-    let one = |likelihood: &Likelihood| {
-        json!({
-            "token": String::from_utf8_lossy(&likelihood.bytes),
-            // JSON has no infinity; this is OpenAI's word for it.
-            "logprob": likelihood.logprob.max(-9999.0),
-            "bytes": likelihood.bytes,
-        })
+        if !part.reasoning.is_empty() {
+            message.insert("reasoning_content".to_owned(), part.reasoning.as_str().into());
+        }
+        let logprobs = if tells_odds {
+            choice::logprobs(&part.odds)
+        } else {
+            Value::Null
+        };
+        json!({"index": index, "message": message, "logprobs": logprobs, "finish_reason": reason})
     };
-    let mut told = one(&odds.chosen);
-    told["top_logprobs"] = odds.likeliest.iter().map(one).collect();
-    told
-}
-
-fn streamed(events: Events) -> Response<Body> {
-    let mut response = Response::new(events.boxed());
-    response.headers_mut().insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("text/event-stream; charset=utf-8"),
-    );
-    response
-        .headers_mut()
-        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
-/// OpenAI's word for why an answer ended.
-pub(super) fn finish_reason(end: End) -> &'static str {
-    match end {
-        End::Stop => "stop",
-        End::Length => "length",
-    }
+    let used: Vec<Usage> = wholes.iter().map(|(_, _, used)| *used).collect();
+    Ok(reply(&json!({
+        "id": letterhead.id,
+        "object": "chat.completion",
+        "created": letterhead.created,
+        "model": letterhead.model,
+        "choices": wholes.iter().enumerate().map(told).collect::<Vec<_>>(),
+        "usage": usage(choice::sum(&used)),
+    })))
 }

@@ -27,6 +27,8 @@ pub(crate) struct Sampling {
     pub(crate) presence_penalty: f32,
     pub(crate) seed: u32,
     pub(crate) bias: Vec<(i32, f32)>,
+    /// Tokens that are never chosen, in rising order.
+    pub(crate) never: Vec<i32>,
 }
 
 impl Default for Sampling {
@@ -41,6 +43,7 @@ impl Default for Sampling {
             presence_penalty: 0.0,
             seed: 0,
             bias: Vec::new(),
+            never: Vec::new(),
         }
     }
 }
@@ -156,8 +159,8 @@ fn probabilities(
 
 /// In what order tokens are preferred.
 enum Order {
-    /// The likeliest token, found without copying the vocabulary.
-    Likeliest,
+    /// The likeliest token but these, found without copying the vocabulary.
+    Likeliest(Vec<i32>),
     Chain(LlamaSampler),
 }
 
@@ -165,15 +168,22 @@ impl Order {
     fn new(sampling: &Sampling, vocabulary: i32) -> Self {
         let likeliest = sampling.temperature <= 0.0;
         let mut chain = Vec::new();
-        if !sampling.bias.is_empty() {
+        let penalises = sampling.frequency_penalty != 0.0 || sampling.presence_penalty != 0.0;
+        if likeliest && sampling.bias.is_empty() && !penalises {
+            return Self::Likeliest(sampling.never.clone());
+        }
+        if !sampling.bias.is_empty() || !sampling.never.is_empty() {
+            let never = sampling.never.iter().map(|&token| (token, f32::NEG_INFINITY));
             let bias: Vec<_> = sampling
                 .bias
                 .iter()
-                .map(|&(token, by)| LlamaLogitBias::new(LlamaToken(token), by))
+                .copied()
+                .chain(never)
+                .map(|(token, by)| LlamaLogitBias::new(LlamaToken(token), by))
                 .collect();
             chain.push(LlamaSampler::logit_bias(vocabulary, &bias));
         }
-        if sampling.frequency_penalty != 0.0 || sampling.presence_penalty != 0.0 {
+        if penalises {
             chain.push(LlamaSampler::penalties(
                 vocabulary,
                 PENALTY_REACH,
@@ -183,9 +193,6 @@ impl Order {
             ));
         }
         if likeliest {
-            if chain.is_empty() {
-                return Self::Likeliest;
-            }
             chain.push(LlamaSampler::greedy());
             return Self::Chain(LlamaSampler::chain(chain, true));
         }
@@ -205,7 +212,7 @@ impl Order {
 
     fn choose(&mut self, context: &LlamaContext<'_>, at: i32) -> LlamaToken {
         match self {
-            Self::Likeliest => likeliest(context.get_logits_ith(at)),
+            Self::Likeliest(never) => likeliest_but(context.get_logits_ith(at), never),
             // This also tells the chain what was chosen.
             Self::Chain(chain) => chain.sample(context, at),
         }
@@ -213,9 +220,9 @@ impl Order {
 
     fn choose_among(&mut self, candidates: &[(i32, f32)]) -> Option<LlamaToken> {
         match self {
-            Self::Likeliest => candidates
+            Self::Likeliest(never) => candidates
                 .iter()
-                .filter(|(_, logit)| !logit.is_nan())
+                .filter(|(token, logit)| !logit.is_nan() && never.binary_search(token).is_err())
                 .max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))
                 .map(|&(token, _)| LlamaToken(token)),
             Self::Chain(chain) => {
@@ -239,11 +246,22 @@ impl Order {
 
 /// The first of the highest. A number that is none (a fault in the weights) is never the highest.
 pub(crate) fn likeliest(logits: &[f32]) -> LlamaToken {
+    likeliest_but(logits, &[])
+}
+
+/// The first of the highest that is not among `never`, which are in rising order.
+fn likeliest_but(logits: &[f32], never: &[i32]) -> LlamaToken {
     let mut best = (0, f32::NEG_INFINITY);
-    for (index, &logit) in logits.iter().enumerate() {
-        if logit > best.1 {
-            best = (index, logit);
+    let mut from = 0;
+    let ends = never.iter().map(|&token| usize::try_from(token).unwrap_or(0));
+    // What lies between those left out is searched as it stands, without a question at each.
+    for end in ends.chain([logits.len()]) {
+        for (index, &logit) in (from..).zip(logits.get(from..end).unwrap_or_default()) {
+            if logit > best.1 {
+                best = (index, logit);
+            }
         }
+        from = end + 1;
     }
     LlamaToken(i32::try_from(best.0).unwrap_or(0))
 }
@@ -256,7 +274,12 @@ mod tests {
     fn the_first_of_the_highest_is_taken_and_nan_never() {
         assert_eq!(likeliest(&[f32::NAN, 1.0, 3.0, 3.0]).0, 2);
         assert_eq!(likeliest(&[]).0, 0);
-        let among = |candidates: &[(i32, f32)]| Order::Likeliest.choose_among(candidates);
+        let logits = [9.0, 1.0, 3.0, 8.0, 7.0];
+        assert_eq!(likeliest_but(&logits, &[0, 3]).0, 4);
+        assert_eq!(likeliest_but(&logits, &[0, 3, 4]).0, 2);
+        assert_eq!(likeliest_but(&logits, &[0, 1, 2, 4]).0, 3);
+        let among = |candidates: &[(i32, f32)]| Order::Likeliest(vec![10]).choose_among(candidates);
+        assert_eq!(among(&[(8, 1.0), (10, 2.0)]), Some(LlamaToken(8)));
         assert_eq!(among(&[(7, f32::NAN), (8, 1.0), (9, 1.0)]), Some(LlamaToken(8)));
         assert_eq!(among(&[]), None);
     }

@@ -3,17 +3,31 @@
 use std::{sync::PoisonError, sync::mpsc::Sender, time::Instant};
 
 use llama_cpp_2::{
-    context::{LlamaContext, params::LlamaContextParams},
+    context::{
+        LlamaContext,
+        params::{KvCacheType, LlamaContextParams},
+    },
     llama_batch::LlamaBatch,
     token::LlamaToken,
 };
 
-use super::{End, FAULTS_IN_A_ROW, Layout, Likelihood, Odds, Shared, Waiting, sampling::Choice, slot::Slot};
-use crate::{gauges::Gauges, weights::Weights};
+use super::{
+    End, FAULTS_IN_A_ROW, Layout, Likelihood, Odds, Shared, Waiting,
+    sampling::Choice,
+    slot::{Follows, Slot, common},
+};
+use crate::{args::Keeping, gauges::Gauges, weights::Weights};
 
 /// Prompt tokens in a step when nobody's answer is under way. Larger gains little, and a caller who
 /// leaves is noticed between steps.
 const QUIET_CHUNK: u32 = 256;
+
+/// Steps that an adapter has before another's turn: setting one makes llama.cpp plan its work anew.
+const STEPS_OF_AN_ADAPTER: u32 = 8;
+
+/// Tokens that are worth copying from another slot, or waiting for, rather than decoding them again: a copy moves the whole of a
+/// slot's memory, which takes as long as decoding a few dozen tokens.
+const WORTH_COPYING: usize = 64;
 
 /// The body of the decode thread.
 pub(super) fn run(
@@ -56,7 +70,14 @@ pub(crate) fn context_params(layout: &Layout) -> LlamaContextParams {
     // llama.cpp rounds a sequence's room up to this; asking for it makes the sum come out right.
     let room = layout.slot_length.next_multiple_of(256);
     let threads = i32::try_from(layout.threads).unwrap_or(i32::MAX);
+    let kv = match layout.kv {
+        Keeping::F16 => KvCacheType::F16,
+        Keeping::Q8_0 => KvCacheType::Q8_0,
+        Keeping::Q4_0 => KvCacheType::Q4_0,
+    };
     LlamaContextParams::default()
+        .with_type_k(kv)
+        .with_type_v(kv)
         .with_n_ctx(std::num::NonZeroU32::new(room.saturating_mul(layout.slots)))
         .with_n_seq_max(layout.slots)
         .with_kv_unified(false)
@@ -80,6 +101,10 @@ struct Decoder<'w> {
     batch: LlamaBatch<'static>,
     slots: Vec<Slot>,
     steps: u64,
+    /// Answers begun so far.
+    begun: u64,
+    /// The adapter that is set, and for how many steps more it stays while others wait.
+    adapter: (Option<usize>, u32),
     speed: Speed,
 }
 
@@ -108,6 +133,8 @@ impl<'w> Decoder<'w> {
             batch: LlamaBatch::new(batch_length(&layout) as usize, 1),
             slots: (0..layout.slots).map(|_| Slot::empty()).collect(),
             steps: 0,
+            begun: 0,
+            adapter: (None, 0),
             speed: Speed {
                 since: Instant::now(),
                 tokens: 0,
@@ -129,14 +156,19 @@ impl<'w> Decoder<'w> {
                 if state.stopping {
                     return false;
                 }
-                while state.busy < self.slots.len() {
-                    let Some(waiting) = state.waiting.pop_front() else {
-                        break;
-                    };
-                    if !waiting.out.is_closed() {
-                        state.busy += 1;
-                        admitted.push(waiting);
+                for slot in &mut self.slots {
+                    if let Some(work) = &mut slot.work {
+                        let (prompt, answer) = std::mem::take(&mut work.uncharged);
+                        state.turns.charge(&slot.salt, prompt, answer);
                     }
+                }
+                if !state.waiting.is_empty() {
+                    state.tidy(self.layout.wait, Instant::now());
+                }
+                while state.busy < self.slots.len()
+                    && let Some(waiting) = state.next(self.slots.len())
+                {
+                    admitted.push(waiting);
                 }
                 self.gauges
                     .waiting
@@ -144,11 +176,14 @@ impl<'w> Decoder<'w> {
                 self.gauges
                     .busy
                     .set(i64::try_from(state.busy).unwrap_or(i64::MAX));
+                state.slots.clear();
+                state.slots.extend(self.slots.iter().map(Slot::seen));
                 if state.busy > 0 {
                     state.step_began = Some(Instant::now());
                     break;
                 }
                 state.step_began = None;
+                state.pace.pause();
                 self.speed.pause(self.gauges);
                 state = self
                     .shared
@@ -165,18 +200,20 @@ impl<'w> Decoder<'w> {
     }
 
     /// Chooses a slot: the one that holds most of the prompt's beginning, when using it throws away
-    /// less than it saves; else the one idle longest.
+    /// less than it saves; else the one idle longest, which gets a copy of what another holds.
     fn place(&mut self, waiting: Waiting) {
+        let ask = &waiting.ask;
         let free = || {
             self.slots
                 .iter()
                 .enumerate()
                 .filter(|(_, slot)| slot.work.is_none())
         };
-        let shared = |slot: &Slot| slot.shared_beginning(&waiting.ask);
-        let chosen = free()
-            .filter(|(_, slot)| shared(slot) * 2 >= slot.kept.len().max(1))
-            .max_by_key(|(_, slot)| shared(slot))
+        let held = |slot: &Slot| slot.shared_beginning(ask);
+        let own = free()
+            .filter(|(_, slot)| held(slot) * 2 >= slot.kept.len().max(1))
+            .max_by_key(|(_, slot)| held(slot));
+        let chosen = own
             .or_else(|| free().min_by_key(|(_, slot)| slot.idle_since))
             .map(|(index, _)| index);
         let Some(index) = chosen else {
@@ -185,9 +222,30 @@ impl<'w> Decoder<'w> {
             tracing::error!("an ask was admitted without a free slot");
             return;
         };
-        let wanted = shared(&self.slots[index]);
-        let cached = if self.forget_after(index, wanted) {
-            wanted
+        let best = |of: fn(&Slot, &super::Ask) -> usize| {
+            let others = self.slots.iter().enumerate().filter(|&(other, _)| other != index);
+            others
+                .map(|(other, slot)| (of(slot, ask), other))
+                .max()
+                .unwrap_or((0, index))
+        };
+        let here = held(&self.slots[index]);
+        let (copied, from) = best(Slot::shared_beginning);
+        let (coming, leader) = best(Slot::coming_beginning);
+        // What another is about to have read is waited for, and copied once, whole.
+        let leading = self.slots[leader].work.as_ref().map(|work| work.number);
+        let follows = leading
+            .filter(|_| coming > copied && coming >= here + WORTH_COPYING)
+            .map(|number| Follows {
+                slot: leader,
+                number,
+                shared: coming,
+            });
+        let copies = follows.is_none() && copied >= here + WORTH_COPYING;
+        let cached = if copies && self.copy(from, index, copied) {
+            copied
+        } else if !copies && self.forget_after(index, here) {
+            here
         } else {
             0
         };
@@ -195,7 +253,67 @@ impl<'w> Decoder<'w> {
         self.gauges
             .queue_seconds
             .observe(waiting.since.elapsed().as_secs_f64());
-        self.slots[index].begin(waiting, cached, length, self.weights.vocabulary_size());
+        self.begun += 1;
+        let vocabulary = self.weights.vocabulary_size();
+        self.slots[index].begin(waiting, self.begun, cached, follows, length, vocabulary);
+    }
+
+    /// Gives a sequence the first `count` tokens of another. `false` when that cannot be, and it is empty.
+    fn copy(&mut self, from: usize, to: usize, count: usize) -> bool {
+        let kept = self.slots[from].kept[..count].to_vec();
+        self.forget_after(to, 0);
+        let (Ok(source), Ok(target)) = (place_of(from), place_of(to)) else {
+            return false;
+        };
+        // The whole sequence, as llama.cpp copies no part of one, and then less of it.
+        if self.context.kv_cache_seq_pos_min(source) != 0
+            || self
+                .context
+                .copy_kv_cache_seq(source, target, None, None)
+                .is_err()
+        {
+            return false;
+        }
+        self.slots[to].kept = kept;
+        self.forget_after(to, count)
+    }
+
+    /// Copies what prompts waited for, where it has been read. What it is waited for longer may have ended, too; then the rest is read here.
+    fn catch_up(&mut self) {
+        for index in 0..self.slots.len() {
+            let Some(work) = &self.slots[index].work else {
+                continue;
+            };
+            let Some(Follows { slot, number, shared }) = work.follows else {
+                continue;
+            };
+            let leader = &self.slots[slot];
+            let own = &self.slots[index];
+            let is_same = leader.salt == own.salt && leader.adapter == own.adapter;
+            let there = if is_same {
+                common(&leader.kept, &work.prompt).min(shared)
+            } else {
+                0
+            };
+            let still_reads = leader
+                .work
+                .as_ref()
+                .is_some_and(|theirs| theirs.number == number && theirs.next.is_none());
+            if there < shared && is_same && still_reads {
+                continue;
+            }
+            let own = self.slots[index].kept.len();
+            let copied = there >= own + WORTH_COPYING;
+            let cached = match copied {
+                true if self.copy(slot, index, there) => there,
+                true => 0,
+                false => own,
+            };
+            if let Some(work) = &mut self.slots[index].work {
+                work.follows = None;
+                work.usage.cached = cached;
+            }
+        }
     }
 
     /// Leaves the first `keep` tokens in a sequence. `false` when all had to go: some models keep
@@ -221,6 +339,8 @@ impl<'w> Decoder<'w> {
     /// Decodes one step and hands out what was chosen.
     fn step(&mut self) -> anyhow::Result<()> {
         self.sweep();
+        self.catch_up();
+        self.choose_adapter()?;
         let parts = self.fill()?;
         if parts.is_empty() {
             return Ok(());
@@ -249,11 +369,41 @@ impl<'w> Decoder<'w> {
         }
     }
 
+    /// A step decodes with one adapter. Where conversations of several are under way, each has its turn of some steps.
+    fn choose_adapter(&mut self) -> anyhow::Result<()> {
+        let (set, steps) = self.adapter;
+        let wants = |adapter: Option<usize>| {
+            self.slots
+                .iter()
+                .any(|slot| slot.adapter == adapter && (slot.next().is_some() || slot.unread() > 0))
+        };
+        if steps > 0 && wants(set) {
+            self.adapter.1 -= 1;
+            return Ok(());
+        }
+        let adapters = self.weights.adapters();
+        // In a circle, beginning behind the one that is set; `None` has the place 0.
+        let place = |adapter: Option<usize>| adapter.map_or(0, |index| index + 1);
+        let circle = (1..=adapters + 1).map(|by| (place(set) + by) % (adapters + 1));
+        let next = circle
+            .map(|place| place.checked_sub(1))
+            .find(|&adapter| wants(adapter));
+        let Some(next) = next else { return Ok(()) };
+        if next != set {
+            self.weights.adapt(&mut self.context, next)?;
+        }
+        self.adapter = (next, STEPS_OF_AN_ADAPTER);
+        Ok(())
+    }
+
     /// Puts answers and prompts into the batch.
     fn fill(&mut self) -> anyhow::Result<Vec<Part>> {
         self.batch.clear();
         let mut parts = Vec::with_capacity(self.slots.len());
         for (index, slot) in self.slots.iter().enumerate() {
+            if slot.adapter != self.adapter.0 {
+                continue;
+            }
             let Some(token) = slot.next() else { continue };
             let at = self.batch.n_tokens();
             self.batch
@@ -270,7 +420,7 @@ impl<'w> Decoder<'w> {
             self.layout.chunk
         };
         let mut reading: Vec<usize> = (0..self.slots.len())
-            .filter(|&index| self.slots[index].unread() > 0)
+            .filter(|&index| self.slots[index].unread() > 0 && self.slots[index].adapter == self.adapter.0)
             .collect();
         reading.sort_by_key(|&index| self.slots[index].work.as_ref().map(|work| work.times.asked));
         let unread: Vec<usize> = reading.iter().map(|&index| self.slots[index].unread()).collect();
@@ -307,6 +457,7 @@ impl<'w> Decoder<'w> {
                 let from = slot.kept.len();
                 slot.kept
                     .extend_from_slice(&work.prompt[from..from + part.tokens]);
+                work.uncharged.0 += part.tokens as u64;
                 self.gauges.prompt_tokens.inc_by(part.tokens as u64);
             }
         }
@@ -342,11 +493,13 @@ impl<'w> Decoder<'w> {
                 likeliest: likeliest.into_iter().map(told).collect(),
             });
         }
-        if work.times.first_token.is_none() {
-            self.gauges
-                .first_token_seconds
-                .observe(work.times.asked.elapsed().as_secs_f64());
-        }
+        let now = Instant::now();
+        let (since, seconds) = match work.times.first_token {
+            None => (work.times.asked, &self.gauges.first_token_seconds),
+            Some(_) => (work.times.last_token, &self.gauges.between_tokens_seconds),
+        };
+        seconds.observe((now - since).as_secs_f64());
+        work.times.last_token = now;
         self.gauges.answer_tokens.inc();
         self.speed.tokens += 1;
         if let Some(end) = work.take(token, ends, &bytes) {
@@ -363,6 +516,10 @@ impl<'w> Decoder<'w> {
         self.slots[index].idle_since = self.steps;
         let busy = {
             let mut state = self.shared.lock();
+            let (prompt, answer) = work.uncharged;
+            state.turns.charge(&self.slots[index].salt, prompt, answer);
+            state.turns.leave(&self.slots[index].salt, true);
+            state.pace.ended(Instant::now());
             state.busy = state.busy.saturating_sub(1);
             state.busy
         };

@@ -20,7 +20,7 @@ async fn left(engine: &Engine) -> usize {
         .as_str()
         .unwrap()
         .lines()
-        .find(|line| line.contains("{outcome=\"left\"}"));
+        .find(|line| line.contains("outcome=\"left\"}"));
     line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
 }
 
@@ -76,12 +76,20 @@ async fn a_full_queue_says_when_to_come_again() {
     let engine = Engine::start(&["--slots", "1", "--queue", "1", "--ctx", "8192"]).await;
     let mut answering = engine.stream(endless()).await;
     answering.under_way().await;
-    let waiting = engine.stream(short()).await;
-    let refused = engine.chat(short()).await;
-    assert_eq!((refused.status, refused.code()), (503, "engine_busy"));
-    assert!(refused.headers.contains_key("retry-after"));
-    // The one who waits leaves: its place is free at once. The one who answers leaves: all is free.
-    drop(waiting);
+    {
+        let waiting = engine.chat(short());
+        let refused = async {
+            while engine.send("GET", "/health", "").await.body["waiting"] != 1 {}
+            engine.chat(short()).await
+        };
+        let refused = tokio::select! {
+            _ = waiting => panic!("the slot is busy for longer"),
+            refused = refused => refused,
+        };
+        assert_eq!((refused.status, refused.code()), (503, "engine_busy"));
+        assert!(refused.headers.contains_key("retry-after"));
+        // The one who waits leaves: its place is free at once. The one who answers leaves: all is free.
+    }
     drop(answering);
     let busy = async {
         loop {
@@ -121,5 +129,110 @@ async fn a_long_prompt_does_not_stop_the_streams_of_others() {
     assert!(
         heard as u64 >= prompt / 64 / 2,
         "{heard} events during {prompt} prompt tokens"
+    );
+}
+
+#[tokio::test]
+async fn who_waits_too_long_is_told_so() {
+    let engine = Engine::start(&["--slots", "1", "--queue-seconds", "1", "--ctx", "8192"]).await;
+    let mut answering = engine.stream(endless()).await;
+    answering.under_way().await;
+    for streams in [false, true] {
+        let mut body = short();
+        body["stream"] = streams.into();
+        let refused = engine.chat(body).await;
+        assert_eq!((refused.status, refused.code()), (503, "engine_busy"));
+        let seconds: u32 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
+        assert!((1..=60).contains(&seconds), "{seconds}");
+    }
+}
+
+/// What `/slots` tells of the conversations that are being answered.
+async fn busy_slots(engine: &Engine) -> Vec<Value> {
+    let slots = engine.send("GET", "/slots", "").await.body;
+    let slots = slots.as_array().unwrap().iter();
+    slots
+        .filter(|slot| slot["is_processing"] == true)
+        .cloned()
+        .collect()
+}
+
+#[tokio::test]
+async fn one_account_neither_takes_all_slots_nor_all_of_the_queue() {
+    let engine = Engine::start(&["--slots", "2", "--queue", "4", "--ctx", "8192"]).await;
+    let path = "/v1/chat/completions";
+    let agent = [("x-cordon-cache-salt", "agent")];
+    let ask = |salt: &'static [(&'static str, &'static str)], body: Value| {
+        engine.send_with("POST", path, salt, body.to_string())
+    };
+    let agent_asks = || ask(&[("x-cordon-cache-salt", "agent")], endless());
+    let waits = async |number: usize| {
+        while engine.send("GET", "/health", "").await.body["waiting"] != number {}
+    };
+    let chat = async {
+        waits(2).await;
+        // Two wait and one is answered: the agent's fourth is one too many, and somebody else is answered at once.
+        let refused = engine
+            .send_with("POST", path, &agent, endless().to_string())
+            .await;
+        assert_eq!((refused.status, refused.code()), (429, "too_many_waiting"));
+        let answer = ask(&[("x-cordon-cache-salt", "chat")], short()).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert_eq!(busy_slots(&engine).await.len(), 1);
+    };
+    tokio::select! {
+        _ = agent_asks() => panic!("this answer takes longer"),
+        _ = agent_asks() => panic!("this answer takes longer"),
+        _ = agent_asks() => panic!("this answer takes longer"),
+        () = chat => {}
+    }
+}
+
+#[tokio::test]
+async fn chats_that_begin_alike_read_their_beginning_once() {
+    let engine = Engine::start(&["--slots", "8", "--ctx", "1024"]).await;
+    let rules = "Answer in one short sentence, and never mention the weather or the news. ".repeat(20);
+    let ask = |number: usize| {
+        engine.chat(json!({
+            "messages": [{"role": "system", "content": rules}, {"role": "user", "content": format!("What is {number} plus 1?")}],
+            "temperature": 0, "max_tokens": 4,
+        }))
+    };
+    let answers = futures_util::future::join_all((0..8).map(ask)).await;
+    let usage = |answer: &crate::running::Answer, path: &str| {
+        answer.body["usage"].pointer(path).unwrap().as_u64().unwrap()
+    };
+    let prompt: u64 = answers.iter().map(|answer| usage(answer, "/prompt_tokens")).sum();
+    let cached: u64 = answers
+        .iter()
+        .map(|answer| usage(answer, "/prompt_tokens_details/cached_tokens"))
+        .sum();
+    assert!(
+        prompt / (prompt - cached) >= 5,
+        "{cached} of {prompt} tokens were not read again"
+    );
+    // What was copied is what would have been read.
+    let alone = Engine::start(&["--slots", "1", "--ctx", "1024"]).await;
+    let body = json!({
+        "messages": [{"role": "system", "content": rules}, {"role": "user", "content": "What is 5 plus 1?"}],
+        "temperature": 0, "max_tokens": 1, "logprobs": true, "cache_prompt": false,
+    });
+    let fresh = alone.chat(body.clone()).await;
+    let mut again = body;
+    again["cache_prompt"] = true.into();
+    let copied = engine.chat(again).await;
+    assert!(usage(&copied, "/prompt_tokens_details/cached_tokens") > 200);
+    let odds = |answer: &crate::running::Answer| {
+        answer.body["choices"][0]["logprobs"]["content"][0]["logprob"]
+            .as_f64()
+            .unwrap()
+    };
+    assert_eq!(fresh.text(), copied.text());
+    // Batches of other sizes are computed by other kernels, which round differently.
+    assert!(
+        (odds(&fresh) - odds(&copied)).abs() < 0.3,
+        "{} and {}",
+        odds(&fresh),
+        odds(&copied)
     );
 }

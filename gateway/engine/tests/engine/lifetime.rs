@@ -40,15 +40,18 @@ async fn sigterm_lets_answers_finish() {
     let mut engine = Engine::start(&["--slots", "1"]).await;
     let mut stream = engine.stream(ask(60)).await;
     stream.under_way().await;
-    let waiting = engine.stream(ask(5)).await;
-    engine.signal("-TERM").await;
-    let (text, reason, _) = stream.finish().await;
+    let stopping = async {
+        while engine.send("GET", "/health", "").await.body["waiting"] != 1 {}
+        engine.signal("-TERM").await;
+        stream.finish().await
+    };
+    let (waiting, (text, reason, _)) = tokio::join!(engine.chat(ask(5)), stopping);
     assert!(!text.is_empty());
     assert_eq!(reason, "length");
     assert_eq!(
-        waiting.finish().await.1,
-        "length",
-        "who was waiting is answered too"
+        waiting.status, 200,
+        "who was waiting is answered too: {}",
+        waiting.body
     );
     assert!(engine.ended().await.success());
 }

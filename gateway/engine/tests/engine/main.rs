@@ -6,6 +6,8 @@
 mod running;
 
 #[cfg(test)]
+mod adapters;
+#[cfg(test)]
 mod answers;
 #[cfg(test)]
 mod crowd;

@@ -55,9 +55,9 @@ async fn bad_requests_are_refused_in_openais_shape() {
             "unsupported_parameter",
         ),
         (
-            json!({"messages": message, "n": 3}).to_string(),
+            json!({"messages": message, "n": 30}).to_string(),
             400,
-            "unsupported_parameter",
+            "invalid_value",
         ),
         (
             json!({"messages": message, "response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "my secret"}}}})
@@ -69,6 +69,16 @@ async fn bad_requests_are_refused_in_openais_shape() {
             json!({"messages": message, "grammar": "root ::= my secret"}).to_string(),
             400,
             "unsupported_parameter",
+        ),
+        (
+            json!({"messages": message, "grammar": "root := my secret"}).to_string(),
+            400,
+            "invalid_grammar",
+        ),
+        (
+            json!({"messages": message, "tool_choice": "my secret"}).to_string(),
+            400,
+            "invalid_value",
         ),
         (
             json!({"messages": message, "temperature": 9}).to_string(),

@@ -94,6 +94,18 @@ impl Engine {
         }
     }
 
+    /// What is said by one that does not start.
+    pub(crate) async fn refuses(arguments: &[&str]) -> String {
+        let output = Command::new(env!("CARGO_BIN_EXE_cordon-engine"))
+            .args(["--log", "off", "--ctx", "512", "--model"])
+            .arg(weights())
+            .args(arguments)
+            .output();
+        let output = timeout(PATIENCE, output).await.expect("ended in time").unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        String::from_utf8_lossy(&output.stderr).trim_end().to_owned()
+    }
+
     pub(crate) async fn send(&self, method: &str, path: &str, body: impl Into<Bytes>) -> Answer {
         self.send_with(method, path, &[], body).await
     }
