@@ -36,6 +36,8 @@ pub enum OnPrem<'a> {
     StandIn(&'a Upstream),
     /// The real one, spawned and watched by Cordon itself.
     Spawned,
+    /// The same with further settings, as the configuration has them.
+    SpawnedWith(String),
 }
 
 /// What an installation is made of.
@@ -91,6 +93,15 @@ impl<'a> Plan<'a> {
     }
 }
 
+/// The real engine's settings.
+fn spawned() -> String {
+    format!(
+        "binary: '{}', model: '{}', slots: 2, context: 2048",
+        Places::engine().display(),
+        Places::weights().display()
+    )
+}
+
 /// An installation.
 pub struct Home {
     folder: TempDir,
@@ -132,11 +143,8 @@ impl Home {
         let engine = match &plan.engine {
             OnPrem::Url(url) => format!("url: '{url}'"),
             OnPrem::StandIn(upstream) => format!("url: '{}'", upstream.url()),
-            OnPrem::Spawned => format!(
-                "binary: '{}', model: '{}', slots: 2, context: 2048",
-                Places::engine().display(),
-                Places::weights().display()
-            ),
+            OnPrem::Spawned => spawned(),
+            OnPrem::SpawnedWith(further) => format!("{}, {further}", spawned()),
         };
         let _ = writeln!(config, "engine: {{ {engine} }}");
         if plan.cloud.is_some() || !plan.servers.is_empty() {

@@ -229,8 +229,96 @@ pub struct Engine {
     pub threads: Option<u16>,
     /// Layers on the GPU, for an engine built with a GPU feature.
     pub gpu_layers: Option<u32>,
-    /// URL of an engine that is already running; nothing is spawned then.
+    /// Further models that it serves, by the names that callers ask for. Whoever asks for another name gets the first.
+    pub models: BTreeMap<String, EngineModel>,
+    /// LoRA adapters, by the names that callers ask for.
+    pub adapters: BTreeMap<String, Adapter>,
+    /// URL of an engine that is already running; nothing is spawned then, and it is told by `models` and `adapters` which names that one answers to.
     pub url: Option<String>,
+}
+
+/// A further model of the engine.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct EngineModel {
+    /// Weights (GGUF). The path holds no comma.
+    pub path: PathBuf,
+    /// Requests that are answered at the same time; the engine's when absent.
+    pub slots: Option<u16>,
+    /// LLM tokens of context a slot; the engine's when absent.
+    pub context: Option<u32>,
+    /// Seconds that it stays in memory without being asked; always when absent.
+    pub keep_alive_seconds: Option<u64>,
+}
+
+/// A LoRA adapter.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Adapter {
+    /// The adapter (GGUF).
+    pub path: PathBuf,
+    /// The name of the model in `models` that it belongs to; the first model when absent.
+    pub model: Option<String>,
+    /// How strongly it tells, 0 to 10.
+    pub scale: f32,
+}
+
+impl Engine {
+    /// What is wrong with it.
+    fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let fits = |name: &str| {
+            !name.is_empty()
+                && name.len() <= 128
+                && name
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'+'))
+        };
+        for name in self.models.keys().chain(self.adapters.keys()) {
+            if !fits(name) {
+                faults.push(format!(
+                    "`{name}` is no model's name: letters, digits and . _ - + are, up to 128"
+                ));
+            }
+            if self.alias.as_deref() == Some(name) {
+                faults.push(format!("`{name}` is the first model's name, too"));
+            }
+        }
+        for (name, model) in &self.models {
+            if model.slots == Some(0) || model.context == Some(0) {
+                faults.push(format!("models.{name}: `slots` and `context` must be at least 1"));
+            }
+            if model.path.to_string_lossy().contains(',') {
+                faults.push(format!(
+                    "models.{name}: a path with a comma cannot be given to the engine"
+                ));
+            }
+        }
+        for (name, adapter) in &self.adapters {
+            if self.models.contains_key(name) {
+                faults.push(format!("`{name}` is a model and an adapter"));
+            }
+            if !(0.0..=10.0).contains(&adapter.scale) {
+                faults.push(format!("adapters.{name}: `scale` must be 0 to 10"));
+            }
+            if let Some(model) = &adapter.model
+                && !self.models.contains_key(model)
+            {
+                faults.push(format!("adapters.{name}: there is no `{model}` in `models`"));
+            }
+        }
+        faults
+    }
+}
+
+impl Default for Adapter {
+    fn default() -> Self {
+        Self {
+            path: PathBuf::new(),
+            model: None,
+            scale: 1.0,
+        }
+    }
 }
 
 impl Default for Engine {
@@ -243,6 +331,8 @@ impl Default for Engine {
             context: 4096,
             threads: None,
             gpu_layers: None,
+            models: BTreeMap::new(),
+            adapters: BTreeMap::new(),
             url: None,
         }
     }

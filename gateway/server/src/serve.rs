@@ -415,6 +415,7 @@ fn upstreams(config: &Config, engine: &supervise::Engine, way: &WayOut) -> Resul
         kind: UpstreamKind::Engine,
         dialects: vec![Dialect::OpenaiChat],
         model: Some(engine.alias.clone()),
+        also: engine.also.clone(),
         takes_effort: false,
         credentials: Credentials::None,
         client: engine.client.clone(),

@@ -80,6 +80,8 @@ pub struct Engine {
     pub client: UpstreamClient,
     /// Name that callers see.
     pub alias: Arc<str>,
+    /// Further names that it answers to: models and adapters.
+    pub also: Arc<[Arc<str>]>,
     state: watch::Receiver<EngineState>,
 }
 
@@ -111,12 +113,23 @@ pub fn watch_engine(
     stop: CancellationToken,
 ) -> Result<Engine, UpstreamError> {
     let (says, state) = watch::channel(EngineState::Starting);
+    let also: Arc<[Arc<str>]> = config
+        .models
+        .keys()
+        .chain(config.adapters.keys())
+        .map(|name| name.as_str().into())
+        .collect();
     if let Some(url) = &config.url {
         let address = EngineAddress::Url(url.trim_end_matches('/').to_owned());
         let alias = config.alias.clone().unwrap_or_else(|| "engine".to_owned()).into();
         let client = connect(&address)?;
         tasks.spawn(probe(client.clone(), says, stop));
-        return Ok(Engine { client, alias, state });
+        return Ok(Engine {
+            client,
+            alias,
+            also,
+            state,
+        });
     }
     let socket = installation.dir().join("engine.sock");
     let client = connect(&EngineAddress::Socket(socket.clone()))?;
@@ -132,7 +145,12 @@ pub fn watch_engine(
             "engine".into()
         }
     };
-    Ok(Engine { client, alias, state })
+    Ok(Engine {
+        client,
+        alias,
+        also,
+        state,
+    })
 }
 
 /// What to run.
@@ -164,6 +182,38 @@ impl Launch {
         }
         if let Some(layers) = config.gpu_layers {
             arguments.extend(["--gpu-layers".to_owned(), layers.to_string()]);
+        }
+        for (name, further) in &config.models {
+            if !further.path.is_file() {
+                return Err(format!(
+                    "engine.models.{name}: there is no file {}",
+                    further.path.display()
+                ));
+            }
+            let mut spec = format!("{name}={}", further.path.display());
+            let limits = [
+                ("slots", further.slots.map(u64::from)),
+                ("ctx", further.context.map(u64::from)),
+                ("keep-alive", further.keep_alive_seconds),
+            ];
+            for (key, limit) in limits {
+                spec.extend(limit.map(|limit| format!(",{key}={limit}")));
+            }
+            arguments.extend(["--model".to_owned(), spec]);
+        }
+        for (name, adapter) in &config.adapters {
+            if !adapter.path.is_file() {
+                return Err(format!(
+                    "engine.adapters.{name}: there is no file {}",
+                    adapter.path.display()
+                ));
+            }
+            let of = adapter
+                .model
+                .as_ref()
+                .map_or_else(String::new, |model| format!("{model}:"));
+            let spec = format!("{of}{name}={}@{}", adapter.path.display(), adapter.scale);
+            arguments.extend(["--lora".to_owned(), spec]);
         }
         Ok(Self {
             binary,

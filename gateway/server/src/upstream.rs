@@ -99,6 +99,8 @@ pub struct Upstream {
     pub dialects: Vec<Dialect>,
     /// Model name to ask for instead of the caller's.
     pub model: Option<Arc<str>>,
+    /// Names that may be asked for beside that one.
+    pub also: Arc<[Arc<str>]>,
     /// Whether its `openai-chat` takes `reasoning_effort`.
     pub takes_effort: bool,
     /// Whose key is sent.
@@ -175,6 +177,7 @@ impl Upstreams {
                     kind: entry.kind,
                     dialects: entry.dialects.clone(),
                     model: entry.model.as_deref().map(Arc::from),
+                    also: Arc::default(),
                     takes_effort: entry.reasoning_effort,
                     credentials,
                     client,
@@ -196,6 +199,7 @@ impl Upstreams {
                     kind: UpstreamKind::Cloud,
                     dialects: Vec::new(),
                     model: None,
+                    also: Arc::default(),
                     takes_effort: false,
                     credentials: Credentials::Passthrough,
                     client: UpstreamClient::over_tls(

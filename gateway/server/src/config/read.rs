@@ -286,6 +286,9 @@ impl Config {
         if config.engine.slots == 0 || config.engine.context == 0 {
             fault("engine", "`slots` and `context` must be at least 1".to_owned());
         }
+        for message in config.engine.faults() {
+            fault("engine", message);
+        }
         if faults.is_empty() {
             Ok(config)
         } else {
@@ -314,6 +317,14 @@ impl Config {
         if let Some(kerberos) = &mut self.identity.kerberos {
             fix(&mut kerberos.keytab);
         }
+        self.engine
+            .models
+            .values_mut()
+            .for_each(|model| fix(&mut model.path));
+        self.engine
+            .adapters
+            .values_mut()
+            .for_each(|adapter| fix(&mut adapter.path));
         for path in [
             &mut self.policy,
             &mut self.audit.signing_key,

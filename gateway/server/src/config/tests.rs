@@ -181,3 +181,26 @@ fn the_published_schema_is_current() {
         "docs/config.schema.json is out of date: run `cordon check --schema > docs/config.schema.json`"
     );
 }
+
+#[test]
+fn the_engines_models_and_adapters_have_names_of_their_own() {
+    let text = "engine:\n  alias: small\n  models: {coder: {path: c.gguf, slots: 2}}\n  adapters: {legal: {path: l.gguf, model: coder, scale: 0.5}}\n";
+    let config = parse(text).unwrap();
+    assert_eq!(config.engine.models["coder"].slots, Some(2));
+    assert_eq!(config.engine.adapters["legal"].model.as_deref(), Some("coder"));
+    for (wrong, told) in [
+        ("models: {small: {path: a}}", "first model's name"),
+        ("models: {'a b': {path: a}}", "no model's name"),
+        ("models: {a: {path: 'x,y'}}", "comma"),
+        ("models: {a: {path: x, slots: 0}}", "at least 1"),
+        (
+            "models: {a: {path: x}}\n  adapters: {a: {path: y}}",
+            "a model and an adapter",
+        ),
+        ("adapters: {a: {path: x, model: b}}", "no `b`"),
+        ("adapters: {a: {path: x, scale: 11}}", "0 to 10"),
+    ] {
+        let faults = parse(&format!("engine:\n  alias: small\n  {wrong}\n")).unwrap_err();
+        assert!(faults[0].1.contains(told), "{wrong}: {faults:?}");
+    }
+}

@@ -354,7 +354,10 @@ fn translated(
     mut extra: Vec<(HeaderName, HeaderValue)>,
 ) -> Result<Addressed, Cause> {
     let model = match &upstream.model {
-        Some(configured) => configured.to_string(),
+        Some(configured) => match asked_model(decoded, &cleared, draft) {
+            Some(asked) if upstream.also.iter().any(|name| **name == *asked) => asked,
+            _ => configured.to_string(),
+        },
         None => asked_model(decoded, &cleared, draft).unwrap_or_else(|| "default".to_owned()),
     };
     let asked = asked.telling_effort(spoken != Spoken::Chat || upstream.takes_effort);
@@ -507,7 +510,8 @@ fn key_header(host: &str, dialect: Dialect, decoded: &Decoded) -> Option<&'stati
 
 /// The engine's models, in the caller's shape.
 fn list_models(gate: &Gate, decoded: &Decoded, draft: &mut Draft) -> Result<Reply, Cause> {
-    let models = [(gate.engine.alias.to_string(), gate.started)];
+    let names = || std::iter::once(&gate.engine.alias).chain(gate.engine.also.iter());
+    let models: Vec<_> = names().map(|name| (name.to_string(), gate.started)).collect();
     let dialect = decoded
         .content
         .endpoint()
@@ -522,7 +526,7 @@ fn list_models(gate: &Gate, decoded: &Decoded, draft: &mut Draft) -> Result<Repl
     let body = match asked {
         None if decoded.path.ends_with("/version") => cordon_wire::ollama_version(env!("CARGO_PKG_VERSION")),
         None => cordon_wire::models_list(form, &models),
-        Some(id) if id == gate.engine.alias.as_ref() => cordon_wire::model_one(form, id, gate.started),
+        Some(id) if names().any(|name| **name == *id) => cordon_wire::model_one(form, id, gate.started),
         Some(_) => {
             return Err(Cause::NotOffered(
                 "this model; `GET /v1/models` lists those on offer",
