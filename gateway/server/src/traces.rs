@@ -305,12 +305,12 @@ impl Trace {
     }
 
     /// The exchange is over. Where there is no room for it, it is dropped and counted.
-    pub fn end(self: Box<Self>, told: Told) {
+    pub fn end(self, told: Told) {
         let traces = self.traces.clone();
         let spans = 1 + u64::from(self.asked.is_some());
         let ended = Ended {
             ended: self.since.elapsed(),
-            trace: *self,
+            trace: self,
             told,
         };
         if traces.queue.try_send(Box::new(ended)).is_err() {

@@ -87,6 +87,7 @@ fn upstream(url: &str, kind: UpstreamKind, dialects: &[Dialect], model: Option<&
         kind,
         dialects: dialects.to_vec(),
         model: model.map(Arc::from),
+        also: Arc::default(),
         takes_effort: false,
         credentials: Credentials::None,
         client: UpstreamClient::of_engine(&address, &way, &Limits::default()).unwrap(),
