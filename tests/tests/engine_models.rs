@@ -1,9 +1,9 @@
 //! Several models and adapters in the engine: callers ask for them by name, and who asks for any other is answered by the first.
 
 use cordon_tests::{
+    Places,
     caller::{Caller, Door},
     cordon::{Home, OnPrem, Plan},
-    places::Places,
     replies::Talk,
 };
 use serde_json::json;
