@@ -7,6 +7,8 @@
 //! A record that is not there any more, or does not read as what its place says, is told as missing, once, and the feed goes on with the next. The first
 //! record of a writer of whom the destination has none yet is the first that is there.
 //!
+//! A cursor ahead of its writer is none that was ever moved here: it is told, and all of that writer comes again.
+//!
 //! Limits: [`RECORDS`] and about [`CHARACTERS`] of bodies a page; one position for each writer.
 //!
 //! On failure: [`StoreError`]; the feed is then to be closed and opened anew.
@@ -132,13 +134,32 @@ impl Feed {
             looked: None,
             turn: None,
         };
-        match feed.resume().await {
+        let begun = match feed.may_move().await {
+            Ok(()) => feed.resume().await,
+            Err(error) => Err(error),
+        };
+        match begun {
             Ok(()) => Ok(Some(feed)),
             Err(error) => {
                 feed.close().await;
                 Err(error)
             }
         }
+    }
+
+    /// Tries whether cursors can be moved, and moves none: what could not be confirmed would be sent again for ever.
+    async fn may_move(&mut self) -> Result<(), StoreError> {
+        // Rights are looked at whether there are rows to change or not.
+        let tried = Statement {
+            sql: "INSERT INTO audit_delivery (destination, writer, sequence, moved_at) \
+                  SELECT destination, writer, sequence, moved_at FROM audit_delivery WHERE 1 = 0 \
+                  ON CONFLICT (destination, writer) DO UPDATE SET sequence = excluded.sequence",
+            values: Vec::new(),
+        };
+        self.lease
+            .transact(vec![tried])
+            .await
+            .map_err(StoreError::of_delivering)
     }
 
     /// Takes up where the store says that the destination is.
@@ -159,7 +180,24 @@ impl Feed {
             };
             self.writers.insert(writer, standing);
         }
-        self.look().await
+        self.look().await?;
+        for (writer, standing) in &mut self.writers {
+            if standing.confirmed > standing.position {
+                tracing::error!(
+                    destination = self.destination,
+                    %writer,
+                    cursor = standing.confirmed,
+                    position = standing.position,
+                    "somebody has moved this delivery's cursor past the records that there are: all of this writer's records are delivered again"
+                );
+                *standing = Standing {
+                    name: Arc::clone(&standing.name),
+                    position: standing.position,
+                    ..Standing::default()
+                };
+            }
+        }
+        Ok(())
     }
 
     /// Reads where the writers' chains end.
@@ -248,8 +286,10 @@ impl Feed {
             }
         };
         for row in rows {
-            let place = || Some((row.first()?.sequence()?, row.get(1)?.sequence()?));
-            let (sequence, at) = place().ok_or(StoreError::Garbled("audit_record"))?;
+            let sequence = row.first().and_then(Value::sequence);
+            let sequence = sequence.ok_or(StoreError::Garbled("audit_record"))?;
+            // A time that does not read keeps nobody from the records behind it.
+            let at = row.get(1).and_then(Value::sequence).unwrap_or(standing.read_at);
             if standing.is_known {
                 miss(standing.read + 1, sequence - 1);
             }
@@ -287,7 +327,7 @@ impl Feed {
             .map(|(writer, standing)| Statement {
                 sql: "INSERT INTO audit_delivery (destination, writer, sequence, moved_at) VALUES ($1, $2, $3, $4) \
                       ON CONFLICT (destination, writer) DO UPDATE SET sequence = excluded.sequence, moved_at = excluded.moved_at \
-                      WHERE audit_delivery.sequence < excluded.sequence",
+                      WHERE audit_delivery.sequence <> excluded.sequence",
                 values: vec![
                     Value::Text(self.destination.clone()),
                     (*writer).into(),

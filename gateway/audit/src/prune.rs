@@ -292,31 +292,41 @@ async fn look(
     Ok(Found::Goes(runs))
 }
 
-/// Whether a record of that day is within a hold's scope.
+/// Whether a record of that day is within a hold's scope, or opens what lasted into it.
 async fn is_held(
     snapshot: &mut Snapshot,
     hold: &HoldPlaced,
     class: &str,
     range: &Range<u64>,
 ) -> Result<bool, StoreError> {
-    let since = hold.scope.since.unwrap_or(0).max(range.start);
+    let since = hold.scope.since.unwrap_or(0);
     let until = hold.scope.until.unwrap_or(u64::MAX).min(range.end);
-    if since >= until {
+    if range.start >= until {
         return Ok(false);
     }
-    let mut sql = String::from("SELECT 1 FROM audit_record WHERE class = $1 AND at >= $2 AND at < $3");
-    let mut values = vec![Value::Text(class.to_owned()), number(since), number(until)];
+    // One that opened before the hold's time has to have ended before as well, or else some of it may be within.
+    let mut sql = String::from(
+        "SELECT 1 FROM audit_record o WHERE o.class = $1 AND o.at >= $2 AND o.at < $3 AND (o.at >= $4 OR (o.kind IN ('intent', 'tunnel_opened') \
+         AND NOT EXISTS (SELECT 1 FROM audit_record c WHERE c.exchange = o.exchange AND c.kind IN ('seal', 'tunnel_closed') \
+         AND c.at >= o.at AND c.at < $4)))",
+    );
+    let mut values = vec![
+        Value::Text(class.to_owned()),
+        number(range.start),
+        number(until),
+        number(since),
+    ];
     if let Some(subject) = &hold.scope.subject {
         values.push(Value::Text(subject.clone()));
         // Records of an exchange's end name nobody, and may be of another day than its beginning.
         let n = values.len();
         sql.push_str(&format!(
-            " AND (actor = ${n} OR exchange IN (SELECT exchange FROM audit_record WHERE actor = ${n}))"
+            " AND (o.actor = ${n} OR o.exchange IN (SELECT exchange FROM audit_record WHERE actor = ${n}))"
         ));
     }
     if let Some(exchange) = hold.scope.exchange {
         values.push(Value::Uuid(exchange.as_uuid()));
-        sql.push_str(&format!(" AND exchange = ${}", values.len()));
+        sql.push_str(&format!(" AND o.exchange = ${}", values.len()));
     }
     sql.push_str(" LIMIT 1");
     Ok(!snapshot.look(&sql, values).await?.is_empty())

@@ -47,6 +47,19 @@ pub enum StoreUrl {
 }
 
 impl StoreUrl {
+    /// Whether both are one database, by whichever role and with whichever settings.
+    #[must_use]
+    pub fn is_same_database(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Postgres(one), Self::Postgres(two)) => postgres::place(one) == postgres::place(two),
+            (Self::Sqlite(one), Self::Sqlite(two)) => {
+                let real = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
+                real(one) == real(two)
+            }
+            _ => false,
+        }
+    }
+
     /// The SQLite file of a state directory: `audit.db` in it.
     #[must_use]
     pub fn embedded(dir: &Path) -> Self {
@@ -119,6 +132,11 @@ pub enum StoreError {
         "the role may not read the audit's tables; `SELECT audit_grant(ROLE, 'reader')` by their owner lets it"
     )]
     NotReadable,
+    /// The role may not note how far deliveries are.
+    #[error(
+        "the role may not note how far deliveries are; `SELECT audit_grant(ROLE, 'sequencer')` by the tables' owner lets it"
+    )]
+    NotDeliverable,
     /// There is no store in that place.
     #[error("there is no audit store at {0}")]
     NotThere(String),
@@ -138,6 +156,18 @@ pub enum StoreError {
     /// It took too long.
     #[error("audit store: no answer within {0} s")]
     TimedOut(u64),
+}
+
+impl StoreError {
+    /// The same, of what deliveries do: a right that the role has not is told by what gives it.
+    pub(crate) fn of_delivering(self) -> Self {
+        match self {
+            Self::Database(sqlx::Error::Database(refused)) if refused.code().as_deref() == Some("42501") => {
+                Self::NotDeliverable
+            }
+            other => other,
+        }
+    }
 }
 
 /// A value of a row or a statement.

@@ -9,6 +9,7 @@
 //! On failure: nothing that an exchange would notice. Traces may be lost; records are not.
 
 use std::{
+    hash::{BuildHasher as _, RandomState},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -80,6 +81,7 @@ pub fn start(config: &Config, around: Surroundings, tasks: &TaskTracker) -> Resu
     Ok(Some(Arc::new(Traces {
         queue,
         share: share(configured),
+        chance: RandomState::new(),
         metrics: around.metrics,
         clock: around.clock,
     })))
@@ -110,6 +112,8 @@ fn share(configured: &config::Traces) -> u64 {
 pub struct Traces {
     queue: mpsc::Sender<Box<Ended>>,
     share: u64,
+    /// Nobody outside knows it.
+    chance: RandomState,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
 }
@@ -148,11 +152,9 @@ impl Traces {
     }
 
     /// Whether a trace is sent. What the caller says of it is not asked: one who could turn traces off, or all of them on, would decide for
-    /// the company.
+    /// the company. Nor does the id decide, which may be the caller's own choice, too.
     fn sends(&self, trace: &TraceId) -> bool {
-        let mut half = [0; 8];
-        half.copy_from_slice(&trace[8..]);
-        u64::from_be_bytes(half) >> 1 < self.share
+        self.chance.hash_one(trace) >> 1 < self.share
     }
 }
 
@@ -337,6 +339,7 @@ mod tests {
         let traces = Traces {
             queue,
             share: share(&configured),
+            chance: RandomState::new(),
             metrics: Arc::new(Metrics::new()),
             clock: Arc::new(SystemClock),
         };
@@ -357,6 +360,16 @@ mod tests {
         asked.insert(TRACEPARENT, HeaderValue::from_static(not_sampled));
         let (traces, _waiting) = traces(1.0);
         assert!(traces.begin(&asked).unwrap().is_sent());
+        // Nor whatever ids they choose.
+        let (traces, _waiting) = super::tests::traces(0.25);
+        let chosen = |number: u32| {
+            let parent = format!("00-0af7651916cd43dd{:016x}-b7ad6b7169203331-01", number + 1);
+            HeaderMap::from_iter([(TRACEPARENT, HeaderValue::from_str(&parent).unwrap())])
+        };
+        let sent = (0..1000)
+            .filter(|number| traces.begin(&chosen(*number)).unwrap().is_sent())
+            .count();
+        assert!((180..=320).contains(&sent), "{sent}");
     }
 
     #[test]

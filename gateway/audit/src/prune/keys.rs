@@ -41,6 +41,14 @@ pub(super) async fn prune(
     if found == 0 {
         return Ok(0);
     }
+    // What cannot be done is not told of as done: rights are looked at whether there are rows to remove or not.
+    for place in keys.places() {
+        let tried = Statement {
+            sql: "DELETE FROM audit_key WHERE 1 = 0",
+            values: Vec::new(),
+        };
+        place.change(vec![tried]).await?;
+    }
     tell(recorder, Body::KeysPruned(KeysPruned { before, keys: found })).await?;
     each(store, keys, before, true).await
 }

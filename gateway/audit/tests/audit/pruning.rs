@@ -165,6 +165,47 @@ async fn a_hold_keeps_a_day_until_it_is_released() {
     }
 }
 
+#[tokio::test]
+async fn what_lasts_into_a_holds_time_stays() {
+    for kind in BOTH {
+        let place = Place::new(kind).await;
+        let (recorder, shipping) = open(place.sequenced("a")).await;
+        let id = ExchangeId::new();
+        let short = || TreeName::new("default", "short").unwrap();
+        let intent = Recording::of(Body::Intent(intent_by("j.kim", id)));
+        recorder.record(intent.in_tree(short())).await.unwrap();
+        let placed = HoldPlaced {
+            hold: Uuid::now_v7(),
+            operator: operator(),
+            reason: "case 12".to_owned(),
+            scope: HoldScope {
+                since: Some(later() - 2 * DAY),
+                ..HoldScope::default()
+            },
+        };
+        let governance = |body: Body| Recording::of(body).in_tree(TreeName::governance());
+        recorder
+            .record(governance(Body::HoldPlaced(placed)))
+            .await
+            .unwrap();
+        assert!(recorder.in_store(Duration::from_secs(20)).await);
+        let pruned = prune(&place, &recorder).await;
+        assert_eq!(
+            (pruned.records, pruned.kept.len()),
+            (0, 1),
+            "{kind:?}: it is under way"
+        );
+        assert!(pruned.kept[0].contains("stands"), "{pruned:?}");
+        // It ends before the hold's time begins.
+        let seal = Recording::of(Body::Seal(Seal::new(id, Outcome::Completed, 200)));
+        recorder.record(seal.in_tree(short())).await.unwrap();
+        finish(shipping).await;
+        let (recorder, shipping) = open(place.sequenced("b")).await;
+        assert_eq!(prune(&place, &recorder).await.records, 2, "{kind:?}");
+        finish(shipping).await;
+    }
+}
+
 async fn prune_at(place: &Place, recorder: &Recorder, now: u64) -> Pruning {
     let store = Store::create(&place.url()).await.unwrap();
     let retention = Retention::from([("short".to_owned(), 1), ("standard".to_owned(), 400)]);

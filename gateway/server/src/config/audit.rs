@@ -186,10 +186,23 @@ impl Audit {
             ));
         }
         if let Some(keys) = &self.keys.store {
-            if keys.value().parse::<StoreUrl>().is_err() {
+            let parsed = keys.value().parse::<StoreUrl>();
+            let others = [
+                Some(store),
+                self.writer.as_ref().map(Setting::value),
+                self.owner.as_ref().map(Setting::value),
+            ];
+            let is_one_of_theirs = parsed.as_ref().is_ok_and(|keys| {
+                let others = others
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|url| url.parse::<StoreUrl>().ok());
+                others.into_iter().any(|other| keys.is_same_database(&other))
+            });
+            if parsed.is_err() {
                 let what = "`audit.keys.store` is a postgres:// URL or the path of an SQLite file";
                 faults.push(("keys", what.to_owned()));
-            } else if keys.value() == store {
+            } else if is_one_of_theirs {
                 let what = "`audit.keys.store` is another database than `store`, or the keys are not apart from the records";
                 faults.push(("keys", what.to_owned()));
             }

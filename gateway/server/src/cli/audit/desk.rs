@@ -48,7 +48,6 @@ pub(super) struct Desk {
     pub(super) installation: Installation,
     pub(super) key: InstallationKey,
     pub(super) store: Store,
-    pub(super) keys: Keys,
     pub(super) operator: Operator,
     recorder: Recorder,
     shipping: Shipping,
@@ -64,7 +63,6 @@ impl Who {
         let store = Box::pin(Store::open(&url))
             .await
             .with_context(|| format!("the store {url} cannot be read"))?;
-        let keys = Keys::new(&store, Box::pin(audit_room::keys_apart(&config)).await?);
         Box::pin(takes_records(&config, &url)).await?;
         let user = os_user();
         let operator = Operator {
@@ -97,7 +95,6 @@ impl Who {
             installation,
             key,
             store,
-            keys,
             operator,
             recorder,
             shipping,
@@ -141,6 +138,14 @@ impl Desk {
         Ok(())
     }
 
+    /// Keys of subjects, wherever they lie. Opened by those who need them: a hold is placed, and records are searched, while their database is away.
+    pub(super) async fn keys(&self, store: &Store) -> Result<Keys> {
+        Ok(Keys::new(
+            store,
+            Box::pin(audit_room::keys_apart(&self.config)).await?,
+        ))
+    }
+
     /// The store by the role that owns its tables, which alone prunes and erases.
     pub(super) async fn owner(&self) -> Result<Store> {
         let url = match &self.config.audit.owner {
@@ -155,9 +160,10 @@ impl Desk {
     /// Removes records that had their time.
     pub(super) async fn prune(&self) -> Result<Pruning> {
         let store = self.owner().await?;
+        let apart = audit_room::keys_apart(&self.config).await?;
         let pruned = cordon_audit::prune(
             &store,
-            self.keys.apart(),
+            apart.as_ref(),
             &self.recorder,
             &self.config.audit.retention,
             self.now(),

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use cordon_audit::{Body, EraseRefused, Erased, TreeName, kept::Keys, oversight};
+use cordon_audit::{Body, EraseRefused, Erased, TreeName, oversight};
 
 use super::{
     super::{NO, complain, say},
@@ -63,7 +63,7 @@ impl Erase {
             return Ok(ExitCode::from(NO));
         }
         let owner = desk.owner().await?;
-        let keys = Keys::new(&owner, desk.keys.apart().cloned());
+        let keys = desk.keys(&owner).await?;
         keys.may_erase()
             .await
             .context("nothing is erased, as the role in use may not: set `audit.owner` to the role that owns the tables")?;

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand, ValueEnum};
 use cordon_audit::{
     Body, Entry, Part, RevealApproved, RevealRequested, Revealed, Sealed, SubjectKey, TenantKeys, TreeName,
-    kept::{self, KeptKey},
+    kept::{self, KeptKey, Keys},
     note::{SigningKey, VerifyingKey},
     oversight::{self, Reveal as Asked},
     payload,
@@ -208,14 +208,15 @@ impl Open {
             }
         };
         let tls = trust::Verification::read(&desk.config)?.upstreams;
-        let keys = audit_room::tenant_keys(&desk.config, &desk.installation, &tls);
+        let tenants = audit_room::tenant_keys(&desk.config, &desk.installation, &tls);
+        let keys = desk.keys(&desk.store).await?;
         let revealed = Revealed {
             reveal: self.reveal,
             operator,
             approvers,
         };
         desk.record(Body::Revealed(revealed)).await?;
-        let shown = shown(&desk, &keys, &asked.request.of).await;
+        let shown = shown(&desk, (&keys, &tenants), &asked.request.of).await;
         desk.leave().await?;
         match shown? {
             Some(shown) => {
@@ -232,11 +233,15 @@ impl Open {
 }
 
 /// What was sealed; nothing where it was not kept, or its key is shredded.
-async fn shown(desk: &Desk, keys: &Arc<dyn TenantKeys>, of: &Sealed) -> Result<Option<Vec<u8>>> {
+async fn shown(
+    desk: &Desk,
+    (keys, tenants): (&Keys, &Arc<dyn TenantKeys>),
+    of: &Sealed,
+) -> Result<Option<Vec<u8>>> {
     match of {
         Sealed::Payload { exchange, part } => {
             for entry in oversight::records_of(&desk.store, *exchange).await? {
-                if let Some(text) = payload_of(desk, keys, &entry, *part).await? {
+                if let Some(text) = payload_of(desk, (keys, tenants), &entry, *part).await? {
                     return Ok(Some(text));
                 }
             }
@@ -245,9 +250,9 @@ async fn shown(desk: &Desk, keys: &Arc<dyn TenantKeys>, of: &Sealed) -> Result<O
         Sealed::Name { tenant, subject } => {
             // One row that somebody spoilt does not hide the name that others hold.
             let mut failed: Option<anyhow::Error> = None;
-            for key in desk.keys.of(tenant, subject).await? {
+            for key in keys.of(tenant, subject).await? {
                 if let KeptKey::Wrapped(wrapped) = key {
-                    let key = match SubjectKey::unwrap(&**keys, &wrapped).await {
+                    let key = match SubjectKey::unwrap(&**tenants, &wrapped).await {
                         Ok(key) => key,
                         Err(error) => {
                             failed = Some(error.into());
@@ -267,7 +272,7 @@ async fn shown(desk: &Desk, keys: &Arc<dyn TenantKeys>, of: &Sealed) -> Result<O
 
 async fn payload_of(
     desk: &Desk,
-    keys: &Arc<dyn TenantKeys>,
+    (keys, tenants): (&Keys, &Arc<dyn TenantKeys>),
     entry: &Entry,
     part: Part,
 ) -> Result<Option<Vec<u8>>> {
@@ -275,9 +280,9 @@ async fn payload_of(
     let Some(sealed) = sealed.into_iter().find(|sealed| sealed.part == part) else {
         return Ok(None);
     };
-    match desk.keys.key(sealed.key).await? {
+    match keys.key(sealed.key).await? {
         Some(KeptKey::Wrapped(wrapped)) => {
-            let key = SubjectKey::unwrap(&**keys, &wrapped).await?;
+            let key = SubjectKey::unwrap(&**tenants, &wrapped).await?;
             Ok(Some(payload::open(entry, &sealed, &key)?.to_vec()))
         }
         Some(KeptKey::Erased(_)) | None => Ok(None),

@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Instant};
+use std::{hash::RandomState, sync::Arc, time::Instant};
 
 use cordon_audit::CommitmentKey;
 use cordon_domain::{Identity, SystemClock};
@@ -54,6 +54,7 @@ fn trace(remote: bool) -> Trace {
         traces: Arc::new(Traces {
             queue,
             share: 0,
+            chance: RandomState::new(),
             metrics: Arc::new(Metrics::new()),
             clock: Arc::new(SystemClock),
         }),
