@@ -8,11 +8,15 @@
 //! On failure: a [`Failure`]; an error of llama.cpp fails the texts of that request alone.
 
 use std::{
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     thread::JoinHandle,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use llama_cpp_2::{
     context::{
         LlamaContext,
@@ -43,6 +47,7 @@ pub(crate) struct Embedder {
     jobs: mpsc::SyncSender<Job>,
     length: usize,
     ranks: bool,
+    under_way: Arc<AtomicUsize>,
     _thread: JoinHandle<()>,
 }
 
@@ -54,9 +59,11 @@ impl Embedder {
         let (jobs, waiting) = mpsc::sync_channel(JOBS);
         let (ready, opened) = mpsc::channel();
         let ranks = weights.pooling() == Some(LlamaPoolingType::Rank);
-        let thread = std::thread::Builder::new()
-            .name("embed".to_owned())
-            .spawn(move || run(&weights, length, threads, &waiting, &ready))?;
+        let under_way = Arc::new(AtomicUsize::new(0));
+        let thread = std::thread::Builder::new().name("embed".to_owned()).spawn({
+            let under_way = Arc::clone(&under_way);
+            move || run(&weights, length, threads, &waiting, &under_way, &ready)
+        })?;
         opened
             .recv()
             .context("the embedding thread ended before it began")??;
@@ -64,6 +71,7 @@ impl Embedder {
             jobs,
             length: length as usize,
             ranks,
+            under_way,
             _thread: thread,
         })
     }
@@ -73,21 +81,32 @@ impl Embedder {
         self.ranks
     }
 
+    /// Refuses a text that cannot be embedded.
+    pub(crate) fn bound(&self, text: &[LlamaToken]) -> Result<(), Failure> {
+        if text.is_empty() {
+            return Err(Failure::Invalid {
+                param: "input".to_owned(),
+                why: "holds an empty text",
+            });
+        }
+        if text.len() > self.length {
+            return Err(Failure::TextLength {
+                tokens: text.len(),
+                limit: self.length,
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether texts are being embedded, or wait for it.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.under_way.load(Ordering::Acquire) > 0
+    }
+
     /// A vector for each text.
     pub(crate) async fn embed(&self, texts: Vec<Vec<LlamaToken>>) -> Result<Vec<Vec<f32>>, Failure> {
         for text in &texts {
-            if text.is_empty() {
-                return Err(Failure::Invalid {
-                    param: "input".to_owned(),
-                    why: "holds an empty text",
-                });
-            }
-            if text.len() > self.length {
-                return Err(Failure::TextLength {
-                    tokens: text.len(),
-                    limit: self.length,
-                });
-            }
+            self.bound(text)?;
         }
         let (out, vectors) = oneshot::channel();
         self.jobs
@@ -112,6 +131,7 @@ fn run(
     length: u32,
     threads: u32,
     waiting: &mpsc::Receiver<Job>,
+    under_way: &AtomicUsize,
     ready: &mpsc::Sender<anyhow::Result<()>>,
 ) {
     let mut bench = match Bench::open(weights, length, threads) {
@@ -126,9 +146,9 @@ fn run(
     }
     // Ends when the last handle is dropped.
     while let Ok(Job { texts, out }) = waiting.recv() {
-        if !out.is_closed() {
-            let _ = out.send(bench.embed(&texts));
-        }
+        let vectors = bench.embed(&texts, || out.is_closed());
+        let _ = out.send(vectors);
+        under_way.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -164,10 +184,16 @@ impl<'w> Bench<'w> {
         })
     }
 
-    fn embed(&mut self, texts: &[Vec<LlamaToken>]) -> anyhow::Result<Vec<Vec<f32>>> {
+    /// Gives up when nobody waits any more.
+    fn embed(
+        &mut self,
+        texts: &[Vec<LlamaToken>],
+        is_left: impl Fn() -> bool,
+    ) -> anyhow::Result<Vec<Vec<f32>>> {
         let mut vectors = Vec::with_capacity(texts.len());
         let mut rest = texts;
         while !rest.is_empty() {
+            ensure!(!is_left(), "whoever asked has left");
             let mut room = self.length;
             let fitting = rest.iter().take(TOGETHER).take_while(|text| {
                 let fits = text.len() <= room;

@@ -1,14 +1,19 @@
 //! The models of this engine: loaded at the start or when first asked for, put away when nobody asks for long enough.
 //!
 //! A model has a name of its own, and so has each of its adapters: whoever asks for an adapter's name is answered by the model with it. One
-//! name is loaded at a time; requests for it wait, others go on.
+//! model is loaded at a time; requests for it wait, others go on.
+//!
+//! Limits: [`WAITING`] requests wait for a model that is being loaded; more are told to come again.
 //!
 //! On failure: a model that cannot be loaded at the start stops the engine; one that cannot be loaded later fails the requests for it
 //! ([`Failure::ModelDown`]), and the next request tries again.
 
 use std::{
     path::Path,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -16,7 +21,7 @@ use anyhow::{Context as _, bail, ensure};
 use cordon_domain::{Clock as _, SystemClock};
 use llama_cpp_2::llama_backend::LlamaBackend;
 use prometheus::Registry;
-use tokio::sync::{Mutex, RwLock};
+use tokio::sync::{Mutex, RwLock, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -32,6 +37,9 @@ use crate::{
 
 /// How often it is looked whether a model can be put away.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// Requests that wait for one model to be loaded: fewer than bodies that are held, so that requests for others find a place.
+const WAITING: usize = 16;
 
 /// A model in memory.
 pub(crate) struct Loaded {
@@ -70,6 +78,10 @@ pub(crate) struct Models {
     backend: Arc<LlamaBackend>,
     registry: Registry,
     served: Vec<Served>,
+    /// Whether those that are there from the start are loaded.
+    started: AtomicBool,
+    /// One at a time is loaded: making contexts of llama.cpp side by side is unsound.
+    loading: Mutex<()>,
     /// Resolves when a decode thread ends that should not.
     pub(crate) lost: CancellationToken,
     give_up: CancellationToken,
@@ -85,8 +97,9 @@ struct Served {
     adapters: Vec<(Arc<str>, LoraFile)>,
     gauges: Arc<Gauges>,
     state: RwLock<Option<Arc<Loaded>>>,
-    /// One at a time loads it.
-    loading: Mutex<()>,
+    /// Places of those who wait for it to be loaded.
+    waiting: Semaphore,
+    /// When it was last of use to somebody.
     asked: std::sync::Mutex<Instant>,
 }
 
@@ -122,7 +135,7 @@ impl Models {
                 adapters: Vec::new(),
                 file: file.clone(),
                 state: RwLock::default(),
-                loading: Mutex::default(),
+                waiting: Semaphore::new(WAITING),
                 asked: std::sync::Mutex::new(Instant::now()),
             });
         }
@@ -142,6 +155,8 @@ impl Models {
             backend: Arc::new(weights::start_backend()?),
             registry,
             served,
+            started: AtomicBool::new(false),
+            loading: Mutex::default(),
             lost: CancellationToken::new(),
             give_up,
         };
@@ -167,6 +182,7 @@ impl Models {
                 *served.state.blocking_write() = Some(Arc::new(loaded));
             }
         }
+        self.started.store(true, Ordering::Release);
         Ok(())
     }
 
@@ -215,14 +231,15 @@ impl Models {
     pub(crate) async fn choose(self: &Arc<Self>, name: Option<&str>) -> Result<Chosen, Failure> {
         let (index, adapter, name) = self.find(name)?;
         let served = &self.served[index];
-        *served
-            .asked
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = Instant::now();
+        served.touch();
         let there = served.state.read().await.clone();
         let loaded = match there {
             Some(loaded) => loaded,
-            None => self.fetch(index).await?,
+            None => {
+                let place = served.waiting.try_acquire();
+                let _place = place.map_err(|_| Failure::Busy { seconds: 5 })?;
+                Arc::clone(self).fetch(index).await?
+            }
         };
         Ok(Chosen {
             loaded,
@@ -252,31 +269,30 @@ impl Models {
         Err(Failure::UnknownModel(names.join(", ")))
     }
 
-    /// Loads a model that is asked for.
-    async fn fetch(self: &Arc<Self>, index: usize) -> Result<Arc<Loaded>, Failure> {
-        let served = &self.served[index];
-        let _turn = served.loading.lock().await;
-        // Another request may have been first.
-        if let Some(loaded) = served.state.read().await.clone() {
-            return Ok(loaded);
-        }
-        let models = Arc::clone(self);
-        let loaded = tokio::task::spawn_blocking(move || models.load(&models.served[index])).await;
-        match loaded {
-            Ok(Ok(loaded)) => {
-                let loaded = Arc::new(loaded);
-                *served.state.write().await = Some(Arc::clone(&loaded));
-                Ok(loaded)
+    /// Loads a model that is asked for. Goes on when whoever asked has left: others wait for it.
+    async fn fetch(self: Arc<Self>, index: usize) -> Result<Arc<Loaded>, Failure> {
+        let fetching = tokio::spawn(async move {
+            let served = &self.served[index];
+            let _turn = self.loading.lock().await;
+            // Another request may have been first.
+            if let Some(loaded) = served.state.read().await.clone() {
+                return Ok(loaded);
             }
-            Ok(Err(error)) => {
-                tracing::error!(model = %served.name, error = format!("{error:#}"), "a model cannot be loaded");
-                Err(Failure::ModelDown)
-            }
-            Err(error) => {
-                tracing::error!(model = %served.name, %error, "loading a model panicked");
-                Err(Failure::ModelDown)
-            }
-        }
+            let models = Arc::clone(&self);
+            let loaded = tokio::task::spawn_blocking(move || models.load(&models.served[index])).await;
+            let why = match loaded {
+                Ok(Ok(loaded)) => {
+                    let loaded = Arc::new(loaded);
+                    *served.state.write().await = Some(Arc::clone(&loaded));
+                    return Ok(loaded);
+                }
+                Ok(Err(error)) => format!("{error:#}"),
+                Err(error) => error.to_string(),
+            };
+            tracing::error!(model = %served.name, error = why, "a model cannot be loaded");
+            Err(Failure::ModelDown)
+        });
+        fetching.await.unwrap_or(Err(Failure::ModelDown))
     }
 
     /// Loads a model by its name, as a request for it would.
@@ -306,11 +322,17 @@ impl Models {
                 let Some(keep) = served.file.keep_alive else {
                     continue;
                 };
-                let asked = *served
-                    .asked
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner);
-                if asked.elapsed() < Duration::from_secs(keep) {
+                // Its time begins when the last answer ends.
+                let busy = served
+                    .state
+                    .read()
+                    .await
+                    .as_ref()
+                    .is_some_and(|loaded| !is_idle(loaded));
+                if busy {
+                    served.touch();
+                }
+                if served.idle_for() < Duration::from_secs(keep) {
                     continue;
                 }
                 let mut state = served.state.write().await;
@@ -355,13 +377,9 @@ impl Models {
         all
     }
 
-    /// Whether the first model is there: before, nothing can be answered.
+    /// Whether those that are there from the start are loaded: before, nothing can be answered.
     pub(crate) fn is_ready(&self) -> bool {
-        match self.served[0].state.try_read() {
-            Ok(state) => state.is_some() || self.served[0].file.keep_alive.is_some(),
-            // Somebody is putting it away or has just loaded it.
-            Err(_) => true,
-        }
+        self.started.load(Ordering::Acquire)
     }
 
     /// The text that Prometheus scrapes.
@@ -384,9 +402,29 @@ impl Models {
     }
 }
 
+impl Served {
+    /// It is of use to somebody now.
+    fn touch(&self) {
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// How long it was of use to nobody.
+    fn idle_for(&self) -> Duration {
+        self.asked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .elapsed()
+    }
+}
+
 /// Whether nobody is being answered by it, or is about to be.
 fn is_idle(loaded: &Arc<Loaded>) -> bool {
-    Arc::strong_count(loaded) == 1 && loaded.scheduler.load() == (0, 0)
+    let embeds = loaded
+        .embedder
+        .get()
+        .and_then(Option::as_ref)
+        .is_some_and(Embedder::is_busy);
+    Arc::strong_count(loaded) == 1 && loaded.scheduler.load() == (0, 0) && !embeds
 }
 
 /// Frees a model where that holds up nobody.

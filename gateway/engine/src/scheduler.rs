@@ -272,8 +272,9 @@ impl Scheduler {
             // Cancelled on every way out of the thread, a panic included.
             let guard = lost.clone().drop_guard();
             move || {
-                step::run(&weights, layout, &shared, &gauges, &ready);
-                if shared.lock().stopping {
+                // One that did not begin is told to who starts it, and lost to nobody.
+                let began = step::run(&weights, layout, &shared, &gauges, &ready);
+                if !began || shared.lock().stopping {
                     guard.disarm();
                 }
             }
@@ -340,6 +341,11 @@ impl Scheduler {
     /// Conversations decoded at the same time.
     pub(crate) fn slot_count(&self) -> usize {
         self.layout.slots as usize
+    }
+
+    /// Asks of one account that can be under way and wait.
+    pub(crate) fn most_at_once(&self) -> usize {
+        (self.layout.queue / 2).max(1)
     }
 
     /// CPU threads that decode.

@@ -99,11 +99,11 @@ enum Way {
 }
 
 impl Speech {
-    /// `calls`: whether the request has tools; without, nothing is taken for a call. `thinks`: whether the prompt ends inside of reasoning.
-    pub(crate) fn new(family: Family, calls: bool, thinks: bool) -> Self {
+    /// `tools`: what may be called; where there are none, nothing is taken for a call. `thinks`: whether the prompt ends inside of reasoning.
+    pub(crate) fn new(family: Family, tools: Vec<String>, thinks: bool) -> Self {
         Self(match family {
             Family::Harmony => Way::Harmony(Harmony::new()),
-            other => Way::Marked(Marked::new(other, calls, thinks)),
+            other => Way::Marked(Marked::new(other, tools, thinks)),
         })
     }
 
@@ -216,7 +216,7 @@ mod tests {
 
     /// What is said of a text that comes in pieces of so many characters, neighbours of one kind joined.
     pub(super) fn said(family: Family, thinks: bool, text: &str, piece: usize) -> Vec<Said> {
-        let mut speech = Speech::new(family, true, thinks);
+        let mut speech = Speech::new(family, ["a", "b"].map(str::to_owned).into(), thinks);
         let letters: Vec<char> = text.chars().collect();
         let mut parts: Vec<Said> = letters
             .chunks(piece)

@@ -124,9 +124,22 @@ impl Weights {
 
     /// A context to decode in. One at a time: creating several at once is unsound in llama.cpp.
     pub(crate) fn open(&self, params: LlamaContextParams) -> anyhow::Result<LlamaContext<'_>> {
+        static TURN: Mutex<()> = Mutex::new(());
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         self.model
             .new_context(&self.backend, params)
             .context("cannot allocate the context; ask for fewer --slots or --ctx")
+    }
+
+    /// Whether the weights go on from a text. Those made for embedding look at all of it at once, and keep nothing to go on from.
+    pub(crate) fn generates(&self) -> bool {
+        let of_architecture = |key: &str| {
+            let architecture = self.model.meta_val_str("general.architecture").ok()?;
+            self.model.meta_val_str(&format!("{architecture}.{key}")).ok()
+        };
+        let looks_ahead = of_architecture("attention.causal").is_some_and(|causal| causal == "false");
+        let pools = !matches!(self.pooling(), None | Some(LlamaPoolingType::None));
+        !looks_ahead && !pools
     }
 
     /// How many adapters there are.

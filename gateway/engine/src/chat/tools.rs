@@ -24,9 +24,17 @@ pub(crate) struct Tools {
 }
 
 impl Tools {
-    /// Whether the model may call one.
-    pub(crate) fn offered(&self) -> bool {
+    #[cfg(test)]
+    fn offered(&self) -> bool {
         !self.definitions.is_null()
+    }
+
+    /// What they are called.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let tools = self.definitions.as_array().into_iter().flatten();
+        tools
+            .filter_map(|tool| tool["function"]["name"].as_str().map(str::to_owned))
+            .collect()
     }
 }
 

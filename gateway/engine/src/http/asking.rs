@@ -7,7 +7,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::header;
 use crate::{
-    chat::Answering,
+    chat::{Answering, invalid},
     failure::Failure,
     form::{Form, Forms},
     models::{Chosen, Loaded},
@@ -73,6 +73,23 @@ pub(super) fn bound(loaded: &Loaded, text: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Refuses answers of weights that give none, and more than could ever be under way or wait at once.
+fn can_answer(loaded: &Loaded, count: usize) -> Result<(), Failure> {
+    if !loaded.weights.generates() {
+        return Err(Failure::Unsupported {
+            param: "model".to_owned(),
+            why: "these weights embed texts and do not answer; use /v1/embeddings",
+        });
+    }
+    if count > loaded.scheduler.most_at_once() {
+        return Err(invalid(
+            "n",
+            "asks for more answers than this engine takes at once",
+        ));
+    }
+    Ok(())
+}
+
 /// The form of each of a request's answers, of which there are `count`; each keeps its own place in it.
 pub(super) fn forms(
     loaded: &Loaded,
@@ -82,6 +99,7 @@ pub(super) fn forms(
     if answering.ignore_end {
         answering.sampling.never = loaded.weights.ends().to_vec();
     }
+    can_answer(loaded, count)?;
     let format = answering.format.take();
     (0..count)
         .map(|_| match &format {

@@ -41,11 +41,15 @@ pub(super) async fn answer(
     let family = model.loaded.template.family();
     let mut choices = Vec::with_capacity(forms.len());
     for (number, form) in (0..).zip(forms) {
+        let has_form = form.is_some();
         let pieces = whom.ask(&model, &answering, number, prompt.clone(), form)?;
         let speech = if answering.forced {
             Speech::forced()
+        } else if has_form {
+            // There is no place for marks in it.
+            Speech::plain(String::new())
         } else {
-            Speech::new(family, answering.tools.offered(), thinks)
+            Speech::new(family, answering.tools.names(), thinks)
         };
         choices.push(Choice::new(pieces, speech));
     }

@@ -142,14 +142,13 @@ fn told_odds(odds: &Odds) -> Value {
     told
 }
 
-/// Probabilities as `/v1/completions` tells them.
-pub(super) fn old_logprobs(odds: &[Odds]) -> Value {
+/// Probabilities as `/v1/completions` tells them; `at` characters of the answer were told before.
+pub(super) fn old_logprobs(odds: &[Odds], at: &mut usize) -> Value {
     let text = |likelihood: &Likelihood| String::from_utf8_lossy(&likelihood.bytes).into_owned();
-    let mut at = 0;
     let mut offsets = Vec::with_capacity(odds.len());
     for one in odds {
-        offsets.push(at);
-        at += text(&one.chosen).chars().count();
+        offsets.push(*at);
+        *at += text(&one.chosen).chars().count();
     }
     let likeliest = |one: &Odds| -> Value {
         let entries = one

@@ -132,7 +132,7 @@ async fn plain(
         .enumerate()
         .map(|(index, (part, reason, _))| {
             let logprobs = if tells_odds {
-                choice::old_logprobs(&part.odds)
+                choice::old_logprobs(&part.odds, &mut 0)
             } else {
                 Value::Null
             };

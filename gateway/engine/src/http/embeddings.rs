@@ -3,7 +3,7 @@
 //! A chat model embeds too, by the mean of its tokens, which is of some use for finding what is alike; weights made for it are better.
 //! Reranking takes a reranker's own score where the weights are one, else how near the texts' vectors are.
 //!
-//! Limits: [`TEXTS`] texts a request; a text's length is the embedder's.
+//! Limits: [`TEXTS`] texts and [`MOST_TOKENS`] tokens a request; a text's length is the embedder's.
 
 use std::sync::Arc;
 
@@ -25,6 +25,8 @@ use crate::{
 
 /// Texts of a request.
 const TEXTS: usize = 1024;
+/// Tokens of all texts of a request.
+const MOST_TOKENS: usize = 1 << 19;
 
 /// `POST /v1/embeddings`, as OpenAI has it.
 pub(super) async fn embed(desk: &Arc<Desk>, body: Held) -> Result<Response<Body>, Failure> {
@@ -56,6 +58,9 @@ pub(super) async fn embed(desk: &Arc<Desk>, body: Held) -> Result<Response<Body>
         })
         .await?;
     let used: usize = texts.iter().map(Vec::len).sum();
+    if used > MOST_TOKENS {
+        return Err(invalid("input", "has too many tokens together; send fewer texts"));
+    }
     let embedder = embedder(&model.loaded)?;
     if embedder.ranks() {
         return Err(Failure::Unsupported {
@@ -162,18 +167,24 @@ fn read_ranking(loaded: &Loaded, body: &[u8]) -> Result<Ranking, Failure> {
             .ok_or_else(|| invalid("top_n", "must be a whole number above 0"))?,
     };
     let whole = |text: &str| loaded.weights.tokenise_whole(text);
-    let texts = if embedder(loaded)?.ranks() {
-        documents
-            .iter()
-            .map(|document| {
-                let mut pair = whole(query);
-                // The second text's own beginning is not said again.
-                let document = whole(document);
-                let from = usize::from(document.first().copied() == loaded.weights.opening_token());
-                pair.extend_from_slice(&document[from..]);
-                pair
-            })
-            .collect()
+    let embedder = embedder(loaded)?;
+    let texts = if embedder.ranks() {
+        let asked = whole(query);
+        let opening = loaded.weights.opening_token();
+        let mut room = MOST_TOKENS;
+        let mut pairs = Vec::with_capacity(documents.len());
+        for document in &documents {
+            let document = whole(document);
+            // The second text's own beginning is not said again.
+            let from = usize::from(opening.is_some() && document.first().copied() == opening);
+            let pair = [&asked, &document[from..]].concat();
+            embedder.bound(&pair)?;
+            room = room
+                .checked_sub(pair.len())
+                .ok_or_else(|| invalid("documents", "have too many tokens together; send fewer"))?;
+            pairs.push(pair);
+        }
+        pairs
     } else {
         std::iter::once(query)
             .chain(documents.iter().map(String::as_str))

@@ -57,6 +57,8 @@ pub(super) struct Events {
 struct Choosing {
     choice: Choice,
     calls: usize,
+    /// Characters whose probabilities were told.
+    letters: usize,
     /// Set when it ended.
     used: Option<Usage>,
 }
@@ -104,6 +106,7 @@ impl Events {
             .map(|choice| Choosing {
                 choice,
                 calls: 0,
+                letters: 0,
                 used: None,
             })
             .collect();
@@ -167,13 +170,15 @@ impl Events {
 
     fn part(&mut self, index: usize, part: Part) {
         let mut odds = part.odds;
+        let (kind, tells) = (self.kind, self.tells_odds);
+        let mut told = self.choices[index].letters;
         let mut logprobs = || {
             // With the first delta of the part, whatever it is: the tokens are the same.
             let odds = std::mem::take(&mut odds);
-            if self.tells_odds && !odds.is_empty() {
-                choice::logprobs(&odds)
-            } else {
-                Value::Null
+            match kind {
+                _ if !tells || odds.is_empty() => Value::Null,
+                Kind::Chat => choice::logprobs(&odds),
+                Kind::Text => choice::old_logprobs(&odds, &mut told),
             }
         };
         let mut deltas = Vec::new();
@@ -192,6 +197,7 @@ impl Events {
         if !rest.is_null() {
             deltas.push((json!({}), rest));
         }
+        self.choices[index].letters = told;
         for (delta, logprobs) in deltas {
             self.delta(index, delta, logprobs, Value::Null);
         }
@@ -276,7 +282,10 @@ mod tests {
             for piece in pieces {
                 out.send(piece).unwrap();
             }
-            Choice::new(receiver, Speech::new(Family::Hermes, true, false))
+            Choice::new(
+                receiver,
+                Speech::new(Family::Hermes, ["a", "b"].map(str::to_owned).into(), false),
+            )
         };
         let choices = answers.into_iter().map(choice).collect();
         let letterhead = Letterhead {

@@ -2,7 +2,7 @@
 //!
 //! Each account (the salt that the gateway sends for an actor) has a count of the tokens that were decoded for it, an answer's token
 //! weighing more than a prompt's, since it takes a step of its own. Whoever comes while others are at work begins at the least of their
-//! counts, so that nobody saves up turns by staying away. This is the virtual token counter of Sheng et al., "Fairness in Serving Large Language
+//! counts, and never behind what each has been served on the average, so that nobody saves up turns by staying away, and many who come and go keep nobody waiting for ever. This is the virtual token counter of Sheng et al., "Fairness in Serving Large Language
 //! Models" (OSDI 2024). Asks without a salt share one account, and wait for one another in the order they came.
 //!
 //! Limits: counts are kept for the accounts that have something waiting or in a slot.
@@ -17,7 +17,11 @@ const ANSWER_WEIGHT: u64 = 4;
 
 /// How much each account has been served.
 #[derive(Debug, Default)]
-pub(super) struct Turns(HashMap<Account, Turn>);
+pub(super) struct Turns {
+    accounts: HashMap<Account, Turn>,
+    /// What each account that was there has been served on the average.
+    average: u64,
+}
 
 #[derive(Debug)]
 struct Turn {
@@ -31,9 +35,9 @@ struct Turn {
 impl Turns {
     /// An ask comes.
     pub(super) fn arrive(&mut self, account: &Account) {
-        let least = self.0.values().map(|turn| turn.served).min().unwrap_or(0);
-        let turn = self.0.entry(account.clone()).or_insert(Turn {
-            served: least,
+        let least = self.accounts.values().map(|turn| turn.served).min().unwrap_or(0);
+        let turn = self.accounts.entry(account.clone()).or_insert(Turn {
+            served: least.max(self.average),
             asks: 0,
             in_slots: 0,
         });
@@ -42,33 +46,38 @@ impl Turns {
 
     /// An ask gets a slot.
     pub(super) fn begin(&mut self, account: &Account) {
-        if let Some(turn) = self.0.get_mut(account) {
+        if let Some(turn) = self.accounts.get_mut(account) {
             turn.in_slots += 1;
         }
     }
 
     /// Tokens were decoded for it.
     pub(super) fn charge(&mut self, account: &Account, prompt: u64, answer: u64) {
-        if let Some(turn) = self.0.get_mut(account) {
-            turn.served += prompt + ANSWER_WEIGHT * answer;
+        let there = self.accounts.len() as u64;
+        if let Some(turn) = self.accounts.get_mut(account) {
+            let cost = prompt + ANSWER_WEIGHT * answer;
+            turn.served += cost;
+            self.average += cost / there;
         }
     }
 
     /// An ask leaves, out of a slot or out of the queue.
     pub(super) fn leave(&mut self, account: &Account, had_slot: bool) {
-        let Some(turn) = self.0.get_mut(account) else {
+        let Some(turn) = self.accounts.get_mut(account) else {
             return;
         };
         turn.asks = turn.asks.saturating_sub(1);
         turn.in_slots = turn.in_slots.saturating_sub(usize::from(had_slot));
         if turn.asks == 0 {
-            self.0.remove(account);
+            self.accounts.remove(account);
         }
     }
 
     /// Asks of the account that wait.
     pub(super) fn waiting(&self, account: &Account) -> usize {
-        self.0.get(account).map_or(0, |turn| turn.asks - turn.in_slots)
+        self.accounts
+            .get(account)
+            .map_or(0, |turn| turn.asks - turn.in_slots)
     }
 
     /// Of asks in the order they came, the one whose turn it is; none when nobody's account may take a slot more. Nobody who is known takes the last
@@ -78,7 +87,7 @@ impl Turns {
         waiting
             .enumerate()
             .filter_map(|(index, account)| {
-                let turn = self.0.get(account)?;
+                let turn = self.accounts.get(account)?;
                 (account.is_none() || turn.in_slots < most).then_some((turn.served, index))
             })
             .min()
@@ -140,9 +149,20 @@ mod tests {
         turns.charge(&account("late"), 1, 0);
         let both = [account("late"), account("early")];
         assert_eq!(turns.next(both.iter(), 4), Some(1), "4,000 against 4,001");
+        // Whoever comes and goes all the time does not keep the one who waits behind.
+        for number in 0..100 {
+            let passing = account(&number.to_string());
+            turns.arrive(&passing);
+            turns.charge(&passing, 400, 0);
+            turns.leave(&passing, false);
+        }
+        turns.arrive(&account("next"));
+        let both = [account("next"), account("late")];
+        assert_eq!(turns.next(both.iter(), 4), Some(1));
+        turns.leave(&account("next"), false);
         turns.leave(&account("late"), false);
         turns.leave(&account("early"), false);
-        assert!(turns.0.is_empty());
+        assert!(turns.accounts.is_empty());
     }
 
     #[test]

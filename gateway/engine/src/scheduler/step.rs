@@ -29,23 +29,23 @@ const STEPS_OF_AN_ADAPTER: u32 = 8;
 /// slot's memory, which takes as long as decoding a few dozen tokens.
 const WORTH_COPYING: usize = 64;
 
-/// The body of the decode thread.
+/// The body of the decode thread. `false` when it did not begin, which was told by `ready`.
 pub(super) fn run(
     weights: &Weights,
     layout: Layout,
     shared: &Shared,
     gauges: &Gauges,
     ready: &Sender<anyhow::Result<()>>,
-) {
+) -> bool {
     let mut decoder = match Decoder::open(weights, layout, shared, gauges) {
         Ok(decoder) => decoder,
         Err(error) => {
             let _ = ready.send(Err(error));
-            return;
+            return false;
         }
     };
     if ready.send(Ok(())).is_err() {
-        return;
+        return false;
     }
     let mut faults = 0;
     while decoder.admit() {
@@ -56,11 +56,12 @@ pub(super) fn run(
                 tracing::error!(%error, faults, "a step failed; its conversations end here");
                 decoder.abandon_all();
                 if faults >= FAULTS_IN_A_ROW {
-                    return;
+                    break;
                 }
             }
         }
     }
+    true
 }
 
 /// Context parameters for a layout: each sequence has room of its own, which decodes unrelated

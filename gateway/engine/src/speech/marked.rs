@@ -16,7 +16,7 @@ enum At {
 /// Takes text apart by a family's marks.
 pub(super) struct Marked {
     family: Family,
-    calls: bool,
+    tools: Vec<String>,
     at: At,
     /// Not told yet: what may be the beginning of a mark, or a call that is not whole.
     held: String,
@@ -27,10 +27,10 @@ pub(super) struct Marked {
 }
 
 impl Marked {
-    pub(super) fn new(family: Family, calls: bool, thinks: bool) -> Self {
+    pub(super) fn new(family: Family, tools: Vec<String>, thinks: bool) -> Self {
         Self {
             family,
-            calls,
+            tools,
             at: if thinks { At::Reasoning } else { At::Start },
             held: String::new(),
             opened: "",
@@ -47,7 +47,7 @@ impl Marked {
 
     fn opening(&self) -> &'static [&'static str] {
         match self.family {
-            _ if !self.calls => &[],
+            _ if self.tools.is_empty() => &[],
             Family::Mistral => &["[TOOL_CALLS]"],
             Family::Bar => &["<|tool_call|>", "<tool_call>"],
             Family::Llama => &["<|python_tag|>"],
@@ -81,7 +81,7 @@ impl Marked {
                 if let Some(rest) = begun.strip_prefix(opening) {
                     self.held = rest.to_owned();
                     self.at = At::Reasoning;
-                } else if self.calls && self.family == Family::Llama && begun.starts_with('{') {
+                } else if !self.tools.is_empty() && self.family == Family::Llama && begun.starts_with('{') {
                     self.at = At::Call;
                 } else {
                     self.at = At::Content;
@@ -174,7 +174,10 @@ impl Marked {
     fn call(&mut self, inner: &str, closing: &str, said: &mut Vec<Said>) {
         let found = match self.family {
             Family::Mistral => named(inner).or_else(|| calls_in(inner)),
-            Family::Llama => in_a_row(inner),
+            // With no mark around it, any object might be meant as an answer.
+            Family::Llama => {
+                in_a_row(inner).filter(|calls| calls.iter().all(|call| self.tools.contains(&call.name)))
+            }
             _ => calls_in(inner),
         };
         match found {
@@ -320,6 +323,12 @@ mod tests {
         check(
             Family::Llama,
             false,
+            "{\"name\": \"Alice\", \"age\": 3}",
+            &[content("{\"name\": \"Alice\", \"age\": 3}")],
+        );
+        check(
+            Family::Llama,
+            false,
             "{\"city\": \"Paris\"}",
             &[content("{\"city\": \"Paris\"}")],
         );
@@ -362,7 +371,7 @@ mod tests {
 
     #[test]
     fn without_tools_nothing_is_a_call() {
-        let mut speech = Marked::new(Family::Hermes, false, false);
+        let mut speech = Marked::new(Family::Hermes, Vec::new(), false);
         let mut told = Vec::new();
         speech.push("<tool_call>{\"name\": \"a\"}</tool_call>", &mut told);
         speech.finish(&mut told);
