@@ -24,11 +24,6 @@ pub(crate) struct Tools {
 }
 
 impl Tools {
-    #[cfg(test)]
-    fn offered(&self) -> bool {
-        !self.definitions.is_null()
-    }
-
     /// What they are called.
     pub(crate) fn names(&self) -> Vec<String> {
         let tools = self.definitions.as_array().into_iter().flatten();
@@ -161,7 +156,7 @@ mod tests {
     #[test]
     fn a_choice_decides_what_must_be_called() {
         let free = tools(json!({"tools": [weather()]})).unwrap();
-        assert!(free.offered() && free.forced.is_none());
+        assert!(free.names() == ["weather"] && free.forced.is_none());
         assert_eq!(
             tools(json!({"tools": [weather()], "tool_choice": "none"})),
             Ok(Tools::default())
